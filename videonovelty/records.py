@@ -1,0 +1,361 @@
+"""The records that pass between the stages: small, checked on creation, never changed.
+
+A singular noun is one item, a plural noun a batch of equal-length arrays. Pixels appear only in `Frame` and `Keyframe`,
+which live inside one child process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.errors import Reason
+
+U8 = npt.NDArray[np.uint8]
+F64 = npt.NDArray[np.float64]
+
+PDQ_BYTES = 32
+N_DIHEDRAL = 8
+"""PDQ variants of one picture: index 0 as it is, then the order of `signatures.pdq.DIHEDRAL`."""
+MOTION_CELLS = 16
+"""A motion profile looks at a 4 × 4 grid of the picture."""
+LOCAL_BYTES = 8
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentHashes:
+    """What identifies one content: three digests from one read."""
+
+    video_id: str
+    """SHA-256 of the file's bytes, 64 lower-case hex digits."""
+    md5: str
+    sha1: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One path where a content was seen."""
+
+    path_raw: bytes
+    """The path exactly as the file system gave it; display it through `intake.display_path`."""
+    video_id: str
+    """Empty when the file could not be read."""
+    size_bytes: int
+    modified_ns: int
+    reason: Reason | None = None
+    """Why no content could be identified; None for a readable file."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the container claims, before any of it is believed."""
+
+    container: str
+    codec: str
+    width: int
+    height: int
+    frames_per_second: float
+    """0.0 when unknown."""
+    declared_seconds: float
+    """0.0 when the container does not say."""
+    rotation_degrees: int = 0
+    pixel_format: str = ""
+    video_streams: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded picture; pixels are made only when asked for.
+
+    `luma(width, height)` returns uint8 of shape (height, width): luma scaled by area averaging, rotated upright.
+    """
+
+    pts_seconds: float
+    thumb: U8
+    """Luma for the shot detector, shape (36, 64), from a cheap scaler: never sign it."""
+    luma: Callable[[int, int], U8]
+    sketch: Callable[[], U8]
+    """Luma of shape (72, 128) from the cheap scaler, made on demand: what the motion profile looks at."""
+    width: int
+    height: int
+    """Upright size in square pixels."""
+    is_intra: bool = False
+    corrupt: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keyframe:
+    """The picture that stands for `[start_seconds, end_seconds)`; consecutive intervals tile the decoded time."""
+
+    pts_seconds: float
+    start_seconds: float
+    end_seconds: float
+    frame: Frame
+    shot: int
+    """Number of the shot it belongs to, from 0."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coverage:
+    """How much of a video was really looked at."""
+
+    declared_seconds: float
+    duration_seconds: float
+    """What the report's timeline is long: the larger of the decoded end and the declared end, when they disagree."""
+    decoded_seconds: float
+    frames: int
+    packet_errors: int
+    corrupt_frames: int
+    undecoded: F64
+    """Stretches nobody could look at, shape (k, 2), seconds, `[start, end)`, sorted, disjoint."""
+    longest_unseen_seconds: float
+    """Longest stretch between two frames that were looked at (or an undecoded stretch)."""
+    passes: tuple[str, ...] = ("nonref",)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check(self.undecoded.ndim == 2 and self.undecoded.shape[1:] == (2,), "undecoded must have shape (k, 2)")
+        flat = self.undecoded.ravel()
+        _check(bool(np.isfinite(flat).all()) and bool((np.diff(flat) >= 0).all()), "undecoded must be sorted")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalFeatures:
+    """Local descriptors of one video's keyframes, all keyframes one after the other."""
+
+    offsets: npt.NDArray[np.int64]
+    """Shape (n_keyframes + 1,): keyframe i owns rows [offsets[i], offsets[i+1])."""
+    codes: U8
+    """Shape (k, 8): 64 sign bits of the projected RootSIFT."""
+    mirrored_codes: U8
+    """Shape (k, 8) on the query side, (0, 8) for known videos: the codes the mirrored picture would have."""
+    xy: npt.NDArray[np.uint16]
+    """Shape (k, 2): position, 0 … 65535 across the picture's width and height."""
+    scale: U8
+    """Shape (k,): log2 size in eighths above 1 px."""
+    angle: U8
+    """Shape (k,): 256ths of a turn."""
+
+    def __post_init__(self) -> None:
+        k = len(self.codes)
+        _check(
+            self.codes.shape == (k, LOCAL_BYTES) and self.codes.dtype == np.uint8,
+            "codes must be (k, 8) uint8",
+        )
+        _check(
+            self.mirrored_codes.shape in ((k, LOCAL_BYTES), (0, LOCAL_BYTES)),
+            "mirrored_codes must match codes",
+        )
+        _check(self.xy.shape == (k, 2) and len(self.scale) == k and len(self.angle) == k, "lengths differ")
+        _check(bool((np.diff(self.offsets) >= 0).all()) and int(self.offsets[-1]) == k, "offsets must end at k")
+
+
+def no_local_features(n_keyframes: int) -> LocalFeatures:
+    """Return the empty features of a video signed without local descriptors."""
+    return LocalFeatures(
+        offsets=np.zeros(n_keyframes + 1, np.int64),
+        codes=np.zeros((0, LOCAL_BYTES), np.uint8),
+        mirrored_codes=np.zeros((0, LOCAL_BYTES), np.uint8),
+        xy=np.zeros((0, 2), np.uint16),
+        scale=np.zeros(0, np.uint8),
+        angle=np.zeros(0, np.uint8),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MotionProfile:
+    """What moves where, tick by tick: the rhythm that tells the same footage from another take of the same scene."""
+
+    step_seconds: float
+    """Time between ticks; tick i is at `i * step_seconds` of the video's own time."""
+    activity: U8
+    """Shape (m,): how much the picture changes, logarithmic, 0 … 254; 255 = not looked at."""
+    signs: npt.NDArray[np.int8]
+    """Shape (m, 16): −1, 0, +1 a cell of the 4 × 4 grid (row-major): darker, unchanged, brighter."""
+
+    def __post_init__(self) -> None:
+        m = len(self.activity)
+        _check(
+            self.signs.shape == (m, MOTION_CELLS) and self.signs.dtype == np.int8,
+            "signs must be (m, 16) int8",
+        )
+        _check(self.activity.dtype == np.uint8, "activity must be uint8")
+        _check(self.step_seconds > 0, "step_seconds must be positive")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signatures:
+    """Every signature of one video, in presentation order."""
+
+    video_id: str
+    scheme: str
+    """Name of the algorithms and parameters; signatures of different schemes never match."""
+    pts_seconds: F64
+    """Presentation time of each keyframe; shape (n,), strictly increasing."""
+    start_seconds: F64
+    end_seconds: F64
+    """The interval each keyframe stands for, `[start, end)`; intervals do not overlap."""
+    pdq: U8
+    """Shape (n, 8, 32): PDQ of the full picture, 8 dihedral variants, PDQ's own bit order."""
+    pdq_inner: U8
+    """Shape (n, 8, 32): the same of the picture without its borders; equal to `pdq` where there are none."""
+    has_inner: npt.NDArray[np.bool_]
+    """Shape (n,): borders were found."""
+    quality: U8
+    """Shape (n,): PDQ quality, 0 … 100."""
+    informative: npt.NDArray[np.bool_]
+    """Shape (n,): False for flat, dark or featureless pictures, which are counted but prove nothing."""
+    motion: MotionProfile
+    local: LocalFeatures
+
+    def __post_init__(self) -> None:
+        n = len(self.pts_seconds)
+        for name in ("start_seconds", "end_seconds", "has_inner", "quality", "informative"):
+            _check(getattr(self, name).shape == (n,), f"{name} must have shape ({n},)")
+        shape = (n, N_DIHEDRAL, PDQ_BYTES)
+        for name in ("pdq", "pdq_inner"):
+            value = getattr(self, name)
+            _check(value.shape == shape and value.dtype == np.uint8, f"{name} must be {shape} uint8")
+        times = (self.pts_seconds, self.start_seconds, self.end_seconds)
+        _check(all(bool(np.isfinite(t).all()) for t in times), "times must be finite")
+        _check(bool((np.diff(self.pts_seconds) > 0).all()), "pts_seconds must increase")
+        _check(bool((self.end_seconds >= self.start_seconds).all()), "intervals must not be negative")
+        _check(bool((self.start_seconds[1:] >= self.end_seconds[:-1] - 1e-6).all()), "intervals must not overlap")
+        _check(len(self.local.offsets) == n + 1, "local.offsets must have n + 1 entries")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignedVideo:
+    """What the child process sends back for one video."""
+
+    probe: Probe
+    coverage: Coverage
+    signatures: Signatures
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ListMembership:
+    """What one list says about one known video."""
+
+    list_name: str
+    disposition: str
+    """`abuse`, `benign` or `other`."""
+    series: str = ""
+    category: str = ""
+    victim_identified: str = "unknown"
+    """`yes`, `no` or `unknown`."""
+    offender_identified: str = "unknown"
+    distributed: str = "unknown"
+    tags: tuple[str, ...] = ()
+    source: str = ""
+    """Where the entry came from: display path, member id, feed entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVideo:
+    """One content of the known store and what the lists say about it."""
+
+    video_id: str
+    """SHA-256 hex where it is known, else the id the import derived from the hash it had."""
+    duration_seconds: float
+    md5: str = ""
+    sha1: str = ""
+    memberships: tuple[ListMembership, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownFrames:
+    """The stored keyframes of one known video, in time order."""
+
+    video_id: str
+    pts_seconds: F64
+    pdq: U8
+    """Shape (n, 32)."""
+    pdq_inner: U8
+    """Shape (n, 32); equal to `pdq` where there is no border."""
+    quality: U8
+    informative: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """Frame-to-frame matches of one query video against the known store, one row a pair, in any order."""
+
+    query_keyframe: npt.NDArray[np.int64]
+    """Index into the query's keyframes; shape (k,)."""
+    known_video: npt.NDArray[np.int64]
+    """Index into `known_ids`; shape (k,)."""
+    known_seconds: F64
+    """Time of the known keyframe."""
+    distance_bits: U8
+    mirrored: npt.NDArray[np.bool_]
+    """The match holds for a variant with reversed handedness."""
+    variant: U8
+    """Dihedral variant of the query that matched, 0 … 7."""
+    known_ids: tuple[str, ...]
+    overflowed: npt.NDArray[np.bool_]
+    """Shape (n_keyframes,): more matches than the cap, so the frame says nothing."""
+
+    def __post_init__(self) -> None:
+        k = len(self.query_keyframe)
+        for name in ("known_video", "known_seconds", "distance_bits", "mirrored", "variant"):
+            _check(len(getattr(self, name)) == k, f"{name} must have {k} rows")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One stretch of a query and what explains it. Segments of a video are half-open and tile `[0, duration)`."""
+
+    start_seconds: float
+    end_seconds: float
+    kind: str
+    """`known`, `same_scene`, `novel`, `uninformative` or `undecoded`."""
+    known_video_id: str | None = None
+    known_start_seconds: float | None = None
+    known_end_seconds: float | None = None
+    speed: float | None = None
+    mirrored: bool | None = None
+    spatial_share: float | None = None
+    proof: str = "none"
+    """`bytes`, `time` or `none`."""
+    frames: int = 0
+    """Keyframes of the query that matched in this stretch."""
+    median_distance_bits: float | None = None
+    inliers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer for one video."""
+
+    video_id: str
+    verdict: str
+    """`known`, `partly_known`, `same_scene`, `novel` or `not_comparable`."""
+    reason: Reason
+    novelty: float | None
+    """Share of informative seconds nothing explains, 0 … 1; None when not comparable."""
+    novel_seconds: float
+    known_seconds: float
+    uninformative_seconds: float
+    duration_seconds: float
+    decoded_seconds: float
+    longest_unseen_seconds: float
+    keyframes: int
+    best_known_id: str | None
+    segments: tuple[Segment, ...]
+
+    @property
+    def needs_review(self) -> bool:
+        """Only a fully proven video leaves the queue."""
+        return self.verdict != "known"

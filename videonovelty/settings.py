@@ -1,0 +1,262 @@
+"""Settings: one TOML table a stage, every default, unit and meaning stated once, here. An unknown key is an error.
+
+Precedence: command line, then `VIDEONOVELTY_<TABLE>__<KEY>` in the environment, then the TOML file, then the default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from videonovelty.errors import SettingsError
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class IntakeSettings(_Table):
+    """[intake]: which files are taken."""
+
+    settle_seconds: float = Field(2.0, ge=0)
+    """A file modified more recently than this before the scan is looked at twice; if it grew it is `unstable`."""
+    follow_folders: bool = True
+    """Walk into sub-folders. Links are never followed."""
+
+
+class DecodeSettings(_Table):
+    """[decode]: what is opened, and its limits. Enforced in the container and in the codec."""
+
+    formats: tuple[str, ...] = (
+        "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo",
+        "flv", "asf", "ogg", "mxf", "h264", "hevc", "m4v", "gif", "ivf", "obu", "rm", "dv", "wtv", "nut",
+        "webp_anim", "swf", "h263", "vc1", "av1", "apng",
+    )  # fmt: skip
+    """Container formats that are opened; anything else is refused and flagged. Playlists are never on the list."""
+    codecs: tuple[str, ...] = (
+        "h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "mpeg4", "mpeg2video", "mpeg1video", "h263", "h263i",
+        "h263p", "flv", "wmv1", "wmv2", "wmv3", "vc1", "mjpeg", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "theora",
+        "cinepak", "gif", "prores", "dnxhd", "rv10", "rv20", "rv30", "rv40", "svq1", "svq3", "dvvideo", "vp6",
+        "vp6f", "vp6a", "flashsv", "flashsv2", "png", "apng", "rawvideo", "huffyuv", "ffv1", "qtrle", "indeo5",
+        "libvpx", "libvpx-vp9", "mpeg1", "vp7", "msvideo1",
+    )  # fmt: skip
+    """Decoders that may run (FFmpeg's decoder names)."""
+    max_pixels: int = Field(36_000_000, gt=0)
+    """Largest picture, width × height. 8K UHD is 33,177,600."""
+    max_frames: int = Field(20_000_000, gt=0)
+    """Frames decoded of one video before it counts as partly decoded: 24 h at 200 frames a second."""
+    max_video_streams: int = Field(8, gt=0)
+    """Video streams looked at in one file; more of them leave it partly decoded."""
+    motion_step_seconds: float = Field(0.1, gt=0)
+    """Tick of the motion profile on the query side; the store keeps every other tick."""
+
+
+class KeyframeSettings(_Table):
+    """[keyframes]: which pictures are signed."""
+
+    grid_seconds: float = Field(0.5, gt=0, le=1.0)
+    """The grid at which pictures are looked at for novelty between shot starts."""
+    longest_interval_seconds: float = Field(2.0, gt=0)
+    """A keyframe stands for no longer than this, however still the footage."""
+    min_keyframes: int = Field(6, ge=1)
+    """Keyframes of a video at least, as far as it has frames."""
+    max_keyframes: int = Field(6000, ge=10)
+    """Keyframes of a video at most; beyond it they are thinned evenly and a note says so."""
+    cut_ratio: float = Field(3.5, gt=1)
+    """A cut differs this many times as much as its neighbourhood."""
+    cut_floor: float = Field(9.0, gt=0)
+    """…and at least this much, in grey levels of the mean absolute difference."""
+    novelty_difference: float = Field(0.05, gt=0)
+    """Mean absolute thumbnail difference (share of full scale) above which a grid picture is kept."""
+    novelty_correlation: float = Field(0.85, gt=0, lt=1)
+    """…or normalised correlation below which it is kept."""
+
+
+class SignatureSettings(_Table):
+    """[signatures]: what is computed for each keyframe. Part of the scheme: a change needs a new enrolment."""
+
+    local: bool = True
+    """Local descriptors, for crops, frames, picture-in-picture, screen recordings."""
+    local_side: int = Field(320, ge=160, le=1280)
+    local_points: int = Field(200, ge=20, le=2000)
+    min_quality: int = Field(50, ge=0, le=100)
+    """PDQ quality below which a picture is uninformative."""
+    min_luma_deviation: float = Field(8.0, ge=0)
+    """Standard deviation of luma below which a picture is uninformative."""
+    embedding_model: str = ""
+    """Path of an ONNX file whose embedding is signed too; empty for none."""
+
+
+class SandboxSettings(_Table):
+    """[sandbox]: the locked process every video is decoded in."""
+
+    allow_unsandboxed: bool = False
+    """Run without the lock where it cannot be installed. Stamped on every row."""
+    memory_bytes: int = Field(2 << 30, ge=256 << 20)
+    """Address space of one decoding process."""
+    cpu_seconds_base: float = Field(60.0, gt=0)
+    wall_seconds_base: float = Field(60.0, gt=0)
+    wall_seconds_per_video_second: float = Field(2.0, ge=0)
+    """Added to the base for each second the container declares."""
+    wall_seconds_max: float = Field(14_400.0, gt=0)
+    stall_seconds: float = Field(30.0, gt=0)
+    """No heartbeat for this long ends the decode."""
+    max_record_bytes: int = Field(256 << 20, gt=0)
+    """Longest answer a decoding process may send."""
+    max_attempts: int = Field(3, ge=1)
+    """A video whose decode never reported back this many times less one is quarantined at the next try."""
+
+
+class MatchingSettings(_Table):
+    """[matching]: which frames count as alike, and how they line up in time."""
+
+    radius_bits: int = Field(31, ge=0, le=31)
+    """PDQ distance up to which pairs are found exactly."""
+    max_hits_per_keyframe: int = Field(2000, ge=1)
+    """A keyframe with more matches says nothing (common material)."""
+    stop_share: float = Field(0.001, gt=0, lt=1)
+    """A keyframe that matches more than this share of the known videos (and more than `stop_videos`) proves nothing."""
+    stop_videos: int = Field(20, ge=1)
+    speeds: tuple[float, ...] = (1.0, 0.5, 0.667, 0.8, 1.25, 1.5, 2.0)
+    """Playing speeds of the query relative to the known video that are tried; 1.0 first."""
+    time_tolerance_seconds: float = Field(1.0, gt=0)
+    """How far a matched pair may lie off the line through the others."""
+    min_matched_keyframes: int = Field(2, ge=1)
+    """Keyframes of the query on one line for a segment to count at all."""
+    max_candidates: int = Field(20, ge=1)
+    """Known videos aligned for one query, best first."""
+
+
+class ProofSettings(_Table):
+    """[proof]: when aligned footage is the same footage."""
+
+    min_seconds: float = Field(1.6, gt=0)
+    """Aligned time below which nothing is proven by time."""
+    max_chance: float = Field(1e-6, gt=0, lt=0.1)
+    """Largest probability that the agreement in motion is chance, over every alignment tried."""
+    min_sign_agreement: float = Field(0.35, gt=0, lt=1)
+    """Correlation of the signs of change, cell by cell, over an aligned stretch."""
+    window_seconds: float = Field(2.0, gt=0)
+    """Each window of this length within a proven stretch must agree by itself."""
+    min_window_agreement: float = Field(0.2, gt=-1, lt=1)
+    max_distance_bits: int = Field(31, ge=0)
+    """Largest PDQ distance of an aligned keyframe inside a proven stretch."""
+    offset_search_seconds: float = Field(1.0, ge=0)
+    """How far around the line of matched keyframes the exact offset is searched."""
+
+
+class VerdictSettings(_Table):
+    """[verdict]: when a video counts as known."""
+
+    max_unseen_seconds: float = Field(2.0, gt=0)
+    """A cleared video has no stretch longer than this that nobody looked at."""
+    min_known_share: float = Field(1.0, gt=0, le=1)
+    """Share of the informative seconds that must be proven."""
+    boundary_seconds: float = Field(0.35, ge=0)
+    """Unexplained slivers up to this long at the ends of a proven stretch are rounding, not footage."""
+    max_uninformative_share: float = Field(0.5, ge=0, le=1)
+    """More of a video than this without anything to compare, and it is not cleared."""
+    min_spatial_share: float = Field(0.4, gt=0, le=1)
+    """Known footage that fills less of the picture plays inside something else."""
+    min_informative_keyframes: int = Field(3, ge=1)
+
+
+class RunSettings(_Table):
+    """[run]: the engine."""
+
+    workers: int = Field(0, ge=0)
+    """Worker processes on this machine; 0 runs a plain loop. The command line's --workers overrides it."""
+    threads_per_worker: int = Field(1, ge=1)
+    window_per_worker: int = Field(3, ge=1)
+    """Videos handed out ahead of a worker."""
+    min_free_bytes: int = Field(512 << 20, ge=0)
+    """The run stops before a video is opened when the disk holds less than this."""
+    watchdog_seconds: float = Field(1800.0, gt=0)
+    """No video finished for this long stops the run, resumable."""
+    join_memory_bytes: int = Field(2 << 30, ge=64 << 20)
+    """Memory one join task may use."""
+
+
+class ReportSettings(_Table):
+    """[report]"""
+
+    title: str = "Novelty report"
+    max_single_file_bytes: int = Field(60_000_000, ge=1_000_000)
+    """Above this the report becomes a folder of data files beside index.html."""
+
+
+class Settings(BaseSettings):
+    """All settings of a run."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix="VIDEONOVELTY_",
+        env_nested_delimiter="__",
+        validate_default=True,
+    )
+    toml_path: ClassVar[Path | None] = None
+
+    intake: IntakeSettings = IntakeSettings()
+    decode: DecodeSettings = DecodeSettings()
+    keyframes: KeyframeSettings = KeyframeSettings()
+    signatures: SignatureSettings = SignatureSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    matching: MatchingSettings = MatchingSettings()
+    proof: ProofSettings = ProofSettings()
+    verdict: VerdictSettings = VerdictSettings()
+    run: RunSettings = RunSettings()
+    report: ReportSettings = ReportSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, then environment, then the TOML file."""
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        if cls.toml_path is not None:
+            sources += (TomlConfigSettingsSource(settings_cls, cls.toml_path),)
+        return sources
+
+    def signing_fingerprint(self) -> str:
+        """Return 16 hex digits that change when a setting that shapes signatures changes."""
+        tables = {t: getattr(self, t).model_dump(mode="json") for t in ("decode", "keyframes", "signatures")}
+        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
+    """Return the settings of `path` (TOML, may be None) with `overrides` as nested mappings, e.g. `run={"workers": 2}`.
+
+    Raises SettingsError naming the file and the key.
+    """
+    if path is not None and not path.is_file():
+        raise SettingsError(f"{path}: no such settings file. Start from sample_config/nightly.toml.")
+
+    class _Located(Settings):
+        toml_path = path
+
+    try:
+        return Settings(**_Located(**overrides).model_dump())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        kind = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].lower()
+        where = str(path) if path is not None else "settings"
+        raise SettingsError(f"{where}: {key}: {kind}. sample_config/nightly.toml lists every key.") from error
+    except (OSError, ValueError) as error:  # tomllib's TOMLDecodeError is a ValueError
+        raise SettingsError(f"{path}: not readable as TOML: {error}") from error
