@@ -142,16 +142,35 @@ class ProofSettings(_Table):
 
     min_seconds: float = Field(1.6, gt=0)
     """Aligned time below which nothing is proven by time."""
-    max_chance: float = Field(1e-6, gt=0, lt=0.1)
-    """Largest probability that the agreement in motion is chance, over every alignment tried."""
-    min_sign_agreement: float = Field(0.35, gt=0, lt=1)
-    """Correlation of the signs of change, cell by cell, over an aligned stretch."""
-    window_seconds: float = Field(2.0, gt=0)
-    """Each window of this length within a proven stretch must agree by itself."""
-    min_window_agreement: float = Field(0.2, gt=-1, lt=1)
-    max_distance_bits: int = Field(31, ge=0)
-    """Largest PDQ distance of an aligned keyframe inside a proven stretch."""
-    offset_search_seconds: float = Field(1.0, ge=0)
+    min_events: float = Field(40.0, ge=0)
+    """Changes (cells of the motion grid, ticks of 0.2 s) a proof rests on at least."""
+    min_sign_agreement: float = Field(0.45, gt=0, lt=1)
+    """Correlation of the signs of change over a proven stretch whose pictures agree within 32 bits."""
+    max_sign_agreement: float = Field(0.8, gt=0, lt=1)
+    """The same where the pictures differ by `max_median_bits`; in between it rises evenly."""
+    min_deviations: float = Field(4.5, gt=0)
+    """How far it stands above the agreement at other offsets, in their standard deviations."""
+    expected_agreement: float = Field(0.3, gt=0, lt=1)
+    """Agreement at which a tick speaks neither for nor against the line."""
+    switch_cost: float = Field(8.0, gt=0)
+    """Evidence (in agreeing changes) it takes to end or begin a stretch."""
+    aligned_bits: int = Field(64, ge=0, le=128)
+    """PDQ distance up to which a keyframe looks like the aligned moment of a candidate."""
+    unlike_bits: int = Field(90, ge=0, le=256)
+    """PDQ distance from which it shows something else."""
+    near_bits: int = Field(16, ge=0, le=64)
+    """PDQ distance up to which a still stretch next to proven movement is the same picture."""
+    max_still_seconds: float = Field(2.0, ge=0)
+    """Longest still stretch at the end of a proven one that needs no such nearness."""
+    around_seconds: float = Field(0.8, gt=0)
+    """Around a keyframe, this far to both sides…"""
+    around_events: float = Field(10.0, gt=0)
+    """…this many changes…"""
+    around_agreement: float = Field(0.6, gt=0, lt=1)
+    """…with this agreement speak for the line where the picture, in fast movement, cannot."""
+    max_median_bits: float = Field(72.0, gt=32)
+    """Largest median PDQ distance of the keyframes of a proven stretch."""
+    offset_search_seconds: float = Field(1.2, ge=0)
     """How far around the line of matched keyframes the exact offset is searched."""
 
 
@@ -183,6 +202,14 @@ class RunSettings(_Table):
     """The run stops before a video is opened when the disk holds less than this."""
     watchdog_seconds: float = Field(1800.0, gt=0)
     """No video finished for this long stops the run, resumable."""
+    drain_seconds: float = Field(20.0, ge=0)
+    """After Ctrl-C or SIGTERM, what is in work may still finish for this long."""
+    tls_ca_file: str = ""
+    """PEM files for an existing scheduler (--scheduler tls://…): who may be trusted,"""
+    tls_cert_file: str = ""
+    """…our certificate,"""
+    tls_key_file: str = ""
+    """…and its key. All three, or none without --scheduler."""
     join_memory_bytes: int = Field(2 << 30, ge=64 << 20)
     """Memory one join task may use."""
 

@@ -1,0 +1,485 @@
+"""The report in a real browser: from disk, offline, by keyboard, for everyone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from make_run import RunTables, a_night, known, video_id
+
+from videonovelty.report.decisions import read_decisions
+from videonovelty.report.html import write_report
+from videonovelty.settings import ReportSettings
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+]
+ROWS = "#queue-rows tr.row"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@dataclass
+class Opened:
+    """A page, and what it said and asked for while it was open."""
+
+    page: Any
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def names(self) -> list[str]:
+        return self.page.locator(f"{ROWS} .name").all_inner_texts()
+
+    def current(self) -> str:
+        return self.page.locator("tr[aria-current=true] .name").inner_text()
+
+    def shown(self) -> int:
+        return int(self.page.locator("#shown").inner_text().split(" ")[0].replace(",", ""))
+
+
+def until(page: Any, condition: str) -> None:
+    """Wait for a condition; playwright's own wait needs eval, which the page's policy forbids."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(25)
+    pytest.fail(f"never came true: {condition}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(a_night().write(tmp_path_factory.mktemp("night") / "run"), ReportSettings())
+
+
+@pytest.fixture
+def opened(browser: Any) -> Callable[..., Any]:
+    """Open a page; leaving the block checks that it asked for nothing but its own files and complained of nothing."""
+
+    @contextmanager
+    def use(path: Path, fragment: str = "", *, before: str = "", **context: Any) -> Iterator[Opened]:
+        made = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "offline": True, **context})
+        made.set_default_timeout(10_000)
+        page = made.new_page()
+        seen = Opened(page)
+        page.on("console", lambda message: seen.said.append(message.text))
+        page.on("pageerror", lambda error: seen.said.append(str(error)))
+        page.on("request", lambda request: seen.asked.append(request.url))
+        if before:
+            page.add_init_script(before)
+        page.goto(path.as_uri() + fragment)
+        yield seen
+        assert seen.said == []
+        others = [url for url in seen.asked if not url.startswith((path.parent.as_uri(), "blob:null/", "blob:file:"))]
+        assert others == []
+        made.close()
+
+    return use
+
+
+def test_the_page_opens_from_disk_and_asks_for_nothing(opened: Any, night: Path) -> None:
+    with opened(night) as seen:
+        assert seen.names()[:3] == ["other-take-searched.mp4", "spliced-searched.mp4", "other-take-safe.mp4"]
+        assert seen.shown() == 31
+        assert "23 min 7 s" in seen.page.locator(".headline").inner_text()
+        assert seen.page.locator("#detail-title").inner_text() == "other-take-searched.mp4"
+        assert len(seen.asked) == 1
+
+
+def test_hostile_names_are_shown_and_never_run(opened: Any, night: Path) -> None:
+    with opened(night, "#q=hostile") as seen:
+        seen.page.on("dialog", lambda _: pytest.fail("a dialog was opened"))
+        seen.page.fill("#f-q", "")
+        until(seen.page, "document.getElementById('shown').textContent.startsWith('31 of')")
+        names = seen.names()
+        assert "<img src=x onerror=alert(1)>.mp4" in names
+        assert "new\\x0aline\\x09tab\\x1b[31mred.mp4" in names
+        for name in names:
+            seen.page.keyboard.press("Escape")
+            seen.page.get_by_role("button", name=name, exact=True).first.click()
+        assert seen.page.title() == "Novelty report · 2026-11-22-night"
+        assert seen.page.locator("img, iframe, object, embed").count() == 0
+
+
+def test_each_filter_shows_what_it_says(opened: Any, night: Path) -> None:
+    searched, safe = "other-take-searched.mp4", "other-take-safe.mp4"
+    cases: list[tuple[dict[str, str], set[str]]] = [
+        ({"verdict": "partly_known"}, {"spliced-searched.mp4", "inside-frame.mp4", "edited-mix.mp4"}),
+        ({"verdict": "known"}, {"cleared-bytes.mp4", "cleared-reencode.mp4"}),
+        ({"list": "NSRL films"}, {"edited-mix.mp4"}),
+        ({"reason": "wall_limit"}, {"bad-1.mp4"}),
+        ({"length": "300-1800"}, {"new-long.mp4"}),
+        ({"length": "0-10"}, {"blink.mp4"}),
+        ({"disposition": "abuse", "verdict": "same_scene"}, {searched, safe}),
+        ({"show": "all", "verdict": "same_scene", "length": "10-60"}, {searched, safe}),
+    ]
+    with opened(night) as seen:
+        for choose, names in cases:
+            for name, value in choose.items():
+                seen.page.select_option(f"#f-{name}", value)
+            assert (set(seen.names()), seen.shown()) == (names, len(names))
+            until(seen.page, f"document.getElementById('said').textContent.startsWith('{len(names)} video')")
+            seen.page.click("#f-clear")
+        assert seen.shown() == 31
+
+
+def test_search_finds_names_ids_and_series_also_of_grouped_videos(opened: Any, night: Path) -> None:
+    cases = {
+        "blue room": ["other-take-searched.mp4", "spliced-searched.mp4"],
+        "RENAMED": ["renamed.mp4"],
+        "long copy-2": ["new-long.mp4"],  # found under the row that stands for it
+        video_id("black")[:10]: ["black.mp4"],
+        "nothing has this name": [],
+    }
+    with opened(night) as seen:
+        for text, names in cases.items():
+            seen.page.keyboard.press("/")
+            seen.page.keyboard.press("Control+a")
+            seen.page.keyboard.type(text)
+            until(seen.page, f"document.getElementById('shown').textContent.startsWith('{len(names)} of')")
+            assert seen.names() == names
+            seen.page.keyboard.press("Escape")
+
+
+def test_sorting_by_a_heading_is_announced_and_turns_round(opened: Any, night: Path) -> None:
+    with opened(night, "#verdict=novel") as seen:
+        heading = seen.page.locator("th.c-view")
+        heading.get_by_role("button").click()
+        assert heading.get_attribute("aria-sort") == "ascending"
+        first = seen.names()
+        heading.get_by_role("button").click()
+        assert heading.get_attribute("aria-sort") == "descending"
+        assert seen.names()[0] == "new-long.mp4"
+        assert first[0] == "renamed.mp4"
+        seen.page.select_option("#f-sort", "name 0")
+        seen.page.fill("#f-q", "2026-11-22")
+        until(seen.page, "document.getElementById('shown').textContent.startsWith('2 of')")
+        assert seen.names() == ["new-long.mp4", "renamed.mp4"]
+        assert seen.page.locator("th.c-name").get_attribute("aria-sort") == "ascending"
+
+
+def test_a_night_is_triaged_by_keyboard_and_handed_over(opened: Any, night: Path, tmp_path: Path) -> None:
+    with opened(night) as seen:
+        press = seen.page.keyboard.press
+        for key in ("3", "1", "j", "k", "4", "j", "5", "u"):
+            press(key)
+        # 3 → first, 1 → second, j k, 4 → third, j skips new-long, 5 → renamed, taken back by u
+        assert seen.current() == "renamed.mp4"
+        press("n")
+        seen.page.keyboard.type("same voice as yesterday, 1 2 3")
+        press("Escape")
+        press("2")
+        seen.page.fill("#analyst", "")
+        seen.page.click("#export")
+        assert seen.page.evaluate("document.getElementById('analyst').validity.customError")
+        seen.page.fill("#analyst", "A. Person")
+        with seen.page.expect_download() as download:
+            seen.page.click("#export")
+        download.value.save_as(tmp_path / "decisions.jsonl")
+        assert download.value.suggested_filename == "decisions-2026-11-22-night-A._Person.jsonl"
+        decisions = read_decisions(tmp_path / "decisions.jsonl")
+        assert [(d.video_id, d.decision) for d in decisions] == [
+            (video_id("other-take-searched"), "same_scene"),
+            (video_id("spliced-searched"), "novel"),
+            (video_id("other-take-safe"), "not_a_match"),
+            (video_id("new-short"), "known"),
+        ]
+        assert decisions[3].note == "same voice as yesterday, 1 2 3"
+        assert {(d.run_id, d.snapshot, d.analyst) for d in decisions} == {("2026-11-22-night", 42, "A. Person")}
+        assert decisions[0].known_video_id == video_id("blue-1")
+        assert "4 of 31 decided" in seen.page.locator("#progress").inner_text()
+        assert "/intake" not in (tmp_path / "decisions.jsonl").read_text()
+
+
+def test_a_decision_on_a_group_says_what_it_stands_for(opened: Any, night: Path, tmp_path: Path) -> None:
+    with opened(night, f"#at={video_id('new-long')}") as seen:
+        seen.page.keyboard.press("1")
+        seen.page.fill("#analyst", "B")
+        with seen.page.expect_download() as download:
+            seen.page.click("#export")
+        download.value.save_as(tmp_path / "d.jsonl")
+        (decision,) = read_decisions(tmp_path / "d.jsonl")
+        assert set(decision.stands_for) == {video_id(f"new-long-copy-{n}") for n in range(3)}
+
+
+def test_decisions_survive_closing_the_page(opened: Any, night: Path, browser: Any) -> None:
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(night.as_uri())
+    page.keyboard.press("1")
+    page.close()
+    page = context.new_page()
+    page.goto(night.as_uri())
+    assert page.locator("#export").inner_text() == "Export 1 decision"
+    assert "not exported" in page.locator("#kept").inner_text()
+    context.close()
+
+
+def test_without_storage_decisions_live_in_the_page_and_it_says_so(opened: Any, night: Path) -> None:
+    block = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError'); }})"
+    with opened(night, before=block) as seen:
+        seen.page.keyboard.press("1")
+        assert "1 of 31 decided" in seen.page.locator("#progress").inner_text()
+        assert "keeps nothing" in seen.page.locator("#kept").inner_text()
+
+
+def test_a_file_without_an_id_can_only_be_put_aside_for_a_second_look(opened: Any, night: Path, tmp_path: Path) -> None:
+    with opened(night, "#reason=io_error") as seen:
+        seen.page.keyboard.press("1")
+        assert "second look" in seen.page.locator("#said").inner_text()
+        assert seen.page.locator(".decide button:enabled").all_inner_texts() == ["5\nSecond look"]
+        seen.page.keyboard.press("5")
+        seen.page.fill("#analyst", "A")
+        with seen.page.expect_download() as download:
+            seen.page.click("#export")
+        download.value.save_as(tmp_path / "d.jsonl")
+        (decision,) = read_decisions(tmp_path / "d.jsonl")
+        assert decision.video_id == ""
+        assert decision.entry.startswith("file-")
+
+
+def test_back_and_forward_go_through_filters_and_details(opened: Any, night: Path) -> None:
+    with opened(night) as seen:
+        seen.page.select_option("#f-verdict", "novel")
+        seen.page.select_option("#f-length", "300-1800")
+        seen.page.keyboard.press("Escape")
+        seen.page.locator(".name").first.click()
+        assert "open=1" in seen.page.url
+        seen.page.go_back()
+        until(seen.page, "!location.hash.includes('open=1')")
+        seen.page.go_back()
+        until(seen.page, "document.getElementById('f-length').value === ''")
+        assert seen.page.locator("#f-verdict").input_value() == "novel"
+        seen.page.go_forward()
+        until(seen.page, "document.getElementById('f-length').value === '300-1800'")
+        assert seen.names() == ["new-long.mp4"]
+
+
+def test_an_address_brings_back_the_same_view(opened: Any, night: Path) -> None:
+    at = video_id("edited-mix")
+    with opened(night, f"#q=mix&verdict=partly_known&sort=view&down=1&at={at}&open=1") as seen:
+        assert seen.names() == ["edited-mix.mp4"]
+        assert seen.page.locator("#f-q").input_value() == "mix"
+        assert seen.page.locator("th.c-view").get_attribute("aria-sort") == "descending"
+    with opened(night, "#verdict=%3Cscript%3E&list=nosuch&sort=__proto__&at=zzz&length=x") as seen:
+        assert seen.page.locator("#shown").inner_text() != ""
+
+
+def test_a_videos_details_say_where_its_seconds_come_from(opened: Any, night: Path) -> None:
+    with opened(night, f"#at={video_id('edited-mix')}") as seen:
+        text = seen.page.locator("#detail").inner_text()
+        for expected in (
+            *("1:13 to view of 2:00", "0:31.0–0:52.0", "in no known video", "could not be decoded", "58.4 %"),
+            *("its 1:40.0–2:16.3", "at 1.25× speed", "mirrored", "fills 62 % of the picture", "41 matching points"),
+            *("proof: movement agrees in time", "NSRL films", "pdq+sift-1"),
+            *(video_id("edited-mix"), "/intake/2026-11-22/edited-mix.mp4"),
+        ):
+            assert expected in text, expected
+        widths = seen.page.evaluate("[...document.querySelectorAll('.bar > div')].map(d => parseFloat(d.style.left))")
+        assert widths == pytest.approx([0, 2 / 1.2, 31 / 1.2, 52 / 1.2, 70 / 1.2, 75 / 1.2], abs=0.01)
+        kinds = seen.page.evaluate(
+            "[...document.querySelectorAll('.bar > div')].map(d => getComputedStyle(d).backgroundImage)"
+        )
+        assert len({kinds[0], kinds[1], kinds[2], kinds[4]}) == 4  # told apart by pattern, not only by colour
+
+
+def test_copying_gives_the_true_path_and_times(opened: Any, night: Path) -> None:
+    with opened(night, f"#at={video_id('edited-mix')}", permissions=["clipboard-read", "clipboard-write"]) as seen:
+        seen.page.get_by_role("button", name="Copy times to view").click()
+        until(seen.page, "document.getElementById('said').textContent.includes('Copied')")
+        copied = seen.page.evaluate("navigator.clipboard.readText()")
+        assert copied == "0:00.0-0:02.0\n0:31.0-0:52.0\n1:10.0-1:15.0\n1:15.0-2:00.0"
+
+
+def test_another_reviewers_file_shows_where_they_differ(opened: Any, night: Path, tmp_path: Path) -> None:
+    def line(name: str, decision: str, **facts: Any) -> str:
+        made = {"run_id": "2026-11-22-night", "decision": decision, "note": "<b>look</b>", "analyst": "Other", **facts}
+        ids = {"video_id": video_id(name), "entry": video_id(name)}
+        return json.dumps({"format": "videonovelty-decisions", "format_version": 1, **ids, **made})
+
+    lines = [line("other-take-searched", "known"), line("new-long", "novel"), line("x", "novel", run_id="else")]
+    (tmp_path / "other.jsonl").write_text("\n".join(lines))
+    with opened(night) as seen:
+        seen.page.keyboard.press("3")
+        seen.page.set_input_files("#load", tmp_path / "other.jsonl")
+        until(seen.page, "document.getElementById('kept').textContent.includes('judged differently')")
+        assert "2 decisions of 1 other reviewer shown; 1 video is judged differently. 1 were of another run." in (
+            seen.page.locator("#kept").inner_text()
+        )
+        seen.page.select_option("#f-decision", "differs")
+        assert seen.names() == ["other-take-searched.mp4"]
+        assert "Other: Known – <b>look</b>" in seen.page.locator("#detail").inner_text()
+        (tmp_path / "bad.jsonl").write_text("<html>")
+        seen.page.set_input_files("#load", tmp_path / "bad.jsonl")
+        until(seen.page, "document.getElementById('kept').textContent.includes('not a file of decisions')")
+
+
+def test_a_verdicts_count_opens_the_videos_behind_it(opened: Any, night: Path) -> None:
+    with opened(night) as seen:
+        seen.page.locator("button[data-verdict=known]").click()
+        assert sorted(seen.names()) == ["cleared-bytes.mp4", "cleared-reencode.mp4"]
+        seen.page.locator("button[data-reason=corrupt]").click()
+        assert seen.names() == ["bad-0.mp4"]
+
+
+def axe(page: Any) -> list[tuple[str, list[str]]]:
+    """Return the violations of axe-core: (rule, targets)."""
+    import axe_core_python
+
+    page.evaluate((Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [(v["id"], [str(n["target"]) for n in v["nodes"]]) for v in found["violations"]]
+
+
+@pytest.mark.parametrize(
+    ("colours", "width", "fragment"),
+    [
+        ("light", 1440, f"#at={video_id('edited-mix')}"),
+        ("dark", 1440, f"#at={video_id('new-long')}"),
+        ("light", 390, ""),
+        ("dark", 390, f"#at={video_id('edited-mix')}&open=1"),
+    ],
+)
+def test_axe_finds_nothing(opened: Any, night: Path, colours: str, width: int, fragment: str) -> None:
+    pytest.importorskip("axe_core_python", reason="axe-core-python is not installed")
+    view = {"viewport": {"width": width, "height": 900}, "color_scheme": colours, "bypass_csp": True}
+    with opened(night, fragment, **view) as seen:
+        assert axe(seen.page) == []
+        seen.page.keyboard.press("1")
+        seen.page.keyboard.press("?")
+        assert seen.page.locator("#help").is_visible()
+        assert axe(seen.page) == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (640, 400), (320, 640), (1024, 768)])
+def test_a_narrow_window_or_a_zoomed_page_scrolls_one_way_only(
+    opened: Any, night: Path, width: int, height: int
+) -> None:
+    with opened(night, viewport={"width": width, "height": height}) as seen:
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        seen.page.locator(".name").first.click()
+        assert seen.page.locator("#detail-title").is_visible()
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert seen.page.evaluate("document.activeElement.id") == "detail-title"
+        seen.page.keyboard.press("Escape")
+        assert seen.page.evaluate("document.activeElement.className") == "name"
+        if width < 960:
+            assert not seen.page.locator("#detail").is_visible()
+
+
+def test_targets_are_large_enough_to_hit(opened: Any, night: Path) -> None:
+    with opened(night, f"#at={video_id('new-long')}&open=1") as seen:
+        small = seen.page.evaluate(
+            """[...document.querySelectorAll('button, select, input, summary')].filter(e => e.offsetParent)
+            .filter(e => { const b = e.getBoundingClientRect(); return b.width < 24 || b.height < 23.9; })
+            .map(e => e.outerHTML.slice(0, 90))"""
+        )
+        assert small == []
+
+
+def test_focus_is_visible_and_stays_with_the_current_row_while_scrolling(opened: Any, night: Path) -> None:
+    with opened(night) as seen:
+        seen.page.locator(".name").first.focus()
+        for _ in range(25):
+            seen.page.keyboard.press("ArrowDown")
+        focused = "document.activeElement.closest('tr')?.getAttribute('aria-current')"
+        assert seen.page.evaluate(focused) == "true"
+        box = seen.page.locator("tr[aria-current=true]").bounding_box()
+        pane = seen.page.locator("#scroller").bounding_box()
+        assert pane["y"] <= box["y"]
+        assert box["y"] + box["height"] <= pane["y"] + pane["height"] + 1
+        assert seen.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_single_keys_can_be_switched_off(opened: Any, night: Path) -> None:
+    with opened(night) as seen:
+        seen.page.click("#help-open")
+        seen.page.uncheck("#keys-on")
+        seen.page.click("#help-close")
+        seen.page.keyboard.press("1")
+        assert seen.page.locator("#progress").is_hidden()
+
+
+def test_the_colours_can_be_chosen_and_stay(opened: Any, night: Path) -> None:
+    with opened(night, color_scheme="light") as seen:
+        background = "getComputedStyle(document.body).backgroundColor"
+        light = seen.page.evaluate(background)
+        seen.page.click("#theme")
+        seen.page.click("#theme")
+        assert seen.page.locator("#theme").inner_text() == "Colours: dark"
+        assert seen.page.evaluate(background) != light
+        seen.page.reload()
+        assert seen.page.locator("html").get_attribute("data-theme") == "dark"
+
+
+def test_the_summary_prints_on_one_page_and_names_no_file(opened: Any, night: Path, tmp_path: Path) -> None:
+    with opened(night) as seen:
+        data = seen.page.pdf(format="A4", prefer_css_page_size=True)
+        assert data.count(b"/Type /Page\n") + data.count(b"/Type /Page ") == 1
+        seen.page.emulate_media(media="print")
+        assert "other-take" not in seen.page.evaluate("document.body.innerText")
+
+
+def test_without_script_the_glance_is_still_there(browser: Any, night: Path) -> None:
+    context = browser.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto(night.as_uri())
+    text = page.locator("body").inner_text()
+    assert "23 min 7 s" in text
+    assert "verdicts.csv" in text
+    assert not page.locator("#workspace").is_visible()
+    context.close()
+
+
+def test_thousands_of_rows_draw_only_those_on_screen(opened: Any, tmp_path: Path) -> None:
+    t = RunTables()
+    for n in range(3000):
+        t.add(f"v{n:04d}", "novel", "nothing_explained", [(0, 10 + n / 10, "novel")])
+    path = write_report(t.write(tmp_path / "run"), ReportSettings())
+    with opened(path) as seen:
+        assert seen.shown() == 3000
+        assert seen.page.locator(ROWS).count() < 80
+        seen.page.keyboard.press("G")
+        assert seen.current() == "v2999.mp4"
+        assert seen.page.locator(ROWS).count() < 80
+        seen.page.keyboard.press("g")
+        assert seen.current() == "v0000.mp4"
+        seen.page.locator("#scroller").evaluate("e => { e.scrollTop = e.scrollHeight / 2; }")
+        until(seen.page, "document.querySelector('#queue-rows').innerText.includes('v1500')")
+
+
+def test_details_beside_the_page_are_loaded_when_opened(opened: Any, tmp_path: Path) -> None:
+    t = RunTables()
+    for n in range(450):
+        stretches = [(i, i + 1, "known", known("k", i, i + 1)) for i in range(20)]
+        t.add(f"v{n:04d}", "partly_known", "parts_explained", stretches)
+    path = write_report(t.write(tmp_path / "run"), ReportSettings(max_single_file_bytes=1_000_000))
+    assert len(list(path.parent.glob("details-*.js"))) == 3
+    with opened(path) as seen:
+        seen.page.wait_for_selector(".why li")
+        assert len(seen.asked) == 2
+        seen.page.keyboard.press("G")
+        until(seen.page, "document.querySelectorAll('.why li').length > 2")
+        assert len(seen.asked) == 3
+        assert "proven footage" in seen.page.locator(".why").inner_text()

@@ -1,0 +1,292 @@
+"""A batch of files: sighted, told apart by content, and signed, each content once, whatever happens on the way.
+
+What a nightly scan and an enrolment have in common. Everything that is learnt goes to the journal of the run folder
+before it counts, so a batch that was cut off goes on where it stopped and a finished one opens no video again.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from videonovelty.engine import Engine, EngineFailure, close_at_exit
+from videonovelty.errors import Reason, VideoError
+from videonovelty.intake import IntakeEntry, decode_raw, display_path, encode_raw, opened, sight, sight_open, unchanged
+from videonovelty.journal import JSON
+from videonovelty.records import ContentHashes, Sighting
+from videonovelty.run import RunFolder, State, Step, part_is_sound, write_part
+from videonovelty.sandbox import Sandbox
+from videonovelty.settings import Settings
+
+SIGHTED = "sighted"
+"""State of a journal entry that remembers where a content was seen, so that an unchanged file is not read again."""
+SIGHTINGS_PER_TASK = 16
+REFUSALS = frozenset(
+    {Reason.REFUSED_FORMAT, Reason.REFUSED_CODEC, Reason.REFUSED_SIZE, Reason.NOT_A_REGULAR_FILE, Reason.QUARANTINED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One content of the batch: its hashes and one path to read it from."""
+
+    hashes: ContentHashes
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class SignTask:
+    """What a worker is told: a path and the content that must be there."""
+
+    path_raw: bytes
+    video_id: str
+    size_bytes: int
+    run_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SignResult:
+    """What a worker reports: a part was written, or why not."""
+
+    video_id: str
+    part_sha256: str | None
+    reason: Reason | None = None
+    detail: str = ""
+    sandboxed: bool = True
+    video_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a batch tells the screen after each file."""
+
+    stage: str
+    done: int
+    total: int
+    video_seconds: float = 0.0
+    failed: int = 0
+
+
+Report = Callable[[Progress], None]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tasks: run in workers, never raise for a video
+
+
+def sight_files(paths: tuple[bytes, ...], *, settings: Settings) -> list[tuple[Sighting, ContentHashes | None, int]]:
+    """Return what is at each path, with the inode it was found in; for a worker."""
+    found = []
+    for path in paths:
+        sighting, hashes = sight(path, settings.intake)
+        found.append((sighting, hashes, _stamp(path)[2]))
+    return found
+
+
+def sign_content(task: SignTask, *, settings: Settings) -> SignResult:
+    """Sign one content and write its part; for a worker. Every failure of the video comes back as a result.
+
+    The file is hashed again through the very descriptor that is decoded: what is signed is what the id names.
+    """
+    name = display_path(task.path_raw)
+    sandbox = _sandbox(settings)
+    try:
+        with opened(task.path_raw) as fd:
+            sighting, hashes = sight_open(fd, task.path_raw, settings.intake)
+            if hashes is None:
+                raise VideoError(name, sighting.detail, reason=sighting.reason)  # noqa: TRY301
+            if hashes.video_id != task.video_id:
+                raise VideoError(name, "other content than a moment ago", reason=Reason.CHANGED)  # noqa: TRY301
+            signed = sandbox.sign(fd, video_id=task.video_id, name=name)
+            if not unchanged(fd, sighting):
+                raise VideoError(name, "written to while it was decoded", reason=Reason.CHANGED)  # noqa: TRY301
+    except VideoError as error:
+        return SignResult(task.video_id, None, error.reason, error.detail, sandboxed=sandbox.sandboxed)
+    digest = write_part(task.run_path, signed)
+    return SignResult(
+        task.video_id,
+        digest,
+        sandboxed=sandbox.sandboxed,
+        video_seconds=signed.coverage.decoded_seconds,
+        cpu_seconds=signed.cpu_seconds,
+    )
+
+
+_open_sandboxes: dict[Settings, Sandbox] = {}
+
+
+def _sandbox(settings: Settings) -> Sandbox:
+    """Return this process's sandbox: one prepared process, from which each video's own is forked."""
+    sandbox = _open_sandboxes.get(settings)
+    if sandbox is None:
+        if not _open_sandboxes:
+            close_at_exit(_close_sandboxes)
+        sandbox = _open_sandboxes[settings] = Sandbox(settings)
+    return sandbox
+
+
+def _close_sandboxes() -> None:
+    while _open_sandboxes:
+        _, sandbox = _open_sandboxes.popitem()
+        sandbox.close()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The batch
+
+
+def sight_all(
+    entries: Sequence[IntakeEntry], run: RunFolder, engine: Engine, settings: Settings, report: Report
+) -> tuple[list[Sighting], dict[str, Content]]:
+    """Return a sighting for every entry, sorted by path, and the distinct contents among them by id.
+
+    A file whose size, time and inode are those of an earlier look in this run is not read again.
+    """
+    remembered = _remembered(run)
+    found: list[tuple[Sighting, ContentHashes | None]] = []
+    to_read: list[bytes] = []
+    for entry in entries:
+        if entry.reason is not None:
+            found.append((Sighting(entry.path_raw, "", 0, 0, entry.reason, entry.detail), None))
+            continue
+        before = remembered.get(entry.path_raw)
+        if before is not None and before[2] == _stamp(entry.path_raw):
+            found.append((before[0], before[1]))
+        else:
+            to_read.append(entry.path_raw)
+    done = len(found)
+    chunks = [tuple(to_read[i : i + SIGHTINGS_PER_TASK]) for i in range(0, len(to_read), SIGHTINGS_PER_TASK)]
+    task = functools.partial(sight_files, settings=settings)
+    for chunk, answer in engine.map_unordered(task, chunks):
+        lost = isinstance(answer, EngineFailure)
+        result = [(Sighting(p, "", 0, 0, Reason.IO_ERROR, answer.detail), None, 0) for p in chunk] if lost else answer
+        run.journal.append_many(_remember(sighting, hashes, inode) for sighting, hashes, inode in result if hashes)
+        found += [(sighting, hashes) for sighting, hashes, _ in result]
+        done += len(chunk)
+        report(Progress("reading", done, len(entries)))
+    found.sort(key=lambda pair: pair[0].path_raw)
+    contents: dict[str, Content] = {}
+    for sighting, hashes in found:
+        if hashes is not None:
+            contents.setdefault(hashes.video_id, Content(hashes, sighting))
+    return [sighting for sighting, _ in found], contents
+
+
+def sign_all(
+    contents: Sequence[Content],
+    run: RunFolder,
+    engine: Engine,
+    settings: Settings,
+    report: Report,
+    *,
+    fingerprint: str,
+    retry: frozenset[str] | None = frozenset(),
+) -> dict[str, SignResult]:
+    """Sign every content that has no sound part yet, longest first, and return the end each of `contents` has.
+
+    `retry` holds the reasons whose failures are tried again; None all of them. Each start is in the journal before it
+    happens; contents that were in work when an earlier run was cut off go first and alone.
+    """
+    ends: dict[str, SignResult] = {}
+    waiting: list[SignTask] = []
+    suspects = run.states.suspects()
+    stamps = {e.key: bool(e.fields.get("sandboxed")) for e in run.journal.entries() if e.state == State.SIGNED}
+    for content in contents:
+        video_id = content.hashes.video_id
+        step = run.states.next_step(
+            video_id, fingerprint=fingerprint, max_attempts=settings.sandbox.max_attempts, retry=retry
+        )
+        state = run.states.get(video_id)
+        if step is Step.REUSE and state is not None and state.part_sha256 is not None:
+            if part_is_sound(run.path, video_id, sha256=state.part_sha256):
+                ends[video_id] = SignResult(video_id, state.part_sha256, sandboxed=stamps.get(video_id, False))
+                continue
+        elif step is Step.KEEP and state is not None:
+            ends[video_id] = SignResult(video_id, None, Reason(state.reason or Reason.CORRUPT), state.detail)
+            continue
+        elif step is Step.QUARANTINE:
+            run.journal.append(State.QUARANTINED, key=video_id, reason=Reason.QUARANTINED)
+            ends[video_id] = SignResult(video_id, None, Reason.QUARANTINED)
+            continue
+        waiting.append(SignTask(content.sighting.path_raw, video_id, content.hashes.size_bytes, run.path))
+    task = functools.partial(sign_content, settings=settings)
+    done, failed, seconds = len(ends), sum(end.part_sha256 is None for end in ends.values()), 0.0
+    alone = [item for item in waiting if item.video_id in suspects]
+    others = [item for item in waiting if item.video_id not in suspects]
+    for items, one_at_a_time in ((alone, True), (others, False)):
+        results = engine.map_unordered(
+            task,
+            items,
+            cost=lambda item: float(item.size_bytes),
+            one_at_a_time=one_at_a_time,
+            before=lambda item: run.journal.append(State.STARTED, key=item.video_id),
+        )
+        for item, result in results:
+            end = (
+                SignResult(item.video_id, None, Reason.CRASHED, result.detail)
+                if isinstance(result, EngineFailure)
+                else result
+            )
+            _note_end(run, end)
+            ends[item.video_id] = end
+            done, failed = done + 1, failed + (end.part_sha256 is None)
+            seconds += end.video_seconds
+            report(Progress("signing", done, len(contents), seconds, failed))
+    return ends
+
+
+def _note_end(run: RunFolder, end: SignResult) -> None:
+    if end.part_sha256 is not None:
+        run.journal.append(
+            State.SIGNED, key=end.video_id, part_sha256=end.part_sha256, sandboxed=end.sandboxed,
+            video_seconds=round(end.video_seconds, 3), cpu_seconds=round(end.cpu_seconds, 3),
+        )  # fmt: skip
+    else:
+        reason = end.reason or Reason.CRASHED
+        state = State.REFUSED if reason in REFUSALS else State.FAILED
+        run.journal.append(state, key=end.video_id, reason=reason, detail=end.detail, sandboxed=end.sandboxed)
+
+
+def _stamp(path: bytes) -> tuple[int, int, int]:
+    """Return size, modification time and inode of what is at `path`; zeros for nothing."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return 0, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _remember(sighting: Sighting, hashes: ContentHashes, inode: int) -> tuple[str, str, dict[str, JSON]]:
+    return (
+        SIGHTED,
+        hashes.video_id,
+        {
+            "path_raw": encode_raw(sighting.path_raw),
+            "md5": hashes.md5,
+            "sha1": hashes.sha1,
+            "size": sighting.size_bytes,
+            "modified_ns": sighting.modified_ns,
+            "inode": inode,
+        },
+    )
+
+
+_Remembered = dict[bytes, tuple[Sighting, ContentHashes, tuple[int, int, int]]]
+
+
+def _remembered(run: RunFolder) -> _Remembered:
+    """Return the sightings of earlier looks in this run, by path."""
+    found: _Remembered = {}
+    for entry in run.journal.entries():
+        if entry.state != SIGHTED:
+            continue
+        fields = entry.fields
+        size, modified, inode = (int(str(fields[name])) for name in ("size", "modified_ns", "inode"))
+        path = decode_raw(str(fields["path_raw"]))
+        hashes = ContentHashes(entry.key, str(fields["md5"]), str(fields["sha1"]), size)
+        found[path] = (Sighting(path, entry.key, size, modified), hashes, (size, modified, inode))
+    return found

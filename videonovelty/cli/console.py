@@ -1,0 +1,127 @@
+"""What a command shows while it works and when it ends: progress on a terminal, sparse plain lines otherwise."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from videonovelty import batch
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+output = Console(highlight=False, soft_wrap=True)
+
+_PLAIN_SECONDS = 30.0
+"""Without a terminal, a stage says how far it is this often."""
+
+
+def say(text: str) -> None:
+    """Print one message for people."""
+    errors.print(text, markup=False)
+
+
+def print_json(document: Any) -> None:
+    """Print a result for machines."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False, default=str) + "\n")
+
+
+class StageProgress:
+    """Shows the stages of a batch; call it with every `batch.Progress`."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, float] = {}
+        if errors.is_terminal and not quiet:
+            self._bar = Progress(
+                TextColumn("{task.description:>10}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[extra]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=errors,
+            )
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, progress: batch.Progress) -> None:
+        """Show where a stage is."""
+        if self._quiet:
+            return
+        extra = _extra(progress)
+        if self._bar is not None:
+            task = self._tasks.get(progress.stage)
+            if task is None:
+                task = self._tasks[progress.stage] = self._bar.add_task(progress.stage, total=progress.total, extra="")
+            self._bar.update(task, completed=progress.done, total=progress.total, extra=extra)
+            return
+        now = time.monotonic()
+        if (
+            progress.done == progress.total
+            or now - self._said.get(progress.stage, now - 2 * _PLAIN_SECONDS) >= _PLAIN_SECONDS
+        ):
+            self._said[progress.stage] = now
+            say(f"{progress.stage}: {progress.done}/{progress.total}{' ' + extra if extra else ''}")
+
+
+def _extra(progress: batch.Progress) -> str:
+    parts = []
+    if progress.video_seconds:
+        parts.append(f"{duration(progress.video_seconds)} of video")
+    if progress.failed:
+        parts.append(f"{progress.failed} flagged")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people read them: 7.2 s, 3 min 05 s, 2 h 10 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60):02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def counts_table(title: str, rows: Mapping[str, Any]) -> None:
+    """Print a two-column table."""
+    table = Table(title=title, show_header=False, title_justify="left", box=None, padding=(0, 2))
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    for name, value in rows.items():
+        table.add_row(str(name), str(value))
+    output.print(table)
+
+
+@contextmanager
+def stages(*, quiet: bool) -> Iterator[StageProgress]:
+    """Provide the progress display of one command."""
+    with StageProgress(quiet=quiet) as progress:
+        yield progress

@@ -1,0 +1,182 @@
+"""`compare`, `inspect` and `doctor`: one video or one machine looked at closely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from videonovelty.cli.console import duration, output, print_json, say
+from videonovelty.cli.scanning import Config, Json, Unsandboxed, load
+
+
+def _sign(path: Path, settings: Any) -> Any:
+    from videonovelty.intake import display_path, hash_content, opened
+    from videonovelty.sandbox import Sandbox
+
+    raw = str(path).encode("utf-8", "surrogateescape")
+    with Sandbox(settings) as sandbox, opened(raw) as fd:
+        hashes = hash_content(fd)
+        return sandbox.sign(fd, video_id=hashes.video_id, name=display_path(raw))
+
+
+def compare(
+    query: Annotated[Path, typer.Argument(help="The video in question.")],
+    known: Annotated[Path, typer.Argument(help="The video it may show.")],
+    config: Config = None,
+    allow_unsandboxed: Unsandboxed = False,
+    as_json: Json = False,
+) -> None:
+    """Show which stretches of one video another one explains, with the evidence, and why not where it does not.
+
+    Example: [bold]videonovelty compare new.mp4 known.mp4[/bold]
+    """
+    import numpy as np
+
+    from videonovelty.grouping import explain_any
+    from videonovelty.screening import judge_video
+
+    settings = load(config, None, allow_unsandboxed)
+    one, other = _sign(query, settings), _sign(known, settings)
+    stretches = explain_any(one, other, settings)
+    common = np.zeros(len(one.signatures.pts_seconds), np.bool_)
+    verdict = judge_video(one, stretches, common, settings)
+    rows = [
+        {
+            "start_seconds": round(s.start_seconds, 3),
+            "end_seconds": round(s.end_seconds, 3),
+            "known_start_seconds": round(s.line.speed * s.start_seconds + s.line.offset_seconds, 3),
+            "known_end_seconds": round(s.line.speed * s.end_seconds + s.line.offset_seconds, 3),
+            "speed": s.line.speed,
+            "offset_seconds": round(s.line.offset_seconds, 3),
+            "mirrored": s.mirrored,
+            "same_footage": s.proof.proven,
+            "why_not": s.proof.why_not,
+            "agreement": round(s.proof.agreement, 3),
+            "changes": round(s.proof.events),
+            "deviations": round(s.proof.deviations, 2),
+            "keyframes": s.frames,
+            "median_distance_bits": s.median_distance_bits,
+            "spatial_share": s.spatial_share,
+            "inliers": s.inliers,
+        }
+        for s in stretches
+    ]
+    if as_json:
+        print_json(
+            {"verdict": verdict.verdict, "reason": verdict.reason, "novelty": verdict.novelty, "stretches": rows}
+        )
+        return
+    for row in rows:
+        proof = "same footage" if row["same_footage"] else f"not proven: {row['why_not']}"
+        output.print(
+            f"{row['start_seconds']:.2f}–{row['end_seconds']:.2f} s shows {row['known_start_seconds']:.2f}–"
+            f"{row['known_end_seconds']:.2f} s at speed {row['speed']:g}{', mirrored' if row['mirrored'] else ''}: {proof}\n"
+            f"    movement agrees {row['agreement']:.2f} over {row['changes']} changes, {row['deviations']:.1f} deviations above "
+            f"other moments; {row['keyframes']} keyframes at {row['median_distance_bits']} of 256 bits in the median",
+            markup=False,
+        )
+    if not rows:
+        output.print("nothing of the first is found in the second")
+    output.print(f"verdict if only the second were known: {verdict.verdict} ({verdict.reason})", markup=False)
+
+
+def inspect(
+    video: Annotated[Path, typer.Argument(help="One video.")],
+    config: Config = None,
+    allow_unsandboxed: Unsandboxed = False,
+    as_json: Json = False,
+) -> None:
+    """Show what is seen of one video: streams, passes, coverage, keyframes and the quality of their signatures.
+
+    Example: [bold]videonovelty inspect clip.mp4 --json[/bold]
+    """
+    from dataclasses import asdict
+
+    from videonovelty.intake import display_path
+    from videonovelty.signatures.pdq import to_hex
+
+    settings = load(config, None, allow_unsandboxed)
+    signed = _sign(video, settings)
+    signatures, coverage = signed.signatures, signed.coverage
+    local = signatures.local.offsets
+    keyframes = [
+        {
+            "pts_seconds": round(float(signatures.pts_seconds[i]), 6),
+            "start_seconds": round(float(signatures.start_seconds[i]), 6),
+            "end_seconds": round(float(signatures.end_seconds[i]), 6),
+            "quality": int(signatures.quality[i]),
+            "informative": bool(signatures.informative[i]),
+            "pdq": to_hex(signatures.pdq[i, 0]),
+            "pdq_inner": to_hex(signatures.pdq_inner[i, 0]) if signatures.has_inner[i] else None,
+            "local": int(local[i + 1] - local[i]),
+        }
+        for i in range(len(signatures.pts_seconds))
+    ]
+    document = {
+        "path": display_path(str(video).encode("utf-8", "surrogateescape")),
+        "video_id": signatures.video_id,
+        "scheme": signatures.scheme,
+        "streams": [asdict(signed.probe)],
+        "passes": [{"name": name} for name in coverage.passes],
+        "cpu_seconds": round(signed.cpu_seconds, 3),
+        "duration_seconds": round(coverage.duration_seconds, 3),
+        "decoded_seconds": round(coverage.decoded_seconds, 3),
+        "undecoded": coverage.undecoded.tolist(),
+        "longest_unseen_seconds": round(coverage.longest_unseen_seconds, 3),
+        "packet_errors": coverage.packet_errors,
+        "corrupt_frames": coverage.corrupt_frames,
+        "notes": list(coverage.notes),
+        "keyframes": keyframes,
+    }
+    if as_json:
+        print_json(document)
+        return
+    probe = signed.probe
+    output.print(f"{document['path']}\n  id {signatures.video_id}", markup=False)
+    output.print(
+        f"  {probe.container}, {probe.codec}, {probe.width}×{probe.height}, {probe.frames_per_second:g} frames/s, "
+        f"{probe.video_streams} video stream(s)\n"
+        f"  {duration(coverage.duration_seconds)}, {duration(coverage.decoded_seconds)} decoded in passes "
+        f"{', '.join(coverage.passes)}, {coverage.packet_errors} bad packets, longest unseen "
+        f"{coverage.longest_unseen_seconds:.2f} s, {signed.cpu_seconds:.2f} s of processor time",
+        markup=False,
+    )
+    for note in coverage.notes:
+        output.print(f"  note: {note}", markup=False)
+    for row in keyframes:
+        mark = "" if row["informative"] else "  uninformative"
+        output.print(
+            f"  {row['pts_seconds']:9.3f} s  [{row['start_seconds']:.2f}, {row['end_seconds']:.2f})  quality {row['quality']:3d}"
+            f"  {row['pdq'][:16]}…  {row['local']:3d} local{mark}",
+            markup=False,
+        )
+
+
+def doctor(
+    store: Annotated[Path | None, typer.Option("--store", help="Check that this store can be read.")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Check that this machine can run a night safely; exit code 6 when it cannot.
+
+    Example: [bold]videonovelty doctor --store /srv/known[/bold]
+    """
+    from dataclasses import asdict
+
+    from videonovelty.doctor import run_checks
+
+    checks = run_checks(store, load(config, None, False))
+    failed = [check for check in checks if check.status == "fail"]
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        marks = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+        for check in checks:
+            output.print(f"{marks[check.status]} {check.name}: {check.detail}", markup=False)
+            if check.next_step:
+                output.print(f"       → {check.next_step}", markup=False)
+    if failed:
+        say(f"{len(failed)} check(s) failed")
+        raise typer.Exit(6)

@@ -1,0 +1,196 @@
+"""`scan`, `report` and `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from videonovelty.cli.console import StageProgress, counts_table, duration, output, print_json, say, stages
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings (TOML); sample_config/nightly.toml lists every key.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=0, help="Worker processes on this machine; 0 is a plain loop.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Unsandboxed = Annotated[
+    bool, typer.Option("--allow-unsandboxed", help="Run where the decoder cannot be locked; stamped on every row.")
+]
+
+
+def load(config: Path | None, workers: int | None, allow_unsandboxed: bool) -> Any:
+    """Return the settings of a command: options over environment over file over defaults."""
+    from videonovelty.settings import load_settings
+
+    overrides: dict[str, Any] = {}
+    if workers is not None:
+        overrides["run"] = {"workers": workers}
+    if allow_unsandboxed:
+        overrides["sandbox"] = {"allow_unsandboxed": True}
+    return load_settings(config, **overrides)
+
+
+def scan(
+    intake: Annotated[list[Path], typer.Argument(help="Files and folders; read only, links are not followed.")],
+    store: Annotated[Path, typer.Option("--store", help="The known store.")],
+    run: Annotated[Path, typer.Option("--run", help="The run folder: made, or resumed if it is there.")],
+    config: Config = None,
+    workers: Workers = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="tls:// address of an existing Dask scheduler.")
+    ] = None,
+    tls_ca_file: Annotated[Path | None, typer.Option("--tls-ca-file")] = None,
+    tls_cert_file: Annotated[Path | None, typer.Option("--tls-cert-file")] = None,
+    tls_key_file: Annotated[Path | None, typer.Option("--tls-key-file")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and how long it takes; open no video.")
+    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try videos again that failed before.")] = False,
+    retry: Annotated[
+        list[str] | None, typer.Option("--retry", help="Try videos again that failed for this reason.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first N files.")] = None,
+    allow_unsandboxed: Unsandboxed = False,
+    as_json: Json = False,
+) -> None:
+    """Screen an intake: which videos, and which seconds of them, are in no known video.
+
+    Example: [bold]videonovelty scan /intake/2026-11-22 --store /srv/known --run /srv/runs/2026-11-22 --workers 16[/bold]
+
+    Running the same command again resumes; a finished run opens no video again. Exit code 3 says that it is done, and
+    that some files failed or were refused: they are rows with a reason, to be looked at by a person.
+    """
+    from videonovelty.engine import TlsFiles, open_engine
+    from videonovelty.enrolment import store_identity
+    from videonovelty.known.store import KnownStore
+    from videonovelty.report.html import write_report
+    from videonovelty.run import RunFolder
+    from videonovelty.screening import screen
+    from videonovelty.signatures import scheme, self_check
+
+    settings = load(config, workers, allow_unsandboxed)
+    known = KnownStore.open(store)
+    if dry_run:
+        _dry_run(intake, known, settings, as_json)
+        return
+    self_check()
+    tls = TlsFiles(tls_ca_file, tls_cert_file, tls_key_file) if tls_ca_file and tls_cert_file and tls_key_file else None
+    fingerprint = f"{scheme(settings.signatures)}/{settings.signing_fingerprint()}"
+    with (
+        RunFolder.open(run, store_id=store_identity(known), settings=settings, fingerprint=fingerprint) as folder,
+        open_engine(
+            settings.run, workers=settings.run.workers, scheduler=scheduler, tls=tls, local_directory=run / "workers"
+        ) as engine,
+        stages(quiet=as_json) as progress,
+    ):
+        result = screen(
+            intake,
+            store=known,
+            run=folder,
+            engine=engine,
+            settings=settings,
+            report=progress,
+            retry=None if retry_failed else frozenset(retry or ()),
+            limit=limit,
+            fingerprint=fingerprint,
+        )
+        page = write_report(run, settings.report)
+    if as_json:
+        print_json({**result.document, "report": str(page)})
+    else:
+        print_summary(result.document)
+        output.print(f"report: {page}", markup=False)
+    if result.flagged:
+        say(f"{result.flagged} file(s) failed or were refused; each is a row of verdicts with its reason.")
+        raise typer.Exit(3)
+
+
+def print_summary(document: Any) -> None:
+    """Print what a run came to, as a table."""
+    seconds = document["seconds"]
+    counts_table("verdicts", document["counts"]["verdicts"])
+    counts_table("reasons", document["counts"]["reasons"])
+    counts_table(
+        "video",
+        {
+            "looked at": duration(seconds["intake"]),
+            "left to view": duration(seconds["to_view"]),
+            "saved": duration(seconds["saved"]),
+            "snapshot": document["store"]["snapshot"],
+            "took": duration(document["elapsed_seconds"]),
+        },
+    )
+    for warning in document["warnings"]:
+        say(f"warning: {warning}")
+
+
+def _dry_run(intake: list[Path], known: Any, settings: Any, as_json: bool) -> None:
+    """Say what a scan would do. The estimate is of bytes alone: no video is opened."""
+    import os
+
+    from videonovelty.intake import enumerate_intake
+
+    files, refused, size = 0, 0, 0
+    for entry in enumerate_intake(intake, settings.intake):
+        if entry.reason is not None:
+            refused += 1
+            continue
+        files += 1
+        size += os.lstat(entry.path_raw).st_size
+    # 0.25 MB of file a second of video and 30 s of video a CPU-second: ordinary 720p h264 (benchmarks/decode.py)
+    hours = size / 0.25e6 / 30 / 3600 / max(1, settings.run.workers)
+    snapshot = known.snapshot()
+    document = {
+        "files": files,
+        "refused": refused,
+        "bytes": size,
+        "estimated_hours": round(hours, 3),
+        "known_videos": snapshot.n_videos,
+        "known_frames": snapshot.n_frames,
+    }
+    if as_json:
+        print_json(document)
+    else:
+        counts_table("would scan", document)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Rebuild the report from the run folder's tables.
+
+    Example: [bold]videonovelty report /srv/runs/2026-11-22[/bold]
+    """
+    from videonovelty.report.html import write_report
+
+    page = write_report(run, load(config, None, False).report)
+    if as_json:
+        print_json({"report": str(page)})
+    else:
+        output.print(str(page), markup=False)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo is made.")] = Path("demo"),
+    workers: Annotated[int, typer.Option("--workers", min=0)] = 2,
+    allow_unsandboxed: Unsandboxed = False,
+) -> None:
+    """Make sample footage, enrol the originals, screen an intake of edited copies and new clips, and show the result.
+
+    Example: [bold]videonovelty demo[/bold]
+    """
+    from videonovelty.demo_run import run_demo
+
+    with StageProgress() as progress:
+        result = run_demo(folder, load(None, workers, allow_unsandboxed), say=say, report=progress)
+    output.print(result.table)
+    print_summary(result.document)
+    output.print(f"report: {result.page}", markup=False)
+    if result.wrong:
+        say(f"{result.wrong} file(s) did not get the verdict they should; run `videonovelty doctor`.")
+        raise typer.Exit(1)

@@ -1,0 +1,621 @@
+"""The one door to PyAV: opens a video by file descriptor, decodes it, and accounts for what it could not decode.
+
+Made for hostile intake: nothing is opened but the descriptor it is given, only listed container formats and codecs run,
+one bad packet costs one packet, and what was not looked at is reported, never assumed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.stream import Disposition
+
+from videonovelty.decode.pictures import UPRIGHT, Picture, Scaler, orientation_of
+from videonovelty.decode.timeline import FrameClock, StreamLedger, merged, sane_frame_seconds
+from videonovelty.errors import (
+    CorruptVideoError,
+    LimitExceededError,
+    NoVideoStreamError,
+    Reason,
+    RefusedVideoError,
+    UnreadableVideoError,
+    VideoError,
+)
+from videonovelty.records import Coverage, Frame, Probe
+from videonovelty.settings import DecodeSettings
+
+log = logging.getLogger(__name__)
+
+PASSES = ("intra", "nonref", "all")
+"""I frames only; frames that others refer to (bit exact, 0.6–0.7 of the cost of all); every frame."""
+
+# skip_frame=NONINTRA also finds x264's non-IDR I frames, which carry no key flag (16 of 89 cuts hide there);
+# the other decoders treat it as NONREF, so they get NONKEY. Research note, section 1 and 2.
+_NONINTRA_CODECS = frozenset({"h264", "hevc", "av1", "libdav1d"})
+_DROP_NONKEY_PACKETS = frozenset({"vp9", "libvpx-vp9"})  # ignore skip_frame altogether
+_NO_TIMESTAMPS = 0x0080  # AVFMT_NOTIMESTAMPS: raw streams, whose only clock is the count of frames
+_MAY_JUMP = 0x0200  # AVFMT_TS_DISCONT: MPEG transport and program streams
+_PICTURE_DISPOSITIONS = Disposition.attached_pic | Disposition.timed_thumbnails
+_MAX_READ_ERRORS = 64
+_SEEK_MARGIN_SECONDS = 0.25
+_SHORT_DECODE_SECONDS = 2.0  # a window that begins before this is reached without seeking
+_FIRST_PACKETS = 32  # among them is the packet shown first
+
+
+@dataclass(slots=True)
+class _Track:
+    """One video stream of the file and where it lies on the timeline."""
+
+    index: int
+    declared_seconds: float
+    start_seconds: float = 0.0
+    """Where its first frame lies on the common timeline."""
+    origin_seconds: float | None = None
+    """Container time of its first frame, once known."""
+    seekable: bool = True
+    ledger: StreamLedger = field(default_factory=lambda: StreamLedger(1 / 25))
+    others_end_seconds: float = 0.0
+    """Container time at which the sound ends."""
+    length_seconds: float = 0.0
+    """How much of the common timeline it takes, known after a whole pass."""
+    finished: bool = False
+
+
+class OpenVideo:
+    """A video that is open for decoding. One pass at a time; frames stay valid after the pass and after closing."""
+
+    def __init__(self, fd: int, settings: DecodeSettings, name: str) -> None:
+        self._fd = fd
+        self._settings = settings
+        self._name = name
+        self._container: Any = None
+        self._scaler = Scaler()
+        self._pass = 0
+        self._passes: list[str] = []
+        self._notes: list[str] = []
+        self._window = False
+        self._frames_left = settings.max_frames
+        self._refused: list[float] = []
+        self._reopen()
+        self._tracks = self._choose_tracks()
+        self.probe = self._make_probe()
+
+    def frames(
+        self,
+        pass_name: str = "nonref",  # noqa: S107 (no password)
+        *,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+    ) -> Iterator[Frame]:
+        """Yield frames in presentation order, `pts_seconds` strictly increasing from 0 at the first frame.
+
+        `pass_name` is one of `PASSES`. With `start_seconds` or `end_seconds` only frames in `[start, end)` are yielded,
+        by seeking where the container can. Several video streams lie end to end on one timeline.
+
+        A new call ends the pass before it. Raises CorruptVideoError where a whole pass gave no frame,
+        LimitExceededError when memory runs out, ValueError for an unknown pass.
+        """
+        if pass_name not in PASSES:
+            raise ValueError(f"unknown pass {pass_name!r}; known: {', '.join(PASSES)}")
+        self._pass += 1
+        self._window = start_seconds is not None or end_seconds is not None
+        if not self._window:
+            self._passes.append(pass_name)
+        return self._run_pass(self._pass, pass_name, start_seconds or 0.0, end_seconds)
+
+    def coverage(self) -> Coverage:
+        """Return what the latest pass looked at. A pass that was not iterated to its end leaves the rest undecoded."""
+        gaps: list[tuple[float, float]] = []
+        notes = list(self._notes)
+        unseen = 0.0
+        end = 0.0
+        for track in self._tracks:
+            undecoded, length, longest = self._closed(track)
+            gaps += [(end + start, end + stop) for start, stop in undecoded.tolist()]
+            unseen = max(unseen, longest)
+            end += length
+        if len(self._tracks) > 1:
+            notes.append(f"{len(self._tracks)} video streams, laid end to end")
+        for seconds in self._refused:
+            gaps.append((end, end + max(seconds, 1.0)))
+            end += max(seconds, 1.0)
+        undecoded = merged(gaps)
+        lost = float((undecoded[:, 1] - undecoded[:, 0]).sum())
+        if len(undecoded):
+            unseen = max(unseen, float((undecoded[:, 1] - undecoded[:, 0]).max()))
+        return Coverage(
+            declared_seconds=self.probe.declared_seconds,
+            duration_seconds=end,
+            decoded_seconds=max(end - lost, 0.0),
+            frames=sum(t.ledger.frames for t in self._tracks),
+            packet_errors=sum(t.ledger.packet_errors for t in self._tracks),
+            corrupt_frames=sum(t.ledger.corrupt_frames for t in self._tracks),
+            undecoded=undecoded,
+            longest_unseen_seconds=unseen,
+            passes=tuple(dict.fromkeys(self._passes)) or ("window",),
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+    def close(self) -> None:
+        """Close the container; frames already yielded stay valid. The descriptor stays open: it is the caller's."""
+        self._pass += 1
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    # opening
+
+    def _reopen(self) -> None:
+        """Open the container afresh at the start of the file: the surest way to begin a pass."""
+        if self._container is not None:
+            self._container.close()
+        settings = self._settings
+        options = {
+            "fd": str(self._fd),
+            "protocol_whitelist": "fd",
+            "format_whitelist": ",".join(settings.formats),
+            "codec_whitelist": ",".join(settings.codecs),
+            "max_pixels": str(settings.max_pixels),
+            "threads": "1",
+        }
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self._container = av.open("fd:", mode="r", options=options, metadata_errors="replace")
+        self._touched = False
+
+    def _choose_tracks(self) -> list[_Track]:
+        """Pick every stream of moving pictures, refuse what the settings do not allow."""
+        tracks: list[_Track] = []
+        refusal: RefusedVideoError | None = None
+        moving = [s for s in self._container.streams.video if not int(s.disposition) & int(_PICTURE_DISPOSITIONS)]
+        for stream in moving:
+            try:
+                self._check_stream(stream)
+            except RefusedVideoError as error:
+                refusal = refusal or error
+                self._leave_out(stream, f"video stream {stream.index} was not decoded: {error.detail or error.reason}")
+                continue
+            if len(tracks) == self._settings.max_video_streams:
+                self._leave_out(stream, f"only the first {len(tracks)} of {len(moving)} video streams were decoded")
+                continue
+            tracks.append(_Track(stream.index, self._declared_of(stream)))
+        if tracks:
+            return tracks
+        if refusal is not None:
+            raise refusal
+        raise NoVideoStreamError(self._name)
+
+    def _leave_out(self, stream: Any, note: str) -> None:
+        self._refused.append(self._declared_of(stream))
+        self._notes.append(note)
+
+    def _check_stream(self, stream: Any) -> None:
+        context = stream.codec_context
+        if context is None:
+            raise RefusedVideoError(self._name, "no decoder", reason=Reason.REFUSED_CODEC)
+        codec = context.codec.name
+        if codec not in self._settings.codecs:
+            raise RefusedVideoError(self._name, f"codec {codec}", reason=Reason.REFUSED_CODEC)
+        if context.width * context.height > self._settings.max_pixels:
+            detail = f"{context.width} × {context.height}"
+            raise RefusedVideoError(self._name, detail, reason=Reason.REFUSED_SIZE)
+
+    def _declared_of(self, stream: Any) -> float:
+        """Return how long the container says a video stream is; 0.0 when it does not say."""
+        if stream.duration is not None and stream.duration > 0:
+            return float(stream.duration * _number(stream.time_base))
+        tagged = _clock_text_seconds(stream.metadata.get("DURATION", ""))  # Matroska, as its muxers write it
+        if tagged > 0:
+            return tagged
+        duration = self._container.duration
+        return duration / av.time_base if duration is not None and duration > 0 else 0.0
+
+    def _make_probe(self) -> Probe:
+        streams = self._container.streams
+        stream = next(s for s in streams.video if s.index == self._tracks[0].index)
+        context = stream.codec_context
+        return Probe(
+            container=str(self._container.format.name),
+            codec=str(context.codec.name),
+            width=int(context.width),
+            height=int(context.height),
+            frames_per_second=_rate(stream),
+            declared_seconds=sum(t.declared_seconds for t in self._tracks),
+            pixel_format=str(context.pix_fmt or ""),
+            video_streams=len(self._tracks) + len(self._refused),
+        )
+
+    # decoding
+
+    def _run_pass(self, number: int, mode: str, start: float, end: float | None) -> Iterator[Frame]:
+        windowed = self._window
+        self._frames_left = self._settings.max_frames
+        if not windowed:
+            for track in self._tracks:
+                track.ledger = StreamLedger(1 / 25, allow_skipping=mode == "intra")
+                track.finished = False
+        offset = 0.0
+        yielded = 0
+        for track in self._tracks:
+            if not windowed:
+                track.start_seconds = offset
+            if end is not None and offset >= end:
+                break
+            length = track.length_seconds or track.declared_seconds
+            if windowed and 0 < offset + length <= start and track is not self._tracks[-1]:
+                offset += length
+                continue
+            stop = None if end is None else end - offset
+            for frame in self._decode_track(track, mode, start - offset, stop, windowed=windowed):
+                if number != self._pass:
+                    return
+                yielded += 1
+                yield replace(frame, pts_seconds=frame.pts_seconds + offset) if offset else frame
+                if number != self._pass:
+                    return
+            if not windowed:
+                track.length_seconds = self._closed(track)[1]
+            offset += track.length_seconds or length
+        if not yielded and not windowed and mode != "intra":
+            errors = sum(t.ledger.packet_errors for t in self._tracks)
+            raise CorruptVideoError(self._name, f"{errors} packet errors" if errors else "")
+
+    def _decode_track(
+        self, track: _Track, mode: str, start: float, stop: float | None, *, windowed: bool
+    ) -> Iterator[Frame]:
+        """Yield the frames of one stream in `[start, stop)`, times from its own first frame."""
+        with _translated(self._name):
+            stream, sought = self._position(track, start) if windowed else (self._begin(track), False)
+        may_jump = bool(int(self._container.format.flags) & _MAY_JUMP)
+        reader = _Reader(stream, mode, self._settings, self._scaler, may_jump=may_jump)
+        reader.clock.origin_seconds = track.origin_seconds
+        if not windowed:
+            track.ledger.frame_seconds = reader.ledger.frame_seconds
+            reader.ledger = track.ledger
+        for packet in self._packets(track, stream, reader.ledger):
+            for picture, seconds in self._pictures(reader, packet, track):
+                if stop is not None and seconds >= stop:
+                    return
+                if sought and seconds > max(start, 0.0):  # landed behind the window: some indexes lie
+                    track.seekable = False
+                    yield from self._decode_track(track, mode, start, stop, windowed=windowed)
+                    return
+                sought = False
+                if seconds < start:
+                    continue
+                with _translated(self._name):
+                    frame = reader.frame(picture, seconds)
+                if frame is not None:
+                    self._frames_left -= 1
+                    yield frame
+            if reader.rotation_degrees != self.probe.rotation_degrees:
+                self.probe = replace(self.probe, rotation_degrees=reader.rotation_degrees)
+            if self._frames_left <= 0:
+                self._notes.append(f"stopped after {self._settings.max_frames} frames")
+                return
+            if reader.stop_skipping():
+                self._notes.append("frames nobody refers to hid long stretches, so every frame was decoded")
+        if not windowed:
+            track.finished = True
+
+    def _pictures(self, reader: _Reader, packet: Any, track: _Track) -> Iterator[tuple[Any, float]]:
+        """Yield (decoded picture, its seconds) of one packet, as far as the pass wants them."""
+        with _translated(self._name):
+            timed = [(picture, reader.time(picture)) for picture in reader.decode(packet)]
+        if track.origin_seconds is None:
+            track.origin_seconds = reader.clock.origin_seconds
+        track.seekable = track.seekable and not reader.clock.jumps
+        for picture, seconds in timed:
+            if seconds is not None:
+                yield picture, seconds
+
+    def _closed(self, track: _Track) -> tuple[Any, float, float]:
+        return track.ledger.close(
+            self._declared_end(track), finished=track.finished, origin_seconds=track.origin_seconds or 0.0
+        )
+
+    def _begin(self, track: _Track) -> Any:
+        """Return the stream, to be read from its start."""
+        if self._touched or self._container is None:
+            self._reopen()
+        self._touched = True
+        stream = next((s for s in self._container.streams.video if s.index == track.index), None)
+        if stream is None or stream.codec_context is None:
+            raise CorruptVideoError(self._name, "the file changed between two passes")
+        return stream
+
+    def _position(self, track: _Track, start: float) -> tuple[Any, bool]:
+        """Return (stream to be read, whether reading begins somewhere before `start` instead of at the first frame)."""
+        stream = self._begin(track)
+        flags = int(self._container.format.flags)
+        tick = _number(stream.time_base)
+        if start < _SHORT_DECODE_SECONDS or not track.seekable or tick <= 0 or flags & _NO_TIMESTAMPS:
+            return stream, False
+        if flags & _MAY_JUMP and not track.finished:  # only a whole pass shows whether its timeline is in one piece
+            return stream, False
+        if track.origin_seconds is None:
+            for _ in self._decode_track(track, "intra", 0.0, None, windowed=True):
+                break
+            stream = self._begin(track)
+            if track.origin_seconds is None:
+                return stream, False
+        try:
+            target = int((start + track.origin_seconds - _SEEK_MARGIN_SECONDS) / tick)
+            self._container.seek(target, stream=stream, backward=True)
+        except (av.error.FFmpegError, OSError, OverflowError):
+            track.seekable = False
+            return self._begin(track), False
+        return stream, True
+
+    def _packets(self, track: _Track, stream: Any, ledger: StreamLedger) -> Iterator[Any]:
+        """Yield the packets of one stream; note where the others end; go on after a read error while that helps."""
+        container = self._container
+        others = [s for s in container.streams if s.type == "audio"] if stream.duration is None else []
+        track.others_end_seconds = 0.0
+        errors = 0
+        budget = self._settings.max_frames
+        while errors < _MAX_READ_ERRORS:
+            try:
+                for packet in container.demux([stream, *others]):
+                    if packet.stream_index == stream.index:
+                        budget -= 1
+                        if budget < 0:
+                            self._notes.append(f"stopped after {self._settings.max_frames} packets")
+                            return
+                        yield packet
+                    elif packet.pts is not None:
+                        heard = (packet.pts + (packet.duration or 0)) * _number(packet.time_base)
+                        track.others_end_seconds = max(track.others_end_seconds, heard)
+            except (av.error.MemoryError, MemoryError) as error:
+                raise LimitExceededError(self._name, "memory", reason=Reason.MEMORY_LIMIT) from error
+            except (av.error.FFmpegError, OSError) as error:
+                errors += 1
+                log.debug("%s: reading: %s", self._name, error)
+                ledger.packet_failed(None)
+                continue
+            return
+        self._notes.append("reading was given up after repeated errors")
+
+    def _declared_end(self, track: _Track) -> float:
+        """Return where the container says the stream ends, in stream time; 0.0 when that says nothing.
+
+        A container's own length may be that of a longer sound track: it counts only if the other streams stop short
+        of it too, as they do in a file that was cut off.
+        """
+        stream = self._stream_facts(track)
+        if stream is None:
+            return track.declared_seconds
+        declared, own = stream
+        if own:
+            return declared
+        heard = track.others_end_seconds
+        return 0.0 if heard > 0 and heard >= declared - 1.0 else declared
+
+    def _stream_facts(self, track: _Track) -> tuple[float, bool] | None:
+        if self._container is None:
+            return None
+        stream = next((s for s in self._container.streams.video if s.index == track.index), None)
+        if stream is None:
+            return None
+        own = bool(stream.duration and stream.duration > 0) or bool(
+            _clock_text_seconds(stream.metadata.get("DURATION", ""))
+        )
+        return track.declared_seconds, own
+
+
+class _Reader:
+    """The decoder of one stream in one pass: packets in, timed frames out, every failure entered in the ledger."""
+
+    def __init__(self, stream: Any, mode: str, settings: DecodeSettings, scaler: Scaler, *, may_jump: bool) -> None:
+        self.rotation_degrees = 0
+        self._scaler = scaler
+        self._context = stream.codec_context
+        self._mode = mode
+        self._tick = _number(stream.time_base) or 1e-6
+        spacing = sane_frame_seconds(_rate(stream))
+        self.clock = FrameClock(self._tick, spacing, discontinuous=may_jump)
+        self.ledger = StreamLedger(spacing, allow_skipping=mode == "intra")
+        self._spacing = spacing
+        self._stated_start = stream.start_time
+        self._aspect = _number(stream.sample_aspect_ratio) or 1.0
+        self._turn = UPRIGHT
+        self._rotation: int | None = None
+        self._packets = 0
+        self._first_pts: int | None = None
+        self._timeless = False
+        self._context.thread_count = 1
+        self._context.options = {
+            "max_pixels": str(settings.max_pixels),
+            "codec_whitelist": ",".join(settings.codecs),
+        }
+        codec = self._context.codec.name
+        self._drops_packets = mode == "intra" and codec in _DROP_NONKEY_PACKETS
+        if mode == "nonref":
+            self._context.skip_frame = "NONREF"
+        elif mode == "intra":
+            self._context.skip_frame = "NONINTRA" if codec in _NONINTRA_CODECS else "NONKEY"
+
+    def decode(self, packet: Any) -> list[Any]:
+        """Return the pictures that come out for one packet (an empty one drains the decoder)."""
+        flushing = not packet.size
+        if not flushing:
+            self._look_at(packet)
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        where = None if stamp is None or self._timeless else self.clock.seconds(stamp)
+        if self._drops_packets and not flushing and not packet.is_keyframe:
+            self.ledger.packet_fed(where, (packet.duration or 0) * self._tick)
+            return []
+        try:
+            pictures: list[Any] = self._context.decode(None if flushing else packet)
+        except av.error.EOFError:
+            return []
+        except (av.error.MemoryError, MemoryError):
+            raise
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            log.debug("packet %d: %s", self._packets, error)
+            if not flushing:
+                self.ledger.packet_failed(where)
+            return []
+        if not flushing and not packet.is_discard:
+            self.ledger.packet_fed(where, (packet.duration or 0) * self._tick, corrupt=bool(packet.is_corrupt))
+        return pictures
+
+    def time(self, picture: Any) -> float | None:
+        """Return when a picture is shown, in seconds from the first; None for one that this pass leaves out."""
+        if self._mode == "intra" and not _is_intra(picture):
+            return None
+        counted = self._timeless and self._mode != "intra"
+        if counted:
+            stated = _picture_seconds(picture, self._tick, self._spacing)
+            self.clock.spacing_seconds = stated if stated > 0.75 * self._spacing else self._spacing  # else: one field
+        ticks = None if counted else self.clock.ticks(picture.pts, picture.dts)
+        if ticks is None and not self._timeless:
+            self._decode_everything()  # a frame without a time is placed by counting, which skipping would spoil
+        start = self._stated_start if self._first_pts is None else max(self._first_pts, self._stated_start or 0)
+        seconds, jumped = self.clock.show(
+            ticks, stream_start_seconds=None if start is None or self._timeless else start * self._tick
+        )
+        if jumped:
+            self.ledger.timeline_jumped()
+        return seconds
+
+    def frame(self, picture: Any, seconds: float) -> Frame | None:
+        """Return the frame of a picture, or None where it cannot be scaled (then it counts as a failed packet)."""
+        if picture.rotation != self._rotation:
+            self._rotation = int(picture.rotation)
+            self._turn = orientation_of(picture)
+            self.rotation_degrees = self._rotation % 360
+        shape = Picture(picture, self._scaler, self._turn)
+        try:
+            thumb = shape.thumb()
+        except (av.error.MemoryError, MemoryError):
+            raise
+        except (av.error.FFmpegError, ValueError) as error:
+            log.debug("picture at %.3f s: %s", seconds, error)
+            self.ledger.packet_failed(seconds)
+            return None
+        damaged = bool(picture.is_corrupt)
+        self.ledger.frame_shown(seconds, _picture_seconds(picture, self._tick, self._spacing), corrupt=damaged)
+        width, height = max(round(picture.width * self._aspect), 1), int(picture.height)
+        if self._turn[0]:
+            width, height = height, width
+        return Frame(
+            pts_seconds=seconds,
+            thumb=thumb,
+            luma=shape.luma,
+            sketch=shape.sketch,
+            width=width,
+            height=height,
+            is_intra=_is_intra(picture),
+            corrupt=damaged,
+        )
+
+    def stop_skipping(self) -> bool:
+        """Decode every frame from here on if skipping hides too much; return whether that is new.
+
+        Nothing refers to a skipped frame, so the decoder can be told at any moment.
+        """
+        if self._mode != "nonref" or not self.ledger.skips_too_much():
+            return False
+        self._decode_everything()
+        return True
+
+    def _decode_everything(self) -> None:
+        if self._mode == "nonref":
+            self._mode = "all"
+            self._context.skip_frame = "DEFAULT"
+
+    def _look_at(self, packet: Any) -> None:
+        """Learn from the first packets where the stream begins, and whether it has timestamps at all."""
+        if self._packets == 0 and packet.pts is None and packet.dts is None:
+            self._timeless = True
+            self._decode_everything()  # frames are counted, so each must be decoded
+        if self._timeless and self._mode == "intra" and packet.pts is None:
+            # decode order: off by the reordering at most
+            packet.pts = round(self._packets * self._spacing / self._tick)
+        if self._packets < _FIRST_PACKETS and packet.pts is not None and not packet.is_discard:
+            self._first_pts = packet.pts if self._first_pts is None else min(self._first_pts, packet.pts)
+        self._packets += 1
+
+
+@contextmanager
+def open_video(fd: int, settings: DecodeSettings, *, name: str = "") -> Iterator[OpenVideo]:
+    """Open the video behind a descriptor of a regular file; the descriptor stays the caller's to close.
+
+    The file is read through `fd` alone (its position is moved). `name` is display-safe text for messages.
+    Raises UnreadableVideoError (NOT_A_VIDEO, IO_ERROR), NoVideoStreamError, RefusedVideoError (REFUSED_FORMAT,
+    REFUSED_CODEC, REFUSED_SIZE), CorruptVideoError or LimitExceededError.
+    """
+    with _translated(name, opening=True):
+        video = OpenVideo(fd, settings, name)
+    try:
+        yield video
+    finally:
+        video.close()
+
+
+@contextmanager
+def _translated(name: str, *, opening: bool = False) -> Iterator[None]:
+    """Turn PyAV's errors into ours."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except (av.error.MemoryError, MemoryError) as error:
+        raise LimitExceededError(name, "memory", reason=Reason.MEMORY_LIMIT) from error
+    except av.error.ArgumentError as error:
+        if opening and (error.log is None or "whitelist" in str(error)):
+            raise RefusedVideoError(name, reason=Reason.REFUSED_FORMAT) from error
+        raise UnreadableVideoError(name, type(error).__name__) from error
+    except av.error.FFmpegError as error:
+        reason = Reason.IO_ERROR if isinstance(error, OSError) else Reason.NOT_A_VIDEO
+        raise UnreadableVideoError(name, type(error).__name__, reason=reason) from error
+    except OSError as error:
+        raise UnreadableVideoError(name, type(error).__name__, reason=Reason.IO_ERROR) from error
+
+
+def _number(value: Any) -> float:
+    """Return a rational of PyAV as a float; 0.0 for None and 0/0 (PyAV 19 has `AVRational` and never None)."""
+    if value is None:
+        return 0.0
+    denominator = getattr(value, "denominator", 1)
+    return float(value.numerator / denominator) if denominator else 0.0
+
+
+def _rate(stream: Any) -> float:
+    """Return frames per second as far as the container knows, else 0.0."""
+    for claim in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        rate = _number(claim)
+        if 0.1 <= rate <= 1000.0:
+            return rate
+    return 0.0
+
+
+def _is_intra(picture: Any) -> bool:
+    return bool(picture.key_frame) or int(picture.pict_type) == 1
+
+
+def _picture_seconds(picture: Any, tick: float, spacing: float) -> float:
+    """Return how long a frame is shown; the usual spacing where the container does not say or exaggerates."""
+    seconds = float((picture.duration or 0) * tick)
+    return seconds if 0 < seconds <= 3600.0 else spacing
+
+
+def _clock_text_seconds(text: str) -> float:
+    """Return seconds of `HH:MM:SS.fraction`, 0.0 for anything else."""
+    parts = text.strip("\0 ").split(":")
+    if len(parts) != 3:
+        return 0.0
+    try:
+        hours, minutes, seconds = (float(part) for part in parts)
+    except ValueError:
+        return 0.0
+    total = hours * 3600 + minutes * 60 + seconds
+    return total if np.isfinite(total) and total > 0 else 0.0

@@ -1,0 +1,95 @@
+"""Luma of decoded pictures, upright and scaled by swscale; made only when asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from videonovelty.records import U8
+
+THUMB_SIZE = (64, 36)
+SKETCH_SIZE = (128, 72)
+_MAX_SCALERS = 16
+
+Orientation = tuple[bool, bool, bool]
+"""(transpose, then mirror left-right, then flip top-bottom) that makes a coded picture upright."""
+UPRIGHT: Orientation = (False, False, False)
+
+
+def orientation_of(picture: VideoFrame) -> Orientation:
+    """Return how the display matrix of a frame turns it; angles between quarter turns go to the nearest axis."""
+    try:
+        side_data: Any = picture.side_data
+        matrix = side_data.get(SideDataType.DISPLAYMATRIX)
+    except (KeyError, ValueError):
+        return UPRIGHT
+    if matrix is None:
+        return UPRIGHT
+    values = np.frombuffer(bytes(matrix), np.int32)
+    if len(values) < 5:
+        return UPRIGHT
+    # a point (x, y) of the coded picture is shown at (a·x + c·y, b·x + d·y): libavutil/display.h
+    a, b, c, d = (int(values[i]) for i in (0, 1, 3, 4))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (False, a < 0, d < 0)
+    return (True, c < 0, b < 0)
+
+
+class Scaler:
+    """One swscale context a target size and filter, kept for the whole video.
+
+    A context set up anew for every frame costs more than the scaling (research note, section 1); `threads=1` because
+    videos, not pictures, are handled in parallel.
+    """
+
+    def __init__(self) -> None:
+        self._contexts: dict[tuple[int, int, int], VideoReformatter] = {}
+
+    def luma(self, picture: VideoFrame, width: int, height: int, interpolation: Interpolation, turn: Orientation) -> U8:
+        """Return luma of shape (height, width), uint8, full range, turned upright; a copy of its own."""
+        transpose, mirror, flip = turn
+        coded_width, coded_height = (height, width) if transpose else (width, height)
+        key = (coded_width, coded_height, int(interpolation))
+        context = self._contexts.get(key)
+        if context is None:
+            if len(self._contexts) >= _MAX_SCALERS:
+                self._contexts.pop(next(iter(self._contexts)))
+            context = self._contexts[key] = VideoReformatter()
+        plane: Any = context.reformat(
+            picture, width=coded_width, height=coded_height, format="gray", interpolation=interpolation, threads=1
+        ).planes[0]
+        pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:coded_height, :coded_width]
+        if transpose:
+            pixels = pixels.T
+        if mirror:
+            pixels = pixels[:, ::-1]
+        if flip:
+            pixels = pixels[::-1]
+        return pixels.copy()
+
+
+class Picture:
+    """A decoded picture that can still be scaled; holds the decoder's buffer alive for as long as it is kept."""
+
+    __slots__ = ("_frame", "_scaler", "_turn")
+
+    def __init__(self, frame: VideoFrame, scaler: Scaler, turn: Orientation) -> None:
+        self._frame = frame
+        self._scaler = scaler
+        self._turn = turn
+
+    def thumb(self) -> U8:
+        """Return cheap luma, shape (36, 64)."""
+        return self._scaler.luma(self._frame, *THUMB_SIZE, Interpolation.FAST_BILINEAR, self._turn)
+
+    def sketch(self) -> U8:
+        """Return cheap luma, shape (72, 128)."""
+        return self._scaler.luma(self._frame, *SKETCH_SIZE, Interpolation.FAST_BILINEAR, self._turn)
+
+    def luma(self, width: int, height: int) -> U8:
+        """Return luma by area averaging, shape (height, width)."""
+        return self._scaler.luma(self._frame, width, height, Interpolation.AREA, self._turn)

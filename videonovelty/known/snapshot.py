@@ -1,0 +1,582 @@
+"""One pinned state of the known store: what is known, read by id, by digest or shard by shard."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from videonovelty.known import manifest as manifests
+from videonovelty.known.manifest import FileEntry, Manifest
+from videonovelty.known.shards import (
+    ID_BYTES,
+    LocalCodes,
+    ShardCodes,
+    ShardRef,
+    VideoIds,
+    binary_column,
+    damage,
+    digest_key,
+    group_starts,
+    map_index,
+    mapped_ids,
+    open_shard,
+    raw_id,
+    raw_ids,
+    unpack_signs,
+)
+from videonovelty.records import (
+    LOCAL_BYTES,
+    ContentHashes,
+    F64,
+    KnownFrames,
+    KnownVideo,
+    ListMembership,
+    LocalFeatures,
+    MotionProfile,
+    U8,
+)
+
+I64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+_OPEN_FILES = 64
+_KEPT_GROUPS = 8
+_FRAME_COLUMNS = ["t_ms", "pdq", "pdq_inner", "quality", "informative"]
+_LOCAL_COLUMNS = ["t_ms", "code", "x", "y", "scale", "angle"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownLocal:
+    """The stored local descriptors of one known video."""
+
+    video_id: str
+    seconds: F64
+    """Time of each keyframe that has descriptors; shape (n,), ascending."""
+    features: LocalFeatures
+    """Keyframe i of `seconds` owns rows [offsets[i], offsets[i + 1]); no mirrored codes."""
+
+
+class Snapshot:
+    """One snapshot of the store: pinned and immutable. Opening reads the manifest alone; it pickles as path and number.
+
+    Every method raises KnownStoreError when a file it needs is missing or damaged.
+    """
+
+    def __init__(self, store: Path, number: int) -> None:
+        self.path = store
+        self._manifest, self.manifest_sha256 = manifests.read(store, number)
+        self._files: OrderedDict[str, tuple[pq.ParquetFile, I64]] = OrderedDict()
+        self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
+        self._indexes: dict[str, pa.RecordBatch] = {}
+        self._ranges: dict[tuple[str, str], tuple[U8, U8]] = {}
+        self._removed: Removed | None = None
+
+    def __reduce__(self) -> tuple[type[Snapshot], tuple[Path, int]]:
+        """Pickle as where it is, not what was read."""
+        return Snapshot, (self.path, self.number)
+
+    def __repr__(self) -> str:
+        return f"Snapshot({str(self.path)!r}, {self.number}: {self.n_videos} videos, {self.n_frames} keyframes)"
+
+    @property
+    def number(self) -> int:
+        """Its number in the store."""
+        return self._manifest.number
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it consists of."""
+        return self._manifest
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """Signature schemes there are shards of, sorted."""
+        return tuple(sorted({f.scheme for f in self._manifest.files if f.scheme}))
+
+    @property
+    def n_videos(self) -> int:
+        """Videos on at least one list."""
+        return self._manifest.n_videos
+
+    @property
+    def n_frames(self) -> int:
+        """Stored keyframes of these videos, of all schemes."""
+        return self._manifest.n_frames
+
+    # ---- videos ----
+
+    def lookup(self, hashes: Sequence[ContentHashes]) -> list[KnownVideo | None]:
+        """Return for each content the known video with its bytes, or None. Ask for many at once: it is much cheaper.
+
+        The SHA-256 decides. An entry known by MD5 or SHA-1 alone also counts, unless another digest the list gives
+        contradicts it; what several entries of the same bytes say is put together.
+        """
+        keys: list[int] = []
+        owners: list[int] = []
+        for place, content in enumerate(hashes):
+            for digest in (content.video_id, content.md5, content.sha1):
+                if digest:
+                    keys.append(digest_key(bytes.fromhex(digest)))
+                    owners.append(place)
+        found: list[list[VideoRow]] = [[] for _ in hashes]
+        for owner, row in self._rows_by_key(np.array(keys, np.uint64), np.array(owners, np.int64)):
+            if row.is_content(hashes[owner]):
+                found[owner].append(row)
+        return [_merged(content.video_id, rows) for content, rows in zip(hashes, found, strict=True)]
+
+    def describe(self, video_ids: Iterable[str]) -> dict[str, KnownVideo]:
+        """Return the known videos among these ids; unknown and removed ids are left out."""
+        wanted = list(dict.fromkeys(video_ids))
+        keys = np.array([digest_key(raw_id(v)) for v in wanted], np.uint64)
+        found: dict[str, list[VideoRow]] = {}
+        for owner, row in self._rows_by_key(keys, np.arange(len(wanted))):
+            if row.video_id == wanted[owner]:
+                found.setdefault(row.video_id, []).append(row)
+        videos = {video_id: _merged(video_id, rows) for video_id, rows in found.items()}
+        return {video_id: videos[video_id] for video_id in wanted if videos.get(video_id)}  # type: ignore[misc]
+
+    def videos(self) -> Iterator[KnownVideo]:
+        """Yield every known video, in the order of ids; holds the ids and one row group of each videos file."""
+        merged: dict[str, list[VideoRow]] = {}
+        for entry in self._manifest.of_kind("videos"):  # lists are small against signatures: all rows fit
+            for table in self.tables(entry):
+                for row in self._alive_rows(entry, table):
+                    merged.setdefault(row.video_id, []).append(row)
+        for video_id in sorted(merged):
+            video = _merged(video_id, merged[video_id])
+            if video is not None:
+                yield video
+
+    def ids_of_list(self, list_name: str) -> list[str]:
+        """Return the ids of the videos on a list, ascending."""
+        found: set[str] = set()
+        for entry in self._manifest.of_kind("videos"):
+            for table in self.tables(entry):
+                on_list = np.asarray(table["list"].to_pylist(), object) == list_name
+                if on_list.any():
+                    found |= {row.video_id for row in self._alive_rows(entry, table.filter(pa.array(on_list)))}
+        return sorted(found)
+
+    def signed(self, video_ids: Sequence[str], scheme: str) -> set[str]:
+        """Return those of the ids whose signatures are stored under a scheme."""
+        found: set[str] = set()
+        wanted = raw_ids(video_ids)
+        for entry in self._manifest.of_kind("profiles", scheme):
+            places = self._positions(entry, wanted)
+            found |= {video_ids[i] for i in np.flatnonzero(places >= 0)}
+        return found
+
+    # ---- signatures ----
+
+    def frame_shards(self, scheme: str) -> tuple[ShardRef, ...]:
+        """Return the shards of keyframe codes of a scheme, largest first."""
+        return self._shards("frames", scheme)
+
+    def local_shards(self, scheme: str) -> tuple[ShardRef, ...]:
+        """Return the shards of local descriptors of a scheme, largest first."""
+        return self._shards("local", scheme)
+
+    def load_codes(self, shard: ShardRef) -> ShardCodes:
+        """Read the codes of one shard: 64 bytes a row where borders were found, 32 where nowhere."""
+        file, _ = self._open(str(shard.path), "frames", shard.rows)
+        n = shard.rows
+        seconds = np.empty(n, np.float64)
+        pdq, has_inner = np.empty((n, 32), np.uint8), np.zeros(n, np.bool_)
+        quality, informative = np.empty(n, np.uint8), np.empty(n, np.bool_)
+        inner: U8 | None = None
+        place = 0
+        with damage(shard.path):
+            for group in range(file.metadata.num_row_groups):
+                table = file.read_row_group(group, columns=_FRAME_COLUMNS, use_threads=False)
+                stop = place + table.num_rows
+                _fill_binary(table["pdq"], pdq[place:stop])
+                column = table["pdq_inner"]
+                if column.null_count < len(column):
+                    if inner is None:
+                        inner = np.empty((n, 32), np.uint8)
+                        inner[:place] = pdq[:place]
+                    valid = column.is_valid().to_numpy(zero_copy_only=False)
+                    inner[place:stop] = np.where(valid[:, None], binary_column(column), pdq[place:stop])
+                    has_inner[place:stop] = valid
+                elif inner is not None:
+                    inner[place:stop] = pdq[place:stop]
+                seconds[place:stop] = table["t_ms"].to_numpy()
+                quality[place:stop] = table["quality"].to_numpy()
+                informative[place:stop] = table["informative"].to_numpy(zero_copy_only=False)
+                place = stop
+        seconds /= 1000.0
+        ids, video_index, keep = self._rows_of_shard(shard)
+        codes = [pdq, pdq if inner is None else inner]
+        if keep is not None:
+            codes = [c[keep] for c in codes] if inner is not None else [pdq[keep]] * 2
+            seconds, has_inner, quality, informative = seconds[keep], has_inner[keep], quality[keep], informative[keep]
+        return ShardCodes(ids, video_index, seconds, codes[0], codes[1], has_inner, quality, informative)
+
+    def load_local_codes(self, shard: ShardRef) -> LocalCodes:
+        """Read the local descriptors of one shard, 20 bytes a row."""
+        file, _ = self._open(str(shard.path), "local", shard.rows)
+        codes, seconds = np.empty((shard.rows, LOCAL_BYTES), np.uint8), np.empty(shard.rows, np.float64)
+        place = 0
+        with damage(shard.path):
+            for group in range(file.metadata.num_row_groups):
+                table = file.read_row_group(group, columns=["t_ms", "code"], use_threads=False)
+                stop = place + table.num_rows
+                _fill_binary(table["code"], codes[place:stop])
+                seconds[place:stop] = table["t_ms"].to_numpy()
+                place = stop
+        seconds /= 1000.0
+        ids, video_index, keep = self._rows_of_shard(shard)
+        if keep is not None:
+            codes, seconds = codes[keep], seconds[keep]
+        return LocalCodes(ids, video_index, seconds, codes)
+
+    def frames_of(self, video_ids: Sequence[str], scheme: str) -> dict[str, KnownFrames]:
+        """Return the stored keyframes of these videos; those without any are left out."""
+        found: dict[str, KnownFrames] = {}
+        for video_id, table in self._tables_of("frames", video_ids, scheme, _FRAME_COLUMNS):
+            pdq, inner_column = binary_column(table["pdq"]), table["pdq_inner"]
+            inner = pdq
+            if inner_column.null_count < len(inner_column):
+                valid = inner_column.is_valid().to_numpy(zero_copy_only=False)
+                inner = np.where(valid[:, None], binary_column(inner_column), pdq)
+            found[video_id] = KnownFrames(
+                video_id=video_id,
+                pts_seconds=table["t_ms"].to_numpy() / 1000.0,
+                pdq=pdq,
+                pdq_inner=inner,
+                quality=table["quality"].to_numpy(),
+                informative=table["informative"].to_numpy(zero_copy_only=False),
+            )
+        return found
+
+    def motion_of(self, video_ids: Sequence[str], scheme: str) -> dict[str, MotionProfile]:
+        """Return the stored motion profiles of these videos."""
+        found: dict[str, MotionProfile] = {}
+        for video_id, table in self._tables_of("profiles", video_ids, scheme, ["step_ms", "activity", "signs"]):
+            found[video_id] = MotionProfile(
+                step_seconds=table["step_ms"][0].as_py() / 1000.0,
+                activity=np.frombuffer(table["activity"][0].as_py(), np.uint8),
+                signs=unpack_signs(table["signs"][0].as_py()),
+            )
+        return found
+
+    def local_of(self, video_ids: Sequence[str], scheme: str) -> dict[str, KnownLocal]:
+        """Return the stored local descriptors of these videos; those without any are left out."""
+        found: dict[str, KnownLocal] = {}
+        for video_id, table in self._tables_of("local", video_ids, scheme, _LOCAL_COLUMNS):
+            times, first = np.unique(table["t_ms"].to_numpy(), return_index=True)
+            features = LocalFeatures(
+                offsets=np.append(first, table.num_rows).astype(np.int64),
+                codes=binary_column(table["code"]),
+                mirrored_codes=np.zeros((0, LOCAL_BYTES), np.uint8),
+                xy=np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1),
+                scale=table["scale"].to_numpy(),
+                angle=table["angle"].to_numpy(),
+            )
+            found[video_id] = KnownLocal(video_id, times / 1000.0, features)
+        return found
+
+    def stop_codes(self, scheme: str) -> U8:
+        """Return the PDQ codes of stop frames of a scheme, shape (k, 32): pictures many unrelated videos share."""
+        parts = [binary_column(t["pdq"]) for e in self._manifest.of_kind("stop", scheme) for t in self.tables(e)]
+        return np.concatenate(parts) if parts else np.zeros((0, 32), np.uint8)
+
+    # ---- files ----
+
+    @property
+    def removed(self) -> Removed:
+        """The tombstones of this snapshot."""
+        if self._removed is None:
+            self._removed = Removed(
+                (entry.added, table) for entry in self._manifest.of_kind("removed") for table in self.tables(entry)
+            )
+        return self._removed
+
+    def tables(self, entry: FileEntry) -> Iterator[pa.Table]:
+        """Yield a file's row groups."""
+        path = self.path / entry.path
+        file, _ = self._open(str(path), entry.kind, entry.rows)
+        with damage(path):
+            for group in range(file.metadata.num_row_groups):
+                yield file.read_row_group(group, use_threads=False)
+
+    def ref(self, entry: FileEntry) -> ShardRef:
+        """Return the small description of a shard that tasks take."""
+        return ShardRef(
+            kind=entry.kind,
+            path=self.path / entry.path,
+            rows=entry.rows,
+            sha256=entry.sha256,
+            scheme=entry.scheme,
+            added=entry.added,
+            index_path=self.path / entry.index_path,
+        )
+
+    def rows_of(self, entry: FileEntry) -> tuple[U8, I64, I64, Bool]:
+        """Return a shard's video ids (v, 32), each video's first row and number of rows, and whether it is alive."""
+        index = self._index(entry.index_path)
+        ids = mapped_ids(index)
+        alive = ~self.removed.whole_videos(ids, entry.added)
+        return ids, index.column("start").to_numpy(), index.column("rows").to_numpy(), alive
+
+    def alive_table(self, entry: FileEntry, first: int, stop: int) -> pa.Table:
+        """Return the rows [first, stop) of a videos file that no tombstone works on."""
+        table = self._range(entry, first, stop, manifests_columns(entry.kind))
+        return table.filter(pa.array(self.alive_mask(entry, table)))
+
+    def alive_mask(self, entry: FileEntry, table: pa.Table) -> Bool:
+        """Tell for rows of a videos file which are alive."""
+        return self.removed.alive(binary_column(table["video_id"]), table["list"].to_pylist(), entry.added)
+
+    def _shards(self, kind: str, scheme: str) -> tuple[ShardRef, ...]:
+        entries = sorted(self._manifest.of_kind(kind, scheme), key=lambda e: (-e.rows, e.path))
+        return tuple(self.ref(entry) for entry in entries)
+
+    def _open(self, path: str, kind: str, rows: int) -> tuple[pq.ParquetFile, I64]:
+        kept = self._files.get(path)
+        if kept is None:
+            file = open_shard(Path(path), kind, rows)
+            kept = (file, group_starts(file))
+            self._files[path] = kept
+            if len(self._files) > _OPEN_FILES:
+                _, (oldest, _starts) = self._files.popitem(last=False)
+                oldest.close()
+        else:
+            self._files.move_to_end(path)
+        return kept
+
+    def _index(self, index_path: str) -> pa.RecordBatch:
+        if index_path not in self._indexes:
+            self._indexes[index_path] = map_index(self.path / index_path)
+        return self._indexes[index_path]
+
+    def _range(self, entry: FileEntry, first: int, stop: int, columns: list[str]) -> pa.Table:
+        """Read rows [first, stop), keeping the last row groups: neighbours are often asked for one after the other."""
+        path = self.path / entry.path
+        file, starts = self._open(str(path), entry.kind, entry.rows)
+        low = int(np.searchsorted(starts, first, side="right")) - 1
+        high = max(low + 1, int(np.searchsorted(starts, stop, side="left")))
+        parts = []
+        for group in range(low, high):
+            key = (entry.path, group)
+            table = self._groups.get(key)
+            if table is None or not set(columns) <= set(table.column_names):
+                with damage(path):
+                    table = file.read_row_group(group, columns=columns, use_threads=False)
+                self._groups[key] = table
+                if len(self._groups) > _KEPT_GROUPS:
+                    self._groups.popitem(last=False)
+            begin, end = max(first, int(starts[group])), min(stop, int(starts[group + 1]))
+            parts.append(table.slice(begin - int(starts[group]), end - begin).select(columns))
+        return pa.concat_tables(parts)
+
+    def _positions(self, entry: FileEntry, wanted: U8) -> I64:
+        """Return the place in a shard's index of each wanted video that is in it and alive, else −1."""
+        ids = mapped_ids(self._index(entry.index_path))
+        places = VideoIds(ids).positions(wanted)
+        there = np.flatnonzero(places >= 0)
+        if len(there):
+            dead = self.removed.whole_videos(wanted[there], entry.added)
+            places[there[dead]] = -1
+        return places
+
+    def _tables_of(
+        self, kind: str, video_ids: Sequence[str], scheme: str, columns: list[str]
+    ) -> Iterator[tuple[str, pa.Table]]:
+        wanted = list(dict.fromkeys(video_ids))
+        raw = raw_ids(wanted)
+        done: set[int] = set()
+        for entry in self._manifest.of_kind(kind, scheme):
+            if len(done) == len(wanted):
+                return
+            places = self._positions(entry, raw)
+            index = self._index(entry.index_path)
+            for i in sorted(np.flatnonzero(places >= 0), key=lambda i: places[i]):  # noqa: B023 - used at once
+                if i in done:
+                    continue
+                done.add(int(i))
+                first = index.column("start")[int(places[i])].as_py()
+                rows = index.column("rows")[int(places[i])].as_py()
+                yield wanted[i], self._range(entry, first, first + rows, columns)
+
+    def _rows_of_shard(self, shard: ShardRef) -> tuple[VideoIds, npt.NDArray[np.int32], Bool | None]:
+        """Return the alive videos of a shard, the video of each row, and which rows to keep (None: all)."""
+        index = self._index(str(shard.index_path.relative_to(self.path)))
+        ids = mapped_ids(index)
+        counts = index.column("rows").to_numpy()
+        dead = self.removed.whole_videos(ids, shard.added)
+        if not dead.any():
+            return VideoIds(ids), np.repeat(np.arange(len(ids), dtype=np.int32), counts), None
+        alive = ~dead
+        numbers = np.arange(int(alive.sum()), dtype=np.int32)
+        return VideoIds(ids[alive]), np.repeat(numbers, counts[alive]), np.repeat(alive, counts)
+
+    def _rows_by_key(self, keys: npt.NDArray[np.uint64], owners: I64) -> Iterator[tuple[int, VideoRow]]:
+        """Yield the alive rows of the videos files one of whose digests begins with a key, with the key's owner."""
+        if len(keys) == 0:
+            return
+        for entry in self._manifest.of_kind("videos"):
+            index = self._index(entry.index_path)
+            known = index.column("key").to_numpy()
+            low = np.searchsorted(known, keys, side="left")
+            count = np.searchsorted(known, keys, side="right") - low
+            if not count.any():
+                continue
+            places = np.concatenate([np.arange(a, a + c) for a, c in zip(low[count > 0], count[count > 0], strict=True)])
+            rows = index.column("row").to_numpy()[places]
+            owner = np.repeat(owners, count)
+            pairs = np.unique(np.stack([rows, owner], axis=1), axis=0)
+            _, starts = self._open(str(self.path / entry.path), "videos", entry.rows)
+            groups = np.searchsorted(starts, pairs[:, 0], side="right") - 1
+            for group in np.unique(groups):
+                mine = pairs[groups == group]
+                table = self._range(entry, int(starts[group]), int(starts[group + 1]), manifests_columns("videos"))
+                taken = table.take(pa.array(mine[:, 0] - starts[group]))
+                alive = self.alive_mask(entry, taken)
+                for (_, who), row, is_alive in zip(mine, taken.to_pylist(), alive, strict=True):
+                    if is_alive:
+                        yield int(who), VideoRow.of(row)
+
+    def _alive_rows(self, entry: FileEntry, table: pa.Table) -> Iterator[VideoRow]:
+        alive = self.alive_mask(entry, table)
+        for row in table.filter(pa.array(alive)).to_pylist():
+            yield VideoRow.of(row)
+
+
+def manifests_columns(kind: str) -> list[str]:
+    """Return all columns of a kind of file."""
+    from videonovelty.known.shards import SCHEMAS  # noqa: PLC0415
+
+    names: list[str] = SCHEMAS[kind].names
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRow:
+    """One row of a videos file: what one list says about one video."""
+
+    video_id: str
+    md5: str
+    sha1: str
+    duration_seconds: float
+    membership: ListMembership
+
+    @classmethod
+    def of(cls, row: dict[str, object]) -> VideoRow:
+        """Make it of a row of KNOWN_VIDEOS."""
+
+        def hex_of(name: str) -> str:
+            value = row[name]
+            return value.hex() if isinstance(value, bytes) else ""
+
+        duration = row["duration_seconds"]
+        tags = row["tags"]
+        return cls(
+            video_id=hex_of("video_id"),
+            md5=hex_of("md5"),
+            sha1=hex_of("sha1"),
+            duration_seconds=duration if isinstance(duration, float) else 0.0,
+            membership=ListMembership(
+                list_name=str(row["list"]),
+                disposition=str(row["disposition"]),
+                series=str(row["series"] or ""),
+                category=str(row["category"] or ""),
+                victim_identified=str(row["victim_identified"] or "unknown"),
+                offender_identified=str(row["offender_identified"] or "unknown"),
+                distributed=str(row["distributed"] or "unknown"),
+                tags=tuple(str(t) for t in tags) if isinstance(tags, list) else (),
+                source=str(row["source"] or ""),
+            ),
+        )
+
+    def is_content(self, content: ContentHashes) -> bool:
+        """Tell whether this row is about these bytes.
+
+        MD5 and SHA-1 collisions can be made on purpose, so one of them counts only when the other, where both sides
+        have it, agrees.
+        """
+        if self.video_id == content.video_id:
+            return True
+        pairs = [(self.md5, content.md5), (self.sha1, content.sha1)]
+        compared = [a == b for a, b in pairs if a and b]
+        return bool(compared) and all(compared)
+
+
+def _merged(video_id: str, rows: list[VideoRow]) -> KnownVideo | None:
+    """Return what several rows say about one content; its own rows come before those known by other digests."""
+    if not rows:
+        return None
+    rows = sorted(rows, key=lambda row: (row.video_id != video_id, row.video_id, row.membership.list_name))
+    memberships: dict[str, ListMembership] = {}
+    for row in rows:
+        memberships.setdefault(row.membership.list_name, row.membership)
+    return KnownVideo(
+        video_id=rows[0].video_id,
+        duration_seconds=max(row.duration_seconds for row in rows),
+        md5=next((row.md5 for row in rows if row.md5), ""),
+        sha1=next((row.sha1 for row in rows if row.sha1), ""),
+        memberships=tuple(memberships[name] for name in sorted(memberships)),
+    )
+
+
+class Removed:
+    """Tombstones: which videos, or memberships of videos, a snapshot removed, and in which snapshot."""
+
+    def __init__(self, tables: Iterable[tuple[int, pa.Table]]) -> None:
+        whole: list[tuple[U8, I64]] = []
+        self._listed: dict[tuple[bytes, str], int] = {}
+        for number, table in tables:
+            lists = np.asarray(table["list"].to_pylist(), object)
+            ids = binary_column(table["video_id"])
+            all_lists = lists == ""
+            whole.append((ids[all_lists], np.full(int(all_lists.sum()), number, np.int64)))
+            for i in np.flatnonzero(~all_lists):
+                key = (ids[i].tobytes(), lists[i])
+                self._listed[key] = max(number, self._listed.get(key, -1))
+        ids = np.concatenate([i for i, _ in whole]) if whole else np.zeros((0, ID_BYTES), np.uint8)
+        numbers = np.concatenate([n for _, n in whole]) if whole else np.zeros(0, np.int64)
+        order = np.lexsort((numbers, ids.view(f"S{ID_BYTES}").ravel())) if len(ids) else np.zeros(0, np.int64)
+        ids, numbers = ids[order], numbers[order]
+        last = np.r_[(ids[1:] != ids[:-1]).any(axis=1), True] if len(ids) else np.zeros(0, np.bool_)
+        self._ids, self._numbers = np.ascontiguousarray(ids[last]), numbers[last]
+
+    def __len__(self) -> int:
+        return len(self._ids) + len(self._listed)
+
+    def whole_videos(self, ids: U8, added: int) -> Bool:
+        """Tell which of `ids` (n, 32), in a file of snapshot `added`, were removed altogether since."""
+        dead = np.zeros(len(ids), np.bool_)
+        if len(self._ids) == 0 or len(ids) == 0:
+            return dead
+        places = VideoIds(self._ids).positions(np.ascontiguousarray(ids))
+        there = places >= 0
+        dead[there] = self._numbers[places[there]] > added
+        return dead
+
+    def alive(self, ids: U8, lists: Sequence[str], added: int) -> Bool:
+        """Tell which memberships (video, list) in a file of snapshot `added` still stand."""
+        alive = ~self.whole_videos(ids, added)
+        if self._listed:
+            for i in np.flatnonzero(alive):
+                if self._listed.get((ids[i].tobytes(), lists[i]), -1) > added:
+                    alive[i] = False
+        return alive
+
+
+def _fill_binary(column: pa.ChunkedArray, out: U8) -> None:
+    """Copy a fixed-size binary column into `out` (n, width): the one copy on the way from the file."""
+    width = out.shape[1]
+    place = 0
+    for chunk in column.chunks:
+        size = len(chunk)
+        if size:
+            data = np.frombuffer(chunk.buffers()[1], np.uint8, size * width, chunk.offset * width)
+            out[place : place + size] = data.reshape(-1, width)
+        place += size

@@ -1,0 +1,551 @@
+"""The known store: a folder of immutable shards and numbered manifests, changed only by committing the next snapshot.
+
+Readers pin a snapshot and are never disturbed by writers. Writers stage files, then commit by compare-and-swap; the
+one that loses the race looks at the newer snapshot and commits on top of it. What is removed stops matching from the
+next snapshot on; `compact` makes the bytes disappear.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from videonovelty.errors import KnownStoreError
+from videonovelty.known import manifest as manifests
+from videonovelty.known.compaction import compacted_files
+from videonovelty.known.manifest import FOLDERS, TEMPORARY, FileEntry, LogEntry, LostRaceError, Manifest
+from videonovelty.known.shards import SCHEMAS, discard_files, open_shard, raw_id, write_shard
+from videonovelty.known.snapshot import Snapshot
+from videonovelty.known.staging import KnownEntry, Staging
+
+log = logging.getLogger(__name__)
+
+_README = """\
+A known store of videonovelty. Do not edit, rename or delete files here by hand:
+`videonovelty known --help` lists the commands that change it.
+"""
+
+
+class KnownStore:
+    """A store of known videos at a path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"KnownStore({str(self.path)!r})"
+
+    @classmethod
+    def create(cls, path: Path) -> KnownStore:
+        """Make an empty store, or open the one that is there.
+
+        Raises KnownStoreError when the folder holds something else or cannot be written.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            inside = {p.name for p in path.iterdir()}
+        except OSError as error:
+            raise KnownStoreError(f"{path} cannot be made: {error.strerror}") from error
+        if "manifests" in inside and manifests.numbers(path):
+            return cls.open(path)
+        if inside - {*FOLDERS, "README", "staging.lock", "history.lock"}:
+            raise KnownStoreError(f"{path} is not empty and not a known store; name an empty or a new folder.")
+        try:
+            for name in FOLDERS:
+                (path / name).mkdir(mode=0o700, exist_ok=True)
+            if not (path / "README").exists():
+                with contextlib.suppress(FileExistsError), manifests.new_file(path / "README") as file:
+                    file.write(_README.encode())
+            manifests.sync_folder(path)
+        except OSError as error:
+            raise manifests.write_error(path, error) from error
+        with contextlib.suppress(LostRaceError):  # another process made it at the same moment
+            manifests.commit(path, _first_manifest())
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> KnownStore:
+        """Open a store. Raises KnownStoreError, with the next step, when it is missing, damaged or of a newer format."""
+        path = Path(path)
+        if not path.exists():
+            raise KnownStoreError(f"{path} does not exist; create it with `videonovelty known add … --store {path}`.")
+        if not (path / "manifests").is_dir():
+            raise KnownStoreError(f"{path} is not a known store; check the path given with --store.")
+        store = cls(path)
+        store.snapshot()
+        return store
+
+    def snapshot(self, number: int | None = None) -> Snapshot:
+        """Return a pinned snapshot, the latest unless a number is given."""
+        if number is None:
+            numbers = manifests.numbers(self.path)
+            if not numbers:
+                raise KnownStoreError(f"{self.path} has no snapshot; restore its manifests folder from a backup.")
+            number = numbers[-1]
+        return Snapshot(self.path, number)
+
+    # ---- changes ----
+
+    def add(self, entries: Iterable[KnownEntry], *, actor: str, reason: str) -> Snapshot:
+        """Add videos and memberships in one commit and return the new snapshot.
+
+        Entries are streamed: about a million keyframes are held at a time. What is there already is not stored twice:
+        a video only gets the memberships it lacks, and no signatures it has under the same scheme. An entry that says
+        nothing new changes nothing; when none does, no snapshot is made. Raises KnownStoreError; then nothing changed.
+        """
+        with self._lock("staging.lock", fcntl.LOCK_SH):
+            staging = Staging(self.path, self.snapshot())
+            try:
+                for entry in entries:
+                    staging.put(entry)
+                staging.finish()
+                while staging.files:
+                    base = staging.base
+                    made = self._next(
+                        base,
+                        "add",
+                        actor,
+                        reason,
+                        files=(*base.manifest.files, *staging.files),
+                        n_videos=base.n_videos + staging.videos_added,
+                        n_frames=base.n_frames + staging.frames_added,
+                        changes={
+                            "videos_added": staging.videos_added,
+                            "memberships_added": staging.memberships_added,
+                            "videos_signed": staging.videos_signed,
+                            "frames_added": staging.frames_added,
+                        },
+                    )
+                    try:
+                        manifests.commit(self.path, made)
+                    except LostRaceError:
+                        staging.rebase(self.snapshot())
+                        continue
+                    return self.snapshot(made.number)
+            except BaseException:
+                if not self._was_committed(staging.files):
+                    staging.discard()
+                raise
+        return staging.base
+
+    def remove(
+        self,
+        *,
+        video_ids: Sequence[str] = (),
+        list_name: str | None = None,
+        actor: str,
+        reason: str,
+    ) -> Snapshot:
+        """Remove videos, a list, or videos from one list; effective at the next open.
+
+        A list given alone is removed altogether: its videos stay known through their other lists. Raises
+        KnownStoreError when nothing given is in the store.
+        """
+        if not video_ids and list_name is None:
+            raise KnownStoreError("name what to remove: --video or --list.")
+        with self._lock("staging.lock", fcntl.LOCK_SH):
+            while True:
+                base = self.snapshot()
+                rows, gone_ids = self._tombstones(base, video_ids, list_name)
+                table = pa.Table.from_pylist(rows, schema=SCHEMAS["removed"])
+                entry = write_shard(self.path, "removed", iter([table]), scheme="", added=base.number + 1)
+                assert entry is not None
+                gone_frames = sum(
+                    int(base.rows_of(e)[2][_places(base, e, gone_ids)].sum()) for e in base.manifest.of_kind("frames")
+                )
+                made = self._next(
+                    base,
+                    "remove",
+                    actor,
+                    reason,
+                    files=(*base.manifest.files, entry),
+                    n_videos=base.n_videos - len(gone_ids),
+                    n_frames=base.n_frames - gone_frames,
+                    changes={
+                        "videos_removed": len(gone_ids),
+                        "memberships_removed": len(rows) - len(gone_ids),
+                        "frames_removed": gone_frames,
+                    },
+                )
+                try:
+                    manifests.commit(self.path, made)
+                except LostRaceError:
+                    discard_files(self.path, [entry])
+                    continue
+                except BaseException:
+                    if not self._was_committed([entry]):
+                        discard_files(self.path, [entry])
+                    raise
+                return self.snapshot(made.number)
+
+    def rollback(self, number: int, *, actor: str, reason: str) -> Snapshot:
+        """Make the state of an earlier snapshot the latest again, as a new snapshot.
+
+        Raises KnownStoreError when files of it were compacted away.
+        """
+        with self._lock("history.lock", fcntl.LOCK_EX):
+            while True:
+                base, target = self.snapshot(), self.snapshot(number)
+                if not _available(self.path, target.manifest):
+                    raise KnownStoreError(
+                        f"snapshot {number} was compacted away and cannot come back; "
+                        "`videonovelty known log` lists those that can."
+                    )
+                made = self._next(
+                    base,
+                    "rollback",
+                    actor,
+                    reason,
+                    files=target.manifest.files,
+                    n_videos=target.n_videos,
+                    n_frames=target.n_frames,
+                    changes={"to_snapshot": number},
+                )
+                try:
+                    manifests.commit(self.path, made)
+                except LostRaceError:
+                    continue
+                return self.snapshot(made.number)
+
+    def compact(self, *, actor: str, reason: str) -> Snapshot:
+        """Rewrite the shards without what was removed, merge small ones, find stop frames, delete what is not needed.
+
+        Afterwards earlier snapshots can no longer be opened: the bytes of removed rows are gone. Holds about four
+        million rows at a time. Raises KnownStoreError.
+        """
+        with self._lock("staging.lock", fcntl.LOCK_SH):
+            base = self.snapshot()
+            files: list[FileEntry] = []
+            try:
+                for entry in compacted_files(base):
+                    files.append(entry)
+                made = self._commit_compacted(base, files, actor, reason)
+            except BaseException:
+                if not self._was_committed(files):
+                    discard_files(self.path, [f for f in files if f not in base.manifest.files])
+                raise
+        self.sweep()
+        return self.snapshot(made.number)
+
+    def _commit_compacted(self, base: Snapshot, files: list[FileEntry], actor: str, reason: str) -> Manifest:
+        old = {entry.path for entry in base.manifest.files}
+        latest = base
+        while True:
+            there = {entry.path for entry in latest.manifest.files}
+            if not old <= there:
+                raise KnownStoreError(f"{self.path} was compacted or rolled back by someone else; nothing was changed.")
+            later = [entry for entry in latest.manifest.files if entry.path not in old]
+            made = self._next(
+                latest,
+                "compact",
+                actor,
+                reason,
+                files=(*files, *later),
+                n_videos=latest.n_videos,
+                n_frames=latest.n_frames,
+                changes={"files_before": len(old), "files_after": len(files)},
+            )
+            try:
+                manifests.commit(self.path, made)
+            except LostRaceError:
+                latest = self.snapshot()
+                continue
+            return made
+
+    def sweep(self) -> int:
+        """Delete the files only earlier snapshots name and, while nobody writes, left-overs of stopped writers.
+
+        Returns how many were deleted.
+        """
+        deleted = 0
+        with self._lock("history.lock", fcntl.LOCK_EX):
+            latest = self.snapshot()
+            needed = _names(latest.manifest.files)
+            named: set[str] = set()
+            for number in manifests.numbers(self.path):
+                if number < latest.number:
+                    named |= _names(manifests.read(self.path, number)[0].files)
+            deleted += self._delete(named - needed)
+            try:
+                with self._lock("staging.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    needed = _names(self.snapshot().manifest.files)
+                    deleted += self._delete({name for name in self._present() if name not in needed})
+            except BlockingIOError:
+                log.info("%s: left-overs are not swept while somebody writes", self.path)
+        return deleted
+
+    # ---- looking at it ----
+
+    def log(self) -> list[LogEntry]:
+        """Return the history, oldest first."""
+        entries = []
+        for number in manifests.numbers(self.path):
+            m, _ = manifests.read(self.path, number)
+            entries.append(
+                LogEntry(
+                    number=m.number,
+                    parent=m.parent,
+                    action=m.action,
+                    actor=m.actor,
+                    reason=m.reason,
+                    time=m.time,
+                    changes=m.changes,
+                    n_videos=m.n_videos,
+                    n_frames=m.n_frames,
+                    versions=m.versions,
+                    available=_available(self.path, m),
+                )
+            )
+        return entries
+
+    def verify(self) -> list[str]:
+        """Return what is wrong with the latest snapshot and the history, one sentence each; empty when all is well.
+
+        Reads every byte. Left-overs of stopped writers are no problem; they are logged and `compact` sweeps them.
+        """
+        problems: list[str] = []
+        numbers = manifests.numbers(self.path)
+        parents: dict[int, str] = {}
+        for number in numbers:
+            try:
+                m, sha256 = manifests.read(self.path, number)
+            except KnownStoreError as error:
+                problems.append(str(error))
+                continue
+            parents[number] = sha256
+            if m.parent is not None and parents.get(m.parent, m.parent_sha256) != m.parent_sha256:
+                problems.append(f"snapshot {m.parent} is not the one snapshot {number} was made from")
+        if numbers != list(range(len(numbers))):
+            problems.append("snapshots are missing from the history")
+        if problems or not numbers:
+            return problems or [f"{self.path} has no snapshot"]
+        latest = self.snapshot()
+        for entry in latest.manifest.files:
+            problems += _verify_file(self.path, entry)
+        if not problems:
+            problems += _verify_counts(latest)
+        left_over = [name for name in self._present() if name not in self._all_named(numbers)]
+        if left_over:
+            log.info("%s: %d left-over files, swept by the next compact", self.path, len(left_over))
+        return problems
+
+    def stats(self) -> dict[str, object]:
+        """Return counts of the latest snapshot: videos, keyframes, per list, disposition and scheme, bytes, stop frames."""
+        snapshot = self.snapshot()
+        lists: dict[str, int] = {}
+        dispositions: dict[str, set[str]] = {}
+        for video in snapshot.videos():
+            for membership in video.memberships:
+                lists[membership.list_name] = lists.get(membership.list_name, 0) + 1
+                dispositions.setdefault(membership.disposition, set()).add(video.video_id)
+        schemes: dict[str, dict[str, int]] = {}
+        for scheme in snapshot.schemes:
+            counts = {}
+            for kind, name in (("profiles", "videos"), ("frames", "frames"), ("local", "descriptors")):
+                counts[name] = sum(
+                    int(rows[alive].sum())
+                    for _, _, rows, alive in map(snapshot.rows_of, snapshot.manifest.of_kind(kind, scheme))
+                )
+            schemes[scheme] = {**counts, "stop_frames": len(snapshot.stop_codes(scheme))}
+        removed = snapshot.manifest.of_kind("removed")
+        return {
+            "snapshot": snapshot.number,
+            "videos": snapshot.n_videos,
+            "frames": snapshot.n_frames,
+            "lists": dict(sorted(lists.items())),
+            "dispositions": {name: len(ids) for name, ids in sorted(dispositions.items())},
+            "schemes": schemes,
+            "files": len(snapshot.manifest.files),
+            "bytes": sum(entry.size_bytes for entry in snapshot.manifest.files),
+            "tombstones": sum(entry.rows for entry in removed),
+            "stop_frames": sum(counts["stop_frames"] for counts in schemes.values()),
+        }
+
+    # ---- inside ----
+
+    def _next(
+        self,
+        base: Snapshot,
+        action: str,
+        actor: str,
+        reason: str,
+        *,
+        files: tuple[FileEntry, ...],
+        n_videos: int,
+        n_frames: int,
+        changes: dict[str, int],
+    ) -> Manifest:
+        if not actor:
+            raise KnownStoreError("a change of the known store needs to say who makes it (--actor).")
+        number = base.number + 1
+        fresh = {entry.path for entry in base.manifest.files}
+        return Manifest(
+            number=number,
+            parent=base.number,
+            parent_sha256=base.manifest_sha256,
+            action=action,
+            actor=actor,
+            reason=reason,
+            time=manifests.now(),
+            versions=manifests.tool_versions(),
+            changes=changes,
+            n_videos=n_videos,
+            n_frames=n_frames,
+            files=tuple(
+                replace(f, added=number) if action == "add" and f.path not in fresh else f for f in files
+            ),
+        )
+
+    def _tombstones(
+        self, base: Snapshot, video_ids: Sequence[str], list_name: str | None
+    ) -> tuple[list[dict[str, object]], list[str]]:
+        """Return the tombstone rows of a removal and the ids of videos that are on no list afterwards."""
+        wanted = list(dict.fromkeys(video_ids)) if video_ids else base.ids_of_list(list_name or "")
+        known = base.describe(wanted)
+        rows: list[dict[str, object]] = []
+        gone: list[str] = []
+        for video_id, video in known.items():
+            lists = {m.list_name for m in video.memberships}
+            hit = lists if list_name is None else lists & {list_name}
+            if not hit:
+                continue
+            if hit == lists:
+                gone.append(video_id)
+                rows.append({"video_id": raw_id(video_id), "list": ""})
+            rows += [{"video_id": raw_id(video_id), "list": name} for name in sorted(hit)]
+        if not rows:
+            what = f"list {list_name!r}" if list_name is not None else "none of these videos"
+            raise KnownStoreError(f"{what} is in {self.path}; `videonovelty known stats` shows what is.")
+        return rows, gone
+
+    @contextlib.contextmanager
+    def _lock(self, name: str, how: int) -> Iterator[None]:
+        """Hold an advisory lock: writers share `staging.lock`; deleting takes it alone."""
+        try:
+            descriptor = os.open(self.path / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise manifests.write_error(self.path, error) from error
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _was_committed(self, files: Sequence[FileEntry]) -> bool:
+        """Tell whether the latest snapshot names one of these files; when that cannot be told, they stay."""
+        try:
+            named = _names(self.snapshot().manifest.files)
+        except KnownStoreError:
+            return True
+        return any(entry.path in named for entry in files)
+
+    def _present(self) -> Iterator[str]:
+        for folder in FOLDERS:
+            for file in sorted((self.path / folder).iterdir()):
+                if folder != "manifests" or file.name.startswith(TEMPORARY):
+                    yield f"{folder}/{file.name}"
+
+    def _all_named(self, numbers: Sequence[int]) -> set[str]:
+        named: set[str] = set()
+        for number in numbers:
+            named |= _names(manifests.read(self.path, number)[0].files)
+        return named
+
+    def _delete(self, names: set[str]) -> int:
+        deleted = 0
+        for name in sorted(names):
+            try:
+                (self.path / name).unlink()
+                deleted += 1
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise KnownStoreError(f"{self.path / name} cannot be deleted: {error.strerror}") from error
+        for folder in {name.partition("/")[0] for name in names}:
+            manifests.sync_folder(self.path / folder)
+        return deleted
+
+
+def _first_manifest() -> Manifest:
+    return Manifest(
+        number=0,
+        parent=None,
+        parent_sha256="",
+        action="create",
+        actor="videonovelty",
+        reason="",
+        time=manifests.now(),
+        versions=manifests.tool_versions(),
+        changes={},
+        n_videos=0,
+        n_frames=0,
+    )
+
+
+def _names(files: Iterable[FileEntry]) -> set[str]:
+    return {name for entry in files for name in (entry.path, entry.index_path) if name}
+
+
+def _available(store: Path, m: Manifest) -> bool:
+    return all((store / name).exists() for name in _names(m.files))
+
+
+def _places(snapshot: Snapshot, entry: FileEntry, video_ids: Sequence[str]) -> np.ndarray:
+    """Return the places in a shard's index of those of the videos that are alive in it."""
+    wanted = {raw_id(v) for v in video_ids}
+    ids, _, _, alive = snapshot.rows_of(entry)
+    return np.array([i for i in np.flatnonzero(alive) if ids[i].tobytes() in wanted], np.int64)
+
+
+def _verify_file(store: Path, entry: FileEntry) -> list[str]:
+    problems = []
+    for name, sha256 in ((entry.path, entry.sha256), (entry.index_path, entry.index_sha256)):
+        if not name:
+            continue
+        try:
+            with (store / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                    problems.append(f"{name} has changed since it was written; restore it from a backup")
+        except FileNotFoundError:
+            problems.append(f"{name} is missing; restore it from a backup")
+        except OSError as error:
+            problems.append(f"{name} cannot be read ({errno.errorcode.get(error.errno or 0, 'error')})")
+    if not problems:
+        try:
+            open_shard(store / entry.path, entry.kind, entry.rows).close()
+        except KnownStoreError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _verify_counts(snapshot: Snapshot) -> list[str]:
+    """Check what the manifest counts against the rows, and that no video is stored twice."""
+    problems = []
+    videos = sum(1 for _ in snapshot.videos())
+    if videos != snapshot.n_videos:
+        problems.append(f"the manifest counts {snapshot.n_videos} videos, the files hold {videos}")
+    frames = 0
+    for scheme in snapshot.schemes:
+        for kind in ("frames", "profiles"):
+            seen: set[bytes] = set()
+            for entry in snapshot.manifest.of_kind(kind, scheme):
+                ids, _, rows, alive = snapshot.rows_of(entry)
+                texts = {ids[i].tobytes() for i in np.flatnonzero(alive)}
+                if texts & seen:
+                    problems.append(f"{len(texts & seen)} videos have their {kind} stored twice under {scheme}")
+                seen |= texts
+                frames += int(rows[alive].sum()) if kind == "frames" else 0
+    if frames != snapshot.n_frames:
+        problems.append(f"the manifest counts {snapshot.n_frames} keyframes, the files hold {frames}")
+    return problems

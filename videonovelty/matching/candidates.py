@@ -1,0 +1,165 @@
+"""Candidates: which known videos a query is worth aligning with, from one join of a whole batch against every shard.
+
+All informative keyframes of a batch of queries, in all their dihedral variants, meet the codes of one shard at a time.
+What a shard returns is already reduced to the best match of each keyframe with each known video, so it stays small
+however long the known videos are. Votes are weighted by rarity: a keyframe found in many known videos says little, and
+one found in too many is *common material*, which neither proves nor costs anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.known.shards import ShardCodes
+from videonovelty.matching.hamming import join
+from videonovelty.records import N_DIHEDRAL, U8, Signatures
+from videonovelty.settings import MatchingSettings
+
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryCodes:
+    """The codes of a batch of queries, one row a distinct code to look up."""
+
+    codes: U8
+    """Shape (k, 32), C-contiguous."""
+    video: I64
+    """Index of the query in the batch; shape (k,)."""
+    keyframe: I64
+    variant: U8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardHits:
+    """The best match of each keyframe of a batch with each known video of one shard."""
+
+    video: I64
+    keyframe: I64
+    known: I64
+    """Index into `known_ids`, which holds only the known videos met."""
+    distance_bits: U8
+    variant: U8
+    known_ids: tuple[str, ...]
+    overflowed: I64
+    """Shape (o, 2): (video, keyframe) with more matches than may be returned: common material."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One known video worth aligning with a query."""
+
+    known_video_id: str
+    votes: float
+    keyframes: int
+    """Keyframes of the query that match it."""
+    variants: tuple[int, ...]
+    """Dihedral variants that matched, most first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What the join says about one query."""
+
+    ranked: tuple[Candidate, ...]
+    common: npt.NDArray[np.bool_]
+    """Shape (n_keyframes,): the keyframe is common material."""
+
+
+def collect_codes(signatures: Sequence[Signatures]) -> QueryCodes:
+    """Return the codes of all informative keyframes: eight variants each, and eight more where borders were removed."""
+    codes, video, keyframe, variant = [], [], [], []
+    for number, signed in enumerate(signatures):
+        useful = np.flatnonzero(signed.informative)
+        bordered = np.flatnonzero(signed.informative & signed.has_inner)
+        for rows, source in ((useful, signed.pdq), (bordered, signed.pdq_inner)):
+            codes.append(source[rows].reshape(-1, source.shape[2]))
+            video.append(np.full(len(rows) * N_DIHEDRAL, number, np.int64))
+            keyframe.append(np.repeat(rows.astype(np.int64), N_DIHEDRAL))
+            variant.append(np.tile(np.arange(N_DIHEDRAL, dtype=np.uint8), len(rows)))
+    if not codes:
+        empty = np.zeros(0, np.int64)
+        return QueryCodes(np.zeros((0, 32), np.uint8), empty, empty, np.zeros(0, np.uint8))
+    return QueryCodes(
+        np.ascontiguousarray(np.concatenate(codes)),
+        np.concatenate(video),
+        np.concatenate(keyframe),
+        np.concatenate(variant),
+    )
+
+
+def match_shard(shard: ShardCodes, queries: QueryCodes, settings: MatchingSettings) -> ShardHits:
+    """Return the best match of each keyframe with each known video of `shard`, within the exact radius."""
+    rows = np.flatnonzero(shard.informative)
+    bordered = np.flatnonzero(shard.informative & shard.has_inner)
+    known = np.ascontiguousarray(np.concatenate([shard.pdq[rows], shard.pdq_inner[bordered]]))
+    row_video = np.concatenate([shard.video_index[rows], shard.video_index[bordered]]).astype(np.int64)
+    pairs = join(known, queries.codes, settings.radius_bits, max_hits_per_query=settings.max_hits_per_keyframe)
+    video, keyframe = queries.video[pairs.query_index], queries.keyframe[pairs.query_index]
+    variant, known_video = queries.variant[pairs.query_index], row_video[pairs.known_index]
+    distance = pairs.distance
+    # the plain variant wins a tie, then the lower number
+    order = np.lexsort((variant, distance, known_video, keyframe, video))
+    video, keyframe, known_video = video[order], keyframe[order], known_video[order]
+    changed = np.ones(len(order), np.bool_)
+    changed[1:] = (np.diff(video) != 0) | (np.diff(keyframe) != 0) | (np.diff(known_video) != 0)
+    spilled = np.unique(np.stack([queries.video[pairs.overflowed], queries.keyframe[pairs.overflowed]], axis=1), axis=0)
+    met, known_index = np.unique(known_video[changed], return_inverse=True)
+    return ShardHits(
+        video[changed],
+        keyframe[changed],
+        known_index.astype(np.int64),
+        distance[order][changed],
+        variant[order][changed],
+        tuple(shard.video_ids[int(number)] for number in met),
+        spilled.astype(np.int64).reshape(-1, 2),
+    )
+
+
+def rank_candidates(
+    hits: Sequence[ShardHits], keyframes: Sequence[int], *, n_known_videos: int, settings: MatchingSettings
+) -> list[Candidates]:
+    """Return the candidates of each query of a batch; `keyframes` holds each query's number of keyframes."""
+    ids: dict[str, int] = {}
+    known = []
+    for part in hits:
+        local = np.array([ids.setdefault(video_id, len(ids)) for video_id in part.known_ids], np.int64)
+        known.append(local[part.known] if len(part.known) else part.known)
+    names = list(ids)
+    none = np.zeros(0, np.int64)
+    video = np.concatenate([part.video for part in hits]) if hits else none
+    keyframe = np.concatenate([part.keyframe for part in hits]) if hits else none
+    variant = np.concatenate([part.variant for part in hits]) if hits else none.astype(np.uint8)
+    distance = np.concatenate([part.distance_bits for part in hits]).astype(np.float64) if hits else none.astype(float)
+    target = np.concatenate(known) if hits else none
+    spilled = np.concatenate([part.overflowed for part in hits]) if hits else np.zeros((0, 2), np.int64)
+    order = np.argsort(video, kind="stable")
+    bounds = np.searchsorted(video[order], np.arange(len(keyframes) + 1))
+    limit = max(settings.stop_videos, int(settings.stop_share * n_known_videos))
+    found: list[Candidates] = []
+    for number, n_keyframes in enumerate(keyframes):
+        rows = order[bounds[number] : bounds[number + 1]]
+        # a known video stored in two shards still counts once a keyframe
+        pairs = np.unique(np.stack([keyframe[rows], target[rows]], axis=1), axis=0)
+        met = np.bincount(pairs[:, 0], minlength=n_keyframes) if len(pairs) else np.zeros(n_keyframes, np.int64)
+        common = met > limit
+        common[spilled[spilled[:, 0] == number, 1]] = True
+        rows = rows[~common[keyframe[rows]]]
+        weight = (settings.radius_bits + 9.0 - distance[rows]) / np.maximum(met[keyframe[rows]], 1)
+        ranked = []
+        for one in np.unique(target[rows]):
+            mine = target[rows] == one
+            per_variant = np.bincount(variant[rows][mine], weights=weight[mine], minlength=N_DIHEDRAL)
+            variants = tuple(int(v) for v in np.argsort(-per_variant, kind="stable") if per_variant[v] > 0)
+            ranked.append(
+                Candidate(
+                    names[int(one)], float(weight[mine].sum()), len(np.unique(keyframe[rows][mine])), variants[:2]
+                )
+            )
+        ranked.sort(key=lambda candidate: (-candidate.votes, candidate.known_video_id))
+        found.append(Candidates(tuple(ranked[: settings.max_candidates]), common))
+    return found

@@ -1,0 +1,1017 @@
+"""Every pair of binary codes within a Hamming radius, exactly, without an index.
+
+`scan` compares all with all; `join` sorts both sides by substrings of the code and compares bucket with neighbouring
+buckets (multi-index hashing, Norouzi, Punjani and Fleet 2012, as a batch join): two codes at distance <= r agree up to
+r // m bits in at least one of m disjoint substrings, so no pair is missed. Both return the same pairs in the same
+order. `join_approximate` goes beyond the radius where that pays, with a stated recall, for finding candidates only.
+
+Codes are uint8 arrays of shape (n, 8), (n, 16), (n, 32) or (n, 64), C-order, read-only or memory-mapped as they come.
+Distances are bits. The kernels are compiled by numba at their first use (`warm_up` does it ahead) and kept on disk.
+They hold no lock and run on one thread: parallel work is several shards at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb, sqrt
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba.extending import intrinsic
+
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+log = logging.getLogger(__name__)
+
+CODE_BYTES = (8, 16, 32, 64)
+MAX_RADIUS = 255
+DEFAULT_MEMORY_BYTES = 2 << 30
+
+
+class _Triple(NamedTuple):
+    query_index: I64
+    known_index: I64
+    distance: U8
+
+
+class Pairs(_Triple):
+    """Pairs within the radius, sorted by query, then known; unpacks as `query_index, known_index, distance`.
+
+    `query_index`, `known_index`: int64, shape (k,); `distance`: uint8, bits. `overflowed`: bool, shape (n_queries,):
+    the queries with more pairs than `max_hits_per_query`, none of whose pairs are among the `k`.
+    """
+
+    overflowed: npt.NDArray[np.bool_]
+
+    def __new__(
+        cls, query_index: I64, known_index: I64, distance: U8, overflowed: npt.NDArray[np.bool_] | None = None
+    ) -> Pairs:
+        """Make the pairs; `overflowed` is empty unless given."""
+        made = super().__new__(cls, query_index, known_index, distance)
+        made.overflowed = np.zeros(0, np.bool_) if overflowed is None else overflowed
+        return made
+
+
+def scan(known: U8, queries: U8, radius: int, *, max_hits_per_query: int | None = None) -> Pairs:
+    """Return every pair at distance <= `radius` by comparing all queries with all known codes.
+
+    `known` (n, b) and `queries` (q, b) are uint8 codes of one size; `radius` is 0 … 255. A query with more than
+    `max_hits_per_query` pairs gives none and is marked in `Pairs.overflowed`. Memory: 9 bytes a pair while searching.
+    Raises ValueError for codes of another shape or type, or a radius out of range.
+    """
+    rows, query_rows = _checked(known, queries, radius)
+    hits = _Hits(len(query_rows), max_hits_per_query)
+    _scan_into(hits, rows, query_rows, radius, distinct=False)
+    return hits.pairs()
+
+
+def join(
+    known: U8,
+    queries: U8,
+    radius: int,
+    *,
+    max_hits_per_query: int | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> Pairs:
+    """Return what `scan` returns, exactly, by the bucket join where that is cheaper (from about a thousand queries).
+
+    Arguments and errors are those of `scan`. Known codes are taken in blocks, so that the sorted copies take at most
+    about `memory_bytes` (roughly 80 bytes a known row of 256 bits) beside the inputs and the pairs.
+    """
+    rows, query_rows = _checked(known, queries, radius)
+    hits = _Hits(len(query_rows), max_hits_per_query)
+    _join_into(hits, rows, query_rows, radius, memory_bytes=memory_bytes, distinct=False)
+    return hits.pairs()
+
+
+def self_join(
+    codes: U8,
+    radius: int,
+    *,
+    max_hits_per_query: int | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> Pairs:
+    """Return every pair i < j of `codes` at distance <= `radius`: i in `query_index`, j in `known_index`.
+
+    A code with more than `max_hits_per_query` neighbours (before or after it, itself not counted) is marked in
+    `Pairs.overflowed`, and no pair it takes part in is returned. Errors are those of `scan`.
+    """
+    rows, query_rows = _checked(codes, codes, radius)
+    hits = _Hits(len(query_rows), max_hits_per_query)
+    _join_into(hits, rows, query_rows, radius, memory_bytes=memory_bytes, distinct=True)
+    found = hits.pairs()
+    keep = found.query_index < found.known_index
+    if found.overflowed.any():
+        keep &= ~found.overflowed[found.known_index]
+    return Pairs(found.query_index[keep], found.known_index[keep], found.distance[keep], found.overflowed)
+
+
+def join_approximate(
+    known: U8,
+    queries: U8,
+    radius: int,
+    *,
+    recall: float = 0.9,
+    max_hits_per_query: int | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> Pairs:
+    """Return pairs at distance <= `radius`, of which a pair at exactly `radius` is found with chance >= `recall`.
+
+    Every pair returned is right; some may be missing: for finding candidates, never for proof. Closer pairs are found
+    more often (`ApproximatePlan.recall_at`); the chance holds for pairs whose differing bits lie anywhere with equal
+    probability, and `benchmarks/join.py` measures it. Where the exact join or the scan is cheaper, that is what runs
+    (recall 1). Arguments and errors are those of `join`; also ValueError for a recall outside (0, 1].
+    """
+    rows, query_rows = _checked(known, queries, radius)
+    if not 0 < recall <= 1:
+        raise ValueError(f"recall must lie in (0, 1], got {recall}")
+    hits = _Hits(len(query_rows), max_hits_per_query)
+    plan = approximate_plan(known.shape[1], radius, recall, n_known=len(rows), n_queries=len(query_rows))
+    if plan is None:
+        _join_into(hits, rows, query_rows, radius, memory_bytes=memory_bytes, distinct=False)
+    else:
+        costed = _costed(plan.tables, len(rows), len(query_rows))
+        for permutation in range(plan.permutations):
+            _run(costed, hits, rows, query_rows, radius, permutation, memory_bytes, distinct=False)
+        hits.drop_repeats()
+    return hits.pairs()
+
+
+def warm_up(note: Callable[[str], None] | None = None) -> float:
+    """Compile the kernels, or load them from the disk cache, and return the seconds it took (0.0 when done before).
+
+    `note` receives a line of text when compiling begins. Compiling takes some ten seconds, loading a fraction of one.
+    """
+    if _state.ready:
+        return 0.0
+    started = time.perf_counter()
+    if note is not None:
+        note("preparing the matching kernels (up to half a minute the first time)")
+    for kernel, signature in _SIGNATURES:
+        kernel.compile(signature)
+        kernel.disable_compile()
+    _state.ready = True
+    seconds = time.perf_counter() - started
+    log.debug("matching kernels ready after %.1f s", seconds)
+    return seconds
+
+
+# ---- plans: which substrings, which buckets ----
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One substring: `width` bits from bit `shift` of word `word`; buckets within `radius` bits are visited."""
+
+    word: int
+    shift: int
+    width: int
+    radius: int
+
+    @property
+    def visits(self) -> int:
+        """Buckets visited for each query bucket."""
+        return sum(comb(self.width, flips) for flips in range(self.radius + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a join runs: over these tables, bucket against bucket, or each known code against a table of queries."""
+
+    tables: tuple[Table, ...]
+    probe: bool
+    cost: float
+    """Estimated nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApproximatePlan:
+    """The tables of `join_approximate` and how often they meet a pair."""
+
+    n_bits: int
+    tables: tuple[Table, ...]
+    permutations: int
+    """The tables are visited once for each of so many permutations of the bits."""
+
+    def recall_at(self, distance: int) -> float:
+        """Return the chance that a pair at `distance` is found, its differing bits lying anywhere alike."""
+        missed = _chance_all_missed(self.n_bits, self.tables, distance)
+        return 1.0 - float(missed**self.permutations)
+
+    @property
+    def share(self) -> float:
+        """Share of all pairs that is compared, for evenly filled buckets."""
+        return self.permutations * sum(t.visits / 2**t.width for t in self.tables)
+
+
+# Nanoseconds on one AVX2 core (benchmarks/join.py); only the choice of method depends on them, never the result.
+_SCAN_PAIR = 0.27
+_BUCKET_PAIR = 0.4
+_SORT_ROW = 20.0
+_PROBE_ROW = 6.0
+_PROBE_PAIR = 1.6
+_MAX_PROBED = 1 << 21
+_VISIT = 22.0
+_PREPARE_ROW = 40.0
+_SUBSTRING_BITS = 16
+
+
+def exact_tables(n_bits: int, radius: int) -> list[tuple[Table, ...]]:
+    """Return the choices of substrings that miss no pair within `radius`; empty where there are none worth trying.
+
+    Generalised pigeonhole: r = f·m + a differing bits over m substrings leave one of the first a + 1 with at most f,
+    or one of the others with at most f − 1. Example: 256 bits, radius 31: sixteen 16-bit substrings, each to 1 bit.
+    """
+    choices = []
+    for width in range(8, _SUBSTRING_BITS + 1):
+        places = _places(n_bits, width)
+        for count in range(1, len(places) + 1):
+            floor, rest = divmod(radius, count)
+            if floor <= 4:  # beyond, more neighbours than it is worth
+                choices.append(
+                    tuple(
+                        Table(word, shift, width, floor if place <= rest else floor - 1)
+                        for place, (word, shift) in enumerate(places[:count])
+                        if place <= rest or floor > 0
+                    )
+                )
+    return choices
+
+
+def _places(n_bits: int, width: int) -> list[tuple[int, int]]:
+    """Return (word, shift) of the disjoint substrings of a width, none across two words."""
+    return [(word, shift) for shift in range(0, 64 - width + 1, width) for word in range(n_bits // 64)]
+
+
+def _exact_plan(n_bits: int, radius: int, n_known: int, n_queries: int) -> _Plan | None:
+    """Return the cheapest exact join, or None where `scan` is cheaper."""
+    plans = [_costed(tables, n_known, n_queries) for tables in exact_tables(n_bits, radius)]
+    best = min(plans, key=lambda plan: plan.cost, default=None)
+    return None if best is None or best.cost >= _scan_cost(n_known, n_queries) else best
+
+
+def approximate_plan(
+    code_bytes: int, radius: int, recall: float, *, n_known: int, n_queries: int
+) -> ApproximatePlan | None:
+    """Return the cheapest plan that meets a pair at `radius` with chance >= `recall`; None: an exact way is cheaper."""
+    n_bits = code_bytes * 8
+    exact = _exact_plan(n_bits, radius, n_known, n_queries)
+    limit = _scan_cost(n_known, n_queries) if exact is None else exact.cost
+    best: tuple[float, ApproximatePlan] | None = None
+    for width in (12, 14, 16):
+        for flips in range(4):
+            tables = tuple(Table(word, shift, width, flips) for word, shift in _places(n_bits, width))
+            once = _costed(tables, n_known, n_queries).cost
+            for permutations in range(1, 17):
+                plan = ApproximatePlan(n_bits, tables, permutations)
+                if once * permutations >= (limit if best is None else min(limit, best[0])):
+                    break
+                if plan.recall_at(radius) >= recall:
+                    best = (once * permutations, plan)
+                    break
+    return None if best is None else best[1]
+
+
+def _scan_cost(n_known: int, n_queries: int) -> float:
+    return _SCAN_PAIR * n_known * n_queries
+
+
+def _costed(tables: tuple[Table, ...], n_known: int, n_queries: int) -> _Plan:
+    """Return the cheaper way to run a join over these tables."""
+    rows = n_known + n_queries
+    bucket = _SORT_ROW * rows * len(tables)
+    probe = 0.0
+    for table in tables:
+        buckets = 2**table.width
+        met = n_queries * table.visits / buckets  # queries in reach of one known code
+        occupied = buckets * (1.0 - (1.0 - 1.0 / buckets) ** n_queries)
+        bucket += _VISIT * occupied * table.visits + _BUCKET_PAIR * n_known * met + 2.0 * buckets
+        probe += n_known * (_PROBE_ROW + _PROBE_PAIR * met) + _SORT_ROW * n_queries * table.visits + 2.0 * buckets
+    widest = max(table.visits for table in tables)
+    can_probe = n_queries * widest <= _MAX_PROBED
+    return _Plan(tables, can_probe and probe < bucket, _PREPARE_ROW * rows + (min(probe, bucket) if can_probe else bucket))
+
+
+def _chance_all_missed(n_bits: int, tables: tuple[Table, ...], distance: int) -> float:
+    """Chance that each of several disjoint substrings of one width holds more differing bits than its radius.
+
+    Counts the ways to place `distance` bits, one substring after another (a multivariate hypergeometric tail).
+    """
+    ways = [0] * (distance + 1)
+    ways[0] = 1
+    covered = 0
+    for table in tables:
+        covered += table.width
+        more = [0] * (distance + 1)
+        for placed, count in enumerate(ways):
+            if count:
+                for here in range(table.radius + 1, min(table.width, distance - placed) + 1):
+                    more[placed + here] += count * comb(table.width, here)
+        ways = more
+    left = n_bits - covered
+    total = sum(count * comb(left, distance - placed) for placed, count in enumerate(ways) if distance - placed <= left)
+    return float(total / comb(n_bits, distance))
+
+
+# Filters: what is compared before all words are. Each never exceeds the distance, so none of them loses a pair.
+_ONE, _OR2, _SUM2, _OR4, _SUM4, _SUM8 = 0, 1, 2, 3, 4, 5
+_FILTER_WORDS = {_ONE: 1, _OR2: 2, _SUM2: 2, _OR4: 4, _SUM4: 4, _SUM8: 8}
+
+
+def _filter_mode(n_words: int, radius: int) -> int:
+    """Choose the cheapest lower bound of the distance that unrelated codes seldom pass.
+
+    The bits set in (a ^ b) | (c ^ d) are at most those of a ^ b plus those of c ^ d: one count instead of two. Of 64
+    such bits 48 ± 3.5 are set for unrelated codes, so at radius 31 one in two million passes.
+    """
+    if n_words == 1:
+        return _ONE
+    steps = [(_OR2, 48.0, sqrt(12.0)), (_SUM2, 64.0, sqrt(32.0))]
+    if n_words >= 4:
+        steps += [(_OR4, 96.0, sqrt(24.0)), (_SUM4, 128.0, 8.0)]
+    for mode, mean, deviation in steps:
+        if radius < mean - 3.5 * deviation:
+            return mode
+    return {2: _SUM2, 4: _SUM4, 8: _SUM8}[n_words]
+
+
+# ---- drivers ----
+
+
+class _Hits:
+    """What the kernels found so far: packed (query << 32 | known) and distance, and how many a query has."""
+
+    def __init__(self, n_queries: int, cap: int | None) -> None:
+        if cap is not None and cap < 1:
+            raise ValueError(f"max_hits_per_query must be at least 1, got {cap}")
+        self.cap = np.iinfo(np.int64).max - 1 if cap is None else cap
+        self.counts = np.zeros(n_queries, np.int64)
+        self.keys = np.empty(4096, np.uint64)
+        self.distances = np.empty(4096, np.uint8)
+        self.n = 0
+
+    def drop_repeats(self) -> None:
+        """Leave each pair once, and count again: several permutations may have met the same pair."""
+        keys, first = np.unique(self.keys[: self.n], return_index=True)
+        self.distances = self.distances[: self.n][first]
+        self.keys, self.n = keys, len(keys)
+        overflowed = self.counts > self.cap  # may have met one pair twice; with so many, it still says nothing
+        self.counts = np.bincount((keys >> np.uint64(32)).astype(np.int64), minlength=len(self.counts))
+        self.counts[overflowed] = self.cap + 1
+
+    def pairs(self) -> Pairs:
+        keys, distances = self.keys[: self.n], self.distances[: self.n]
+        overflowed = self.counts > self.cap
+        if overflowed.any():
+            keep = ~overflowed[(keys >> np.uint64(32)).astype(np.int64)]
+            keys, distances = keys[keep], distances[keep]
+        order = np.argsort(keys)
+        keys = keys[order]
+        query_index = (keys >> np.uint64(32)).astype(np.int64)
+        known_index = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        return Pairs(query_index, known_index, distances[order], overflowed)
+
+
+def _checked(known: U8, queries: U8, radius: int) -> tuple[U64, U64]:
+    """Return both sides as (n, words) uint64 views (copies only where they are not contiguous)."""
+    sides = []
+    for name, codes in (("known", known), ("queries", queries)):
+        if codes.ndim != 2 or codes.dtype != np.uint8 or codes.shape[1] not in CODE_BYTES:
+            raise ValueError(f"{name} must be uint8 of shape (n, 8 | 16 | 32 | 64), got {codes.dtype} {codes.shape}")
+        if len(codes) >= 2**32:
+            raise ValueError(f"{name} holds {len(codes)} codes; split it below 2**32")
+        sides.append(np.ascontiguousarray(codes).view(np.uint64))
+    if known.shape[1] != queries.shape[1]:
+        raise ValueError(f"codes of {known.shape[1]} and {queries.shape[1]} bytes cannot be compared")
+    if not 0 <= radius <= MAX_RADIUS:
+        raise ValueError(f"radius must be 0 … {MAX_RADIUS}, got {radius}")
+    return sides[0], sides[1]
+
+
+def _scan_into(hits: _Hits, rows: U64, query_rows: U64, radius: int, *, distinct: bool) -> None:
+    warm_up()
+    if len(rows) == 0 or len(query_rows) == 0:
+        return
+    mode = _filter_mode(rows.shape[1], radius)
+    kernel = _scan_rows if len(query_rows) <= 2 else _scan_blocks
+    hits.keys, hits.distances, hits.n = kernel(
+        rows, query_rows, radius, mode, distinct, hits.cap, hits.counts, hits.keys, hits.distances, hits.n
+    )
+
+
+def _join_into(
+    hits: _Hits, rows: U64, query_rows: U64, radius: int, *, memory_bytes: int, distinct: bool
+) -> None:
+    plan = _exact_plan(rows.shape[1] * 64, radius, len(rows), len(query_rows))
+    if plan is None:
+        _scan_into(hits, rows, query_rows, radius, distinct=distinct)
+    else:
+        _run(plan, hits, rows, query_rows, radius, 0, memory_bytes, distinct=distinct)
+
+
+def _run(
+    plan: _Plan,
+    hits: _Hits,
+    rows: U64,
+    query_rows: U64,
+    radius: int,
+    permutation: int,
+    memory_bytes: int,
+    *,
+    distinct: bool,
+) -> None:
+    way = _probe_join if plan.probe else _bucket_join
+    way(hits, rows, query_rows, radius, plan.tables, permutation, memory_bytes, distinct=distinct)
+
+
+def _probe_join(
+    hits: _Hits,
+    rows: U64,
+    query_rows: U64,
+    radius: int,
+    tables: tuple[Table, ...],
+    permutation: int,
+    memory_bytes: int,
+    *,
+    distinct: bool,
+) -> None:
+    """Join few queries: each stands in every bucket within reach, so that a known code looks into one bucket only."""
+    warm_up()
+    n_words = rows.shape[1]
+    block = max(1 << 16, memory_bytes // (16 * n_words + 48))
+    shape = np.array([(t.word, t.shift, t.width, t.radius) for t in tables], np.int64)
+    masks = butterfly_masks(n_words, permutation)
+    query_words = _permuted(query_rows, masks)
+    for start in range(0, len(rows), block):
+        words = _permuted(rows[start : start + block], masks)
+        for number, table in enumerate(tables):
+            mode, filter_words = _join_filter(n_words, radius, table.word)
+            chosen = np.array(filter_words, np.int64)
+            records = np.empty((words.shape[1], len(filter_words) + 1), np.uint64)
+            begin = _grouped(words, table, chosen, records)
+            offsets = np.empty(2**table.width + 1, np.int64)
+            reach = neighbours(table.width, table.radius)
+            ids, filters = _spread(query_words, table.word, table.shift, chosen, reach, offsets)
+            hits.keys, hits.distances, hits.n = _probe_table(
+                words, records, begin, offsets, ids, filters, query_words, shape, number, radius, mode, distinct,
+                start, hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
+            )  # fmt: skip
+
+
+def _bucket_join(
+    hits: _Hits,
+    rows: U64,
+    query_rows: U64,
+    radius: int,
+    tables: tuple[Table, ...],
+    permutation: int,
+    memory_bytes: int,
+    *,
+    distinct: bool,
+) -> None:
+    """Join block by block of known rows and of queries, table by table."""
+    warm_up()
+    n_words = rows.shape[1]
+    modes = [_join_filter(n_words, radius, table.word) for table in tables]
+    n_filter = max(len(words) for _, words in modes)
+    row_bytes = 8 * n_words + 4 + 8 * n_filter + 8 * (n_filter + 1)  # permuted words, sorted copy, records of the sort
+    block = max(1 << 16, memory_bytes // (2 * row_bytes))
+    shape = np.array([(t.word, t.shift, t.width, t.radius) for t in tables], np.int64)
+    masks = butterfly_masks(n_words, permutation)
+    for query_start in range(0, len(query_rows), block):
+        query_part = query_rows[query_start : query_start + block]
+        query_words = _permuted(query_part, masks)
+        query_side = _Side(len(query_part), n_filter)
+        for start in range(0, len(rows), block):
+            part = rows[start : start + block]
+            words = _permuted(part, masks)
+            side = _Side(len(part), n_filter)
+            for number, (mode, filter_words) in enumerate(modes):
+                table = tables[number]
+                chosen = np.array(filter_words, np.int64)
+                side.sort(words, table, chosen)
+                query_side.sort(query_words, table, chosen)
+                hits.keys, hits.distances, hits.n = _join_table(
+                    words, side.offsets, side.ids, side.filters, query_words, query_side.offsets, query_side.ids,
+                    query_side.filters, neighbours(table.width, table.radius), shape, number, radius, mode, distinct,
+                    start, query_start, hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
+                )  # fmt: skip
+
+
+def _join_filter(n_words: int, radius: int, key_word: int) -> tuple[int, tuple[int, ...]]:
+    """Choose the filter and its words, those without the substring first: its bits agree, so they tell nothing."""
+    mode = _filter_mode(n_words, radius)
+    if n_words == 2:
+        mode = _SUM2  # one of both words holds the substring, which an OR with it would hide
+    words = [(key_word + 1 + step) % n_words for step in range(n_words)]
+    return mode, tuple(words[: _FILTER_WORDS[mode]])
+
+
+class _Side:
+    """One side of a join, sorted by a substring: bucket offsets, row numbers, and the words of the filter."""
+
+    def __init__(self, n: int, n_filter: int) -> None:
+        self.ids = np.empty(n, np.uint32)
+        self.filters = np.empty((n_filter, n), np.uint64)
+        self.offsets = np.zeros(1, np.int64)
+        self._records = np.empty((n, n_filter + 1), np.uint64)
+
+    def sort(self, words: U64, table: Table, filter_words: I64) -> None:
+        """Sort `words` (n_words, n) into the buckets of `table`, in two passes of at most 256 buckets each."""
+        self.offsets = np.empty(2**table.width + 1, np.int64)
+        begin = _grouped(words, table, filter_words, self._records)
+        _sort_groups(self._records, begin, table.width, len(filter_words), self.offsets, self.ids, self.filters)
+
+
+def _grouped(words: U64, table: Table, filter_words: I64, records: U64) -> I64:
+    """Sort by the high bits of a substring into `records` (n, n_filter + 1) and return where each group begins.
+
+    A record is the words of the filter, then row << 16 | low bits of the substring.
+    """
+    begin = np.zeros(2 ** (table.width - table.width // 2) + 1, np.int64)
+    _group_by_substring(words, table.word, table.shift, table.width, filter_words, begin, records)
+    return begin
+
+
+def neighbours(width: int, radius: int) -> I64:
+    """Return every `width`-bit mask with at most `radius` bits set, fewest first; shape (k,), int64."""
+    masks = [sum(1 << bit for bit in bits) for flips in range(radius + 1) for bits in combinations(range(width), flips)]
+    return np.array(masks, np.int64)
+
+
+def butterfly_masks(n_words: int, number: int) -> U64:
+    """Return the masks of the fixed bit permutation `number`; shape (stages, n_words), uint64.
+
+    PDQ's neighbouring bits are correlated, which fills buckets unevenly; a random order of the bits evens them out. The
+    order is made of swaps at distances 32 … 1, between words, and 1 … 32 again (a Beneš network), each swapping the
+    places its mask names: cheap, and a permutation whatever the masks are.
+    """
+    state = 0x9E3779B97F4A7C15 * (number + 1)
+    masks = []
+    for distance in _stages(n_words):
+        places = ~0 if distance < 0 else sum(1 << bit for bit in range(64) if not bit & distance)
+        row = []
+        for _ in range(n_words):
+            state = (state + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF  # splitmix64
+            mixed = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+            mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+            row.append((mixed ^ (mixed >> 31)) & places & 0xFFFFFFFFFFFFFFFF)
+        masks.append(row)
+    return np.array(masks, np.uint64)
+
+
+def _stages(n_words: int) -> list[int]:
+    """Swap distances: positive within a word, negative between words that many apart."""
+    within = [32, 16, 8, 4, 2, 1]
+    between = [-step for step in (1, 2, 4) if step < n_words]
+    return within + between + within[::-1]
+
+
+def _permuted(rows: U64, masks: U64) -> U64:
+    """Return the rows word by word, shape (n_words, n), their bits in the permuted order."""
+    words = np.empty((rows.shape[1], len(rows)), np.uint64)
+    _permute(rows, np.array(_stages(rows.shape[1]), np.int64), masks, words)
+    return words
+
+
+# ---- kernels ----
+
+
+def _jit(function: Callable[..., Any]) -> Any:
+    """Compile lazily, with the disk cache beside the package or in the user's cache folder; without where none can be.
+
+    A shared temporary folder is not used: cached kernels are loaded as code.
+    """
+    try:
+        return numba.njit(cache=True, nogil=True, boundscheck=False)(function)
+    except RuntimeError:
+        log.info("no writable folder for compiled kernels (NUMBA_CACHE_DIR names one); compiling in every process")
+        return numba.njit(nogil=True, boundscheck=False)(function)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _ones(typing_context: Any, word: Any) -> Any:  # noqa: ARG001
+    """Count the bits of a uint64 that are set (LLVM's ctpop, which it vectorises)."""
+    return numba.types.uint64(numba.types.uint64), lambda _context, builder, _signature, args: builder.ctpop(args[0])
+
+
+@_jit
+def _grown(keys, distances):  # type: ignore[no-untyped-def]
+    more_keys = np.empty(2 * len(keys), np.uint64)
+    more_distances = np.empty(2 * len(keys), np.uint8)
+    more_keys[: len(keys)] = keys
+    more_distances[: len(keys)] = distances
+    return more_keys, more_distances
+
+
+@_jit
+def _bound(filters, query, j, mode):  # type: ignore[no-untyped-def]
+    """Lower bound of the distance of code j from the query, by the words of the filter."""
+    if mode == _ONE:
+        return _ones(filters[0, j] ^ query[0])
+    if mode == _OR2:
+        return _ones((filters[0, j] ^ query[0]) | (filters[1, j] ^ query[1]))
+    if mode == _SUM2:
+        return _ones(filters[0, j] ^ query[0]) + _ones(filters[1, j] ^ query[1])
+    if mode == _OR4:
+        return _ones((filters[0, j] ^ query[0]) | (filters[1, j] ^ query[1])) + _ones(
+            (filters[2, j] ^ query[2]) | (filters[3, j] ^ query[3])
+        )
+    total = np.uint64(0)
+    for word in range(4 if mode == _SUM4 else 8):
+        total += _ones(filters[word, j] ^ query[word])
+    return total
+
+
+@_jit
+def _any_within(filters, start, stop, query, radius, mode):  # type: ignore[no-untyped-def]
+    """Tell whether the filter lets any of the codes [start, stop) pass: straight loops, which LLVM vectorises."""
+    hit = np.uint64(0)
+    n = stop - start
+    if mode == _OR2:
+        a, b = filters[0, start:stop], filters[1, start:stop]
+        q0, q1 = query[0], query[1]
+        for j in range(n):
+            hit |= np.uint64(_ones((a[j] ^ q0) | (b[j] ^ q1)) <= radius)
+    elif mode == _ONE:
+        a = filters[0, start:stop]
+        q0 = query[0]
+        for j in range(n):
+            hit |= np.uint64(_ones(a[j] ^ q0) <= radius)
+    elif mode == _SUM2:
+        a, b = filters[0, start:stop], filters[1, start:stop]
+        q0, q1 = query[0], query[1]
+        for j in range(n):
+            hit |= np.uint64(_ones(a[j] ^ q0) + _ones(b[j] ^ q1) <= radius)
+    elif mode in (_OR4, _SUM4):
+        a, b, c, d = filters[0, start:stop], filters[1, start:stop], filters[2, start:stop], filters[3, start:stop]
+        q0, q1, q2, q3 = query[0], query[1], query[2], query[3]
+        if mode == _OR4:
+            for j in range(n):
+                hit |= np.uint64(_ones((a[j] ^ q0) | (b[j] ^ q1)) + _ones((c[j] ^ q2) | (d[j] ^ q3)) <= radius)
+        else:
+            for j in range(n):
+                hit |= np.uint64(_ones(a[j] ^ q0) + _ones(b[j] ^ q1) + _ones(c[j] ^ q2) + _ones(d[j] ^ q3) <= radius)
+    else:
+        for j in range(start, stop):
+            total = np.uint64(0)
+            for word in range(8):
+                total += _ones(filters[word, j] ^ query[word])
+            hit |= np.uint64(total <= radius)
+    return hit != np.uint64(0)
+
+
+@_jit
+def _scan_blocks(rows, queries, radius, mode, distinct, cap, counts, keys, distances, n_hits):  # type: ignore[no-untyped-def]
+    """All queries against one block of known codes after the other; a block's filter words stay in the first cache."""
+    block = 1024
+    n_words = rows.shape[1]
+    n_filter = 1 if mode == _ONE else (2 if mode in (_OR2, _SUM2) else (4 if mode in (_OR4, _SUM4) else 8))
+    filters = np.empty((n_filter, block), np.uint64)
+    limit = np.uint64(radius)
+    for start in range(0, len(rows), block):
+        size = min(block, len(rows) - start)
+        for i in range(size):
+            for word in range(n_filter):
+                filters[word, i] = rows[start + i, word]
+        for k in range(len(queries)):
+            if counts[k] > cap or not _any_within(filters, 0, size, queries[k], limit, mode):
+                continue
+            for j in range(size):
+                if _bound(filters, queries[k], j, mode) > limit:
+                    continue
+                distance = np.uint64(0)
+                for word in range(n_words):
+                    distance += _ones(rows[start + j, word] ^ queries[k, word])
+                if distance > limit or (distinct and start + j == k):
+                    continue
+                counts[k] += 1
+                if counts[k] > cap:
+                    break
+                if n_hits == len(keys):
+                    keys, distances = _grown(keys, distances)
+                keys[n_hits] = (np.uint64(k) << np.uint64(32)) | np.uint64(start + j)
+                distances[n_hits] = distance
+                n_hits += 1
+    return keys, distances, n_hits
+
+
+@_jit
+def _scan_rows(rows, queries, radius, mode, distinct, cap, counts, keys, distances, n_hits):  # type: ignore[no-untyped-def]
+    """A query or two against the rows as they lie: as fast as memory is read."""
+    n_words = rows.shape[1]
+    limit = np.uint64(radius)
+    for k in range(len(queries)):
+        q0 = queries[k, 0]
+        q1 = queries[k, 1] if n_words > 1 else np.uint64(0)
+        for start in range(0, len(rows), 64):
+            stop = min(start + 64, len(rows))
+            hit = np.uint64(0)
+            if mode == _OR2:
+                for j in range(start, stop):
+                    hit |= np.uint64(_ones((rows[j, 0] ^ q0) | (rows[j, 1] ^ q1)) <= limit)
+            else:
+                hit = np.uint64(1)
+            if not hit:
+                continue
+            for j in range(start, stop):
+                distance = np.uint64(0)
+                for word in range(n_words):
+                    distance += _ones(rows[j, word] ^ queries[k, word])
+                if distance > limit or (distinct and j == k):
+                    continue
+                counts[k] += 1
+                if counts[k] > cap:
+                    break
+                if n_hits == len(keys):
+                    keys, distances = _grown(keys, distances)
+                keys[n_hits] = (np.uint64(k) << np.uint64(32)) | np.uint64(j)
+                distances[n_hits] = distance
+                n_hits += 1
+            if counts[k] > cap:
+                break
+    return keys, distances, n_hits
+
+
+@_jit
+def _permute(rows, stages, masks, words):  # type: ignore[no-untyped-def]
+    block = 512
+    n_words = rows.shape[1]
+    part = np.empty((n_words, block), np.uint64)
+    for start in range(0, len(rows), block):
+        size = min(block, len(rows) - start)
+        for i in range(size):
+            for word in range(n_words):
+                part[word, i] = rows[start + i, word]
+        for s in range(len(stages)):
+            step = stages[s]
+            if step > 0:
+                by = np.uint64(step)
+                for word in range(n_words):
+                    mask = masks[s, word]
+                    line = part[word]
+                    for i in range(size):
+                        swap = ((line[i] >> by) ^ line[i]) & mask
+                        line[i] ^= swap ^ (swap << by)
+            else:
+                for word in range(n_words):
+                    other = word ^ (-step)
+                    if other > word:
+                        mask = masks[s, word]
+                        line, partner = part[word], part[other]
+                        for i in range(size):
+                            swap = (line[i] ^ partner[i]) & mask
+                            line[i] ^= swap
+                            partner[i] ^= swap
+        for word in range(n_words):
+            words[word, start : start + size] = part[word, :size]
+
+
+@_jit
+def _group_by_substring(words, word, shift, width, chosen, begin, records):  # type: ignore[no-untyped-def]
+    """Sort by the high bits of the substring; one write position a group, so that all of them stay in the cache."""
+    n = words.shape[1]
+    n_filter = len(chosen)
+    low_bits = width // 2
+    by = np.uint64(shift)
+    by_high = np.uint64(shift + low_bits)
+    high_mask = np.uint64((1 << (width - low_bits)) - 1)
+    low_mask = np.uint64((1 << low_bits) - 1)
+    line = words[word]
+    first = words[chosen[0]]
+    second = words[chosen[1 if n_filter > 1 else 0]]
+    for i in range(n):
+        begin[np.int64((line[i] >> by_high) & high_mask) + 1] += 1
+    for h in range(len(begin) - 1):
+        begin[h + 1] += begin[h]
+    place = begin.copy()
+    for i in range(n):
+        h = np.int64((line[i] >> by_high) & high_mask)
+        p = place[h]
+        place[h] = p + 1
+        if n_filter == 2:
+            records[p, 0] = first[i]
+            records[p, 1] = second[i]
+            records[p, 2] = (np.uint64(i) << np.uint64(16)) | ((line[i] >> by) & low_mask)
+        else:
+            for f in range(n_filter):
+                records[p, f] = words[chosen[f], i]
+            records[p, n_filter] = (np.uint64(i) << np.uint64(16)) | ((line[i] >> by) & low_mask)
+
+
+@_jit
+def _sort_groups(records, begin, width, n_filter, offsets, ids, filters):  # type: ignore[no-untyped-def]
+    """Sort each group by the low bits, into bucket offsets, row numbers and filter words."""
+    n_low = 1 << (width // 2)
+    low_mask = np.uint64(n_low - 1)
+    count = np.zeros(n_low, np.int64)
+    offsets[0] = 0
+    for h in range(len(begin) - 1):
+        count[:] = 0
+        for i in range(begin[h], begin[h + 1]):
+            count[np.int64(records[i, n_filter] & low_mask)] += 1
+        p = begin[h]
+        for low in range(n_low):
+            here = count[low]
+            count[low] = p
+            p += here
+            offsets[h * n_low + low + 1] = p
+        for i in range(begin[h], begin[h + 1]):
+            tail = records[i, n_filter]
+            low = np.int64(tail & low_mask)
+            p = count[low]
+            count[low] = p + 1
+            ids[p] = tail >> np.uint64(16)
+            for f in range(n_filter):
+                filters[f, p] = records[i, f]
+
+
+@_jit
+def _met_earlier(words, row, query_words, query, tables, number):  # type: ignore[no-untyped-def]
+    """Tell whether an earlier table already compared this pair, so that it is returned once."""
+    for t in range(number):
+        word = tables[t, 0]
+        differing = (words[word, row] ^ query_words[word, query]) >> np.uint64(tables[t, 1])
+        if np.int64(_ones(differing & np.uint64((1 << tables[t, 2]) - 1))) <= tables[t, 3]:
+            return True
+    return False
+
+
+@_jit
+def _join_table(  # type: ignore[no-untyped-def]
+    words, offsets, ids, filters, query_words, query_offsets, query_ids, query_filters, masks, tables, number,
+    radius, mode, distinct, start, query_start, cap, counts, keys, distances, n_hits,
+):  # fmt: skip
+    """Compare each bucket of the queries with the known buckets whose substring differs by one of `masks`.
+
+    Buckets are taken in groups of 256: a mask leads the whole group to one other group, which is then read in order.
+    """
+    piece = 1024
+    limit = np.uint64(radius)
+    n_words = words.shape[0]
+    n_filter = filters.shape[0]
+    query = np.empty(n_filter, np.uint64)
+    n_buckets = len(query_offsets) - 1
+    group = min(n_buckets, 256)
+    for group_start in range(0, n_buckets, group):
+        if query_offsets[group_start] == query_offsets[group_start + group]:
+            continue
+        for m in range(len(masks)):
+            for bucket in range(group_start, group_start + group):
+                low, high = query_offsets[bucket], query_offsets[bucket + 1]
+                if low == high:
+                    continue
+                other = bucket ^ masks[m]
+                first, last = offsets[other], offsets[other + 1]
+                for begin in range(first, last, piece):
+                    stop = min(last, begin + piece)
+                    for k in range(low, high):
+                        for f in range(n_filter):
+                            query[f] = query_filters[f, k]
+                        if not _any_within(filters, begin, stop, query, limit, mode):
+                            continue
+                        q = np.int64(query_ids[k])
+                        if counts[query_start + q] > cap:
+                            continue
+                        for j in range(begin, stop):
+                            if _bound(filters, query, j, mode) > limit:
+                                continue
+                            row = np.int64(ids[j])
+                            distance = np.uint64(0)
+                            for word in range(n_words):
+                                distance += _ones(words[word, row] ^ query_words[word, q])
+                            if distance > limit or (distinct and start + row == query_start + q):
+                                continue
+                            if _met_earlier(words, row, query_words, q, tables, number):
+                                continue
+                            counts[query_start + q] += 1
+                            if counts[query_start + q] > cap:
+                                break
+                            if n_hits == len(keys):
+                                keys, distances = _grown(keys, distances)
+                            keys[n_hits] = (np.uint64(query_start + q) << np.uint64(32)) | np.uint64(start + row)
+                            distances[n_hits] = distance
+                            n_hits += 1
+    return keys, distances, n_hits
+
+
+@_jit
+def _spread(query_words, word, shift, chosen, reach, offsets):  # type: ignore[no-untyped-def]
+    """Sort the queries into every bucket within reach of their substring; return row numbers and filter words."""
+    n = query_words.shape[1]
+    n_buckets = len(offsets) - 1
+    by = np.uint64(shift)
+    whole = np.uint64(n_buckets - 1)
+    offsets[:] = 0
+    for i in range(n):
+        key = np.int64((query_words[word, i] >> by) & whole)
+        for m in range(len(reach)):
+            offsets[(key ^ reach[m]) + 1] += 1
+    for b in range(n_buckets):
+        offsets[b + 1] += offsets[b]
+    place = offsets[:-1].copy()
+    ids = np.empty(n * len(reach), np.uint32)
+    filters = np.empty((n * len(reach), len(chosen)), np.uint64)
+    for i in range(n):
+        key = np.int64((query_words[word, i] >> by) & whole)
+        for m in range(len(reach)):
+            p = place[key ^ reach[m]]
+            place[key ^ reach[m]] = p + 1
+            ids[p] = i
+            for f in range(len(chosen)):
+                filters[p, f] = query_words[chosen[f], i]
+    return ids, filters
+
+
+@_jit
+def _probe_table(  # type: ignore[no-untyped-def]
+    words, records, begin, offsets, ids, filters, query_words, tables, number, radius, mode, distinct, start,
+    cap, counts, keys, distances, n_hits,
+):  # fmt: skip
+    """Compare each known code with the queries spread into its bucket, group by group: those stay in the cache."""
+    limit = np.uint64(radius)
+    n_words = words.shape[0]
+    n_filter = filters.shape[1]
+    n_low = 1 << (tables[number, 2] // 2)
+    low_mask = np.uint64(n_low - 1)
+    other = 1 if n_filter > 1 else 0
+    for h in range(len(begin) - 1):
+        if offsets[h * n_low] == offsets[(h + 1) * n_low]:
+            continue
+        for i in range(begin[h], begin[h + 1]):
+            tail = records[i, n_filter]
+            bucket = h * n_low + np.int64(tail & low_mask)
+            a, b = records[i, 0], records[i, other]
+            for p in range(offsets[bucket], offsets[bucket + 1]):
+                if mode == _OR2:
+                    if _ones((filters[p, 0] ^ a) | (filters[p, 1] ^ b)) > limit:
+                        continue
+                elif n_filter >= 2:  # two words never count more than all
+                    if _ones(filters[p, 0] ^ a) + _ones(filters[p, 1] ^ b) > limit:
+                        continue
+                elif _ones(filters[p, 0] ^ a) > limit:
+                    continue
+                q = np.int64(ids[p])
+                row = np.int64(tail >> np.uint64(16))
+                distance = np.uint64(0)
+                for word in range(n_words):
+                    distance += _ones(words[word, row] ^ query_words[word, q])
+                if distance > limit or counts[q] > cap or (distinct and start + row == q):
+                    continue
+                if _met_earlier(words, row, query_words, q, tables, number):
+                    continue
+                counts[q] += 1
+                if counts[q] > cap:
+                    continue
+                if n_hits == len(keys):
+                    keys, distances = _grown(keys, distances)
+                keys[n_hits] = (np.uint64(q) << np.uint64(32)) | np.uint64(start + row)
+                distances[n_hits] = distance
+                n_hits += 1
+    return keys, distances, n_hits
+
+
+@dataclass(slots=True)
+class _State:
+    ready: bool = False
+
+
+_state = _State()
+
+
+def _array(kind: Any, ndim: int, *, read_only: bool = False) -> Any:
+    """Type of a C-order array; a read-only, unaligned one also takes memory-mapped codes."""
+    return numba.types.Array(kind, ndim, "C", readonly=read_only, aligned=not read_only)
+
+
+_i64, _u64 = numba.types.int64, numba.types.uint64
+_codes = _array(_u64, 2, read_only=True)
+_flag = numba.types.boolean
+_found = (_i64, _array(_i64, 1), _array(_u64, 1), _array(numba.types.uint8, 1), _i64)
+_sorted_side = (_array(_i64, 1), _array(numba.types.uint32, 1), _array(_u64, 2))
+_SIGNATURES: tuple[tuple[Any, tuple[Any, ...]], ...] = (
+    (_scan_blocks, (_codes, _codes, _i64, _i64, _flag, *_found)),
+    (_scan_rows, (_codes, _codes, _i64, _i64, _flag, *_found)),
+    (_permute, (_codes, _array(_i64, 1), _array(_u64, 2), _array(_u64, 2))),
+    (_group_by_substring, (_array(_u64, 2), _i64, _i64, _i64, _array(_i64, 1), _array(_i64, 1), _array(_u64, 2))),
+    (_sort_groups, (_array(_u64, 2), _array(_i64, 1), _i64, _i64, *_sorted_side)),
+    (_spread, (_array(_u64, 2), _i64, _i64, _array(_i64, 1), _array(_i64, 1), _array(_i64, 1))),
+    (
+        _probe_table,
+        (_array(_u64, 2), _array(_u64, 2), _array(_i64, 1), _array(_i64, 1), _array(numba.types.uint32, 1),
+         _array(_u64, 2), _array(_u64, 2), _array(_i64, 2), _i64, _i64, _i64, _flag, _i64, *_found),
+    ),
+    (
+        _join_table,
+        (_array(_u64, 2), *_sorted_side, _array(_u64, 2), *_sorted_side, _array(_i64, 1), _array(_i64, 2), _i64,
+         _i64, _i64, _flag, _i64, _i64, *_found),
+    ),
+)  # fmt: skip

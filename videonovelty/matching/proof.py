@@ -1,0 +1,181 @@
+"""Proof of the same footage: aligned moments agree better than other moments do.
+
+Two takes of one scene look alike in every frame, so no likeness of frames proves anything; what proves is time. For a
+line between a query and a known video every tick gets a score: the signs of change of both sides agree (positive),
+contradict one another (negative), or nothing moves (nothing). Keyframes add what the pictures say. The stretches
+that hold are the best two-state path through the scores (Viterbi), so three new seconds inside known footage drop out
+where they begin and end instead of being bridged. A stretch is *proven* when its agreement is high, rests on
+enough changes, and stands out of the agreement at all other offsets (the diagonal test).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.matching.timeline import Correlation, Line, correlate_motion
+from videonovelty.records import F64, MotionProfile
+from videonovelty.settings import ProofSettings
+
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TickEvidence:
+    """What the motion says at each coarse tick on a line, in query time order."""
+
+    query_seconds: F64
+    """Shape (t,): query time of each known tick on the line."""
+    agree: F64
+    """Shape (t,): sum of products of signs."""
+    query_changes: F64
+    """Shape (t,): cells that changed on the query side."""
+    known_changes: F64
+
+    @property
+    def step_seconds(self) -> float:
+        """Query time between two ticks."""
+        return float(self.query_seconds[1] - self.query_seconds[0]) if len(self.query_seconds) > 1 else 0.0
+
+
+def evidence_on_line(query: MotionProfile, known: MotionProfile, line: Line) -> TickEvidence:
+    """Return the evidence at every known tick that the line maps into the query. `query` is already turned."""
+    known_index = np.arange(len(known.signs))
+    at = (known_index * known.step_seconds - line.offset_seconds) / line.speed
+    index = np.round(at / query.step_seconds).astype(np.int64)
+    inside = (index >= 0) & (index < len(query.signs))
+    index, known_index, at = index[inside], known_index[inside], at[inside]
+    one, other = query.signs[index].astype(np.float64), known.signs[known_index].astype(np.float64)
+    return TickEvidence(at, (one * other).sum(axis=1), (one**2).sum(axis=1), (other**2).sum(axis=1))
+
+
+def best_offset(
+    query: MotionProfile, known: MotionProfile, line: Line, *, stretch: tuple[float, float], reach_seconds: float
+) -> Line:
+    """Return the line moved by at most `reach_seconds` to where the motion within `stretch` (query time) agrees best."""
+    first = max(0, int(stretch[0] / query.step_seconds))
+    last = min(len(query.signs), int(np.ceil(stretch[1] / query.step_seconds)) + 1)
+    part = MotionProfile(query.step_seconds, query.activity[first:last], query.signs[first:last])
+    shift = first * query.step_seconds * line.speed
+    correlation = correlate_motion(part, known, speed=line.speed, least_ticks=4)
+    # the correlation's offset is known time minus speed × (query time − start of the part)
+    near = np.abs(correlation.offset_seconds - (line.offset_seconds + shift)) <= reach_seconds + 1e-9
+    score = np.where(
+        near & np.isfinite(correlation.agreement), correlation.agreement * np.sqrt(correlation.events), -1.0
+    )
+    if len(score) == 0 or score.max() <= 0:
+        return line
+    return Line(line.speed, float(correlation.offset_seconds[int(np.argmax(score))]) - shift, line.variant, line.score)
+
+
+def holding(
+    evidence: TickEvidence, keyframe_seconds: F64, keyframe_scores: F64, *, expected: float, switch_cost: float
+) -> npt.NDArray[np.bool_]:
+    """Return for each tick whether the line holds there: the two-state path with the highest total score.
+
+    A tick scores its agreement minus `expected` of its changes; a keyframe's score (shape (k,), positive: looks like
+    the aligned moment) goes to the tick nearest to it. Each change of state costs `switch_cost`.
+    """
+    ticks = len(evidence.query_seconds)
+    if ticks == 0:
+        return np.zeros(0, np.bool_)
+    score = evidence.agree - expected * 0.5 * (evidence.query_changes + evidence.known_changes)
+    if len(keyframe_seconds):
+        at = np.searchsorted(evidence.query_seconds, keyframe_seconds - 0.5 * evidence.step_seconds)
+        np.add.at(score, np.minimum(at, ticks - 1), keyframe_scores)
+    back = np.zeros((ticks, 2), np.int8)
+    off, on = 0.0, -0.5 * switch_cost
+    for tick in range(ticks):
+        stay_on, turn_on = on, off - switch_cost
+        stay_off, turn_off = off, on - switch_cost
+        back[tick, 1] = 1 if stay_on >= turn_on else 0
+        back[tick, 0] = 0 if stay_off >= turn_off else 1
+        on = max(stay_on, turn_on) + float(score[tick])
+        off = max(stay_off, turn_off)
+    state = 1 if on - 0.5 * switch_cost > off else 0
+    path = np.zeros(ticks, np.bool_)
+    for tick in range(ticks - 1, -1, -1):
+        path[tick] = state == 1
+        state = int(back[tick, state])
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Whether a stretch is the same footage, with the numbers that say so."""
+
+    proven: bool
+    seconds: float
+    agreement: float
+    """Correlation of the signs of change over the stretch, −1 … 1."""
+    events: float
+    """Changes the agreement rests on."""
+    deviations: float
+    """How far the agreement stands above that of other offsets, in their standard deviations."""
+    why_not: str = ""
+
+
+def prove(
+    query: MotionProfile,
+    known: MotionProfile,
+    line: Line,
+    start_seconds: float,
+    end_seconds: float,
+    median_bits: float,
+    settings: ProofSettings,
+) -> Proof:
+    """Return the proof that `[start_seconds, end_seconds)` of the query, on `line`, is footage of the known video.
+
+    `median_bits` is the median PDQ distance of the stretch's keyframes to their aligned moments: the less the pictures
+    agree, the more the movement must.
+    """
+    seconds = end_seconds - start_seconds
+    evidence = evidence_on_line(query, known, line)
+    inside = (evidence.query_seconds >= start_seconds - 1e-6) & (evidence.query_seconds < end_seconds + 1e-6)
+    changes = float(np.sqrt(evidence.query_changes[inside].sum() * evidence.known_changes[inside].sum()))
+    agreement = float(evidence.agree[inside].sum() / changes) if changes > 0 else 0.0
+    deviations = _deviations(query, known, line, start_seconds, end_seconds, agreement, changes)
+    doubt = np.clip((median_bits - 32.0) / (settings.max_median_bits - 32.0), 0.0, 1.0)
+    needed = settings.min_sign_agreement + (settings.max_sign_agreement - settings.min_sign_agreement) * float(doubt)
+    why_not = ""
+    if seconds < settings.min_seconds:
+        why_not = f"only {seconds:.1f} s aligned"
+    elif changes < settings.min_events:
+        why_not = f"too little moves ({changes:.0f} changes of {settings.min_events:.0f} needed)"
+    elif median_bits > settings.max_median_bits:
+        why_not = f"the aligned pictures differ by {median_bits:.0f} of 256 bits"
+    elif agreement < needed:
+        why_not = f"the movements do not agree ({agreement:.2f} of {needed:.2f} needed)"
+    elif deviations < settings.min_deviations:
+        why_not = (
+            f"other moments agree nearly as well ({deviations:.1f} of {settings.min_deviations:.1f} deviations needed)"
+        )
+    return Proof(not why_not, seconds, agreement, changes, deviations, why_not)
+
+
+def _deviations(
+    query: MotionProfile, known: MotionProfile, line: Line, start: float, end: float, agreement: float, changes: float
+) -> float:
+    """Return by how many standard deviations `agreement` exceeds that of the same stretch at other offsets.
+
+    Where the known video is too short for other offsets, the deviation of chance agreement is bounded from below by
+    that of independent changes whose neighbours in time repeat each other over the lag.
+    """
+    first, last = max(0, int(start / query.step_seconds)), int(np.ceil(end / query.step_seconds))
+    part = MotionProfile(query.step_seconds, query.activity[first:last], query.signs[first:last])
+    correlation: Correlation = correlate_motion(
+        part, known, speed=line.speed, least_ticks=max(4, int(0.5 * (end - start) * line.speed / known.step_seconds))
+    )
+    centre = line.offset_seconds + first * query.step_seconds * line.speed
+    others = correlation.agreement[
+        np.isfinite(correlation.agreement)
+        & (np.abs(correlation.offset_seconds - centre) > 1.0)
+        & (correlation.events >= 0.25 * changes)
+    ]
+    # 4 of a tick's 16 cells and 3 neighbouring ticks move together in ordinary footage: a twelfth counts
+    floor = float(np.sqrt(12.0 / max(changes, 12.0)))
+    if len(others) < 20:
+        return agreement / max(floor, 0.05)
+    return float((agreement - others.mean()) / max(float(others.std()), 0.25 * floor, 0.04))

@@ -1,0 +1,169 @@
+"""Lines in time: where the moments of a query lie on one straight line through the moments of a known video.
+
+`known time = speed × query time + offset`. Lines are proposed by the matched keyframes (a Hough vote over speed and
+offset, as in Douze et al., "An image-based approach to video copy detection with spatio-temporal post-filtering", IEEE
+Trans. Multimedia 2010) and by the motion profiles (cross-correlation over every offset), because a still background
+matches at any offset and motion alone does not see what the picture shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.records import F64, MotionProfile
+
+I8 = npt.NDArray[np.int8]
+I16 = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`known time = speed × query time + offset_seconds`, for the query's dihedral `variant`."""
+
+    speed: float
+    offset_seconds: float
+    variant: int
+    score: float
+
+    def known_seconds(self, query_seconds: F64) -> F64:
+        """Return the known times of query times, shape kept."""
+        return self.speed * query_seconds + self.offset_seconds
+
+
+def lines_through_matches(
+    query_seconds: F64,
+    known_seconds: F64,
+    distance: I16,
+    *,
+    variant: int,
+    radius_bits: int,
+    speeds: tuple[float, ...],
+    tolerance_seconds: float,
+    count: int,
+) -> list[Line]:
+    """Return up to `count` lines, best first, through the pairs of keyframes within `radius_bits`.
+
+    `distance` has shape (n_query, n_known). A query keyframe votes once a line, the closer the more; a line found takes
+    its query keyframes out of the vote, so several stretches of one pair are found one after the other.
+    """
+    query_index, known_index = np.nonzero(distance <= radius_bits)
+    if len(query_index) == 0:
+        return []
+    weight = (radius_bits + 8.0 - distance[query_index, known_index]) / (radius_bits + 8.0)
+    # A keyframe that looks like many moments of the known video says little about time.
+    weight /= np.sqrt(np.bincount(query_index, minlength=len(query_seconds))[query_index])
+    found: list[Line] = []
+    for _ in range(count):
+        best: tuple[float, float, float, npt.NDArray[np.int64]] | None = None
+        for rank, speed in enumerate(speeds):
+            offset = known_seconds[known_index] - speed * query_seconds[query_index]
+            score, centre, members = _densest(offset, weight, query_index, tolerance_seconds)
+            score *= 1.0 if rank == 0 else 0.95  # the plain speed wins a tie
+            if best is None or score > best[0] + 1e-9:
+                best = (score, speed, centre, members)
+        if best is None or best[0] <= 0:
+            break
+        score, speed, centre, members = best
+        found.append(Line(speed, centre, variant, score))
+        keep = ~np.isin(query_index, query_index[members])
+        query_index, known_index, weight = query_index[keep], known_index[keep], weight[keep]
+        if len(query_index) == 0:
+            break
+    return found
+
+
+def _densest(
+    offset: F64, weight: F64, query_index: npt.NDArray[np.int64], tolerance: float
+) -> tuple[float, float, npt.NDArray[np.int64]]:
+    """Return score, centre and member pairs of the offset interval of width 2 × tolerance with the most votes."""
+    order = np.argsort(offset, kind="stable")
+    offset, weight, query_index = offset[order], weight[order], query_index[order]
+    ends = np.searchsorted(offset, offset + 2 * tolerance, side="right")
+    sums = np.concatenate([[0.0], np.cumsum(weight)])
+    rough = sums[ends] - sums[:-1]
+    best_score, best_start = -1.0, 0
+    # The rough sum counts a query keyframe more than once, so it bounds the score: try starts from the highest bound.
+    for start in np.argsort(-rough, kind="stable")[:64]:
+        if rough[start] <= best_score:
+            break
+        part = slice(int(start), int(ends[start]))
+        score = _one_vote_each(weight[part], query_index[part])
+        if score > best_score:
+            best_score, best_start = score, int(start)
+    part = slice(best_start, int(ends[best_start]))
+    centre = float(np.average(offset[part], weights=weight[part]))
+    return best_score, centre, order[part]
+
+
+def _one_vote_each(weight: F64, query_index: npt.NDArray[np.int64]) -> float:
+    order = np.lexsort((-weight, query_index))
+    first = np.concatenate([[True], np.diff(query_index[order]) != 0])
+    return float(weight[order][first].sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Correlation:
+    """Agreement of the signs of change at every offset between a stretch of a query and a known video."""
+
+    offset_seconds: F64
+    """Shape (o,): known time minus speed × query time."""
+    agreement: F64
+    """Shape (o,): normalised correlation, −1 … 1; NaN where too little overlaps."""
+    events: F64
+    """Shape (o,): geometric mean of the changes on both sides in the overlap."""
+
+    def peaks(self, count: int, *, least_events: float, apart_seconds: float) -> list[tuple[float, float]]:
+        """Return up to `count` (offset, agreement), best first, each more than `apart_seconds` from the others."""
+        score = np.where(self.events >= least_events, np.nan_to_num(self.agreement, nan=-1.0), -1.0)
+        # long agreement beats short agreement of the same height
+        score = score * np.sqrt(np.minimum(1.0, self.events / (4 * least_events)))
+        found: list[tuple[float, float]] = []
+        for _ in range(count):
+            best = int(np.argmax(score))
+            if score[best] <= 0:
+                break
+            found.append((float(self.offset_seconds[best]), float(self.agreement[best])))
+            score = np.where(np.abs(self.offset_seconds - self.offset_seconds[best]) <= apart_seconds, -1.0, score)
+        return found
+
+
+def correlate_motion(query: MotionProfile, known: MotionProfile, *, speed: float, least_ticks: int) -> Correlation:
+    """Return the agreement of `query` (fine ticks) with `known` (coarse ticks) at every offset, by FFT.
+
+    The query is resampled to the known video's time at the query's own step, so offsets come in steps of
+    `query.step_seconds`. Cost n log n in the longer of the two. `least_ticks` coarse ticks must overlap.
+    """
+    step = query.step_seconds
+    every = max(1, round(known.step_seconds / step))
+    ticks = int(len(query.signs) * speed)
+    resampled = query.signs[np.minimum((np.arange(ticks) / speed).round().astype(np.int64), len(query.signs) - 1)]
+    n_known = len(known.signs) * every
+    if ticks == 0 or n_known == 0:
+        empty = np.zeros(0)
+        return Correlation(empty, empty, empty)
+    spread = np.zeros((n_known, known.signs.shape[1]), np.float32)
+    spread[::every] = known.signs
+    present = np.zeros(n_known, np.float32)
+    present[::every] = 1
+    other = resampled.astype(np.float32)
+    length = 1 << (n_known + ticks).bit_length()
+
+    def correlate(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> F64:
+        spectrum = np.fft.rfft(a, length, axis=0) * np.conj(np.fft.rfft(b, length, axis=0))
+        if spectrum.ndim == 2:
+            spectrum = spectrum.sum(axis=1)
+        product = np.fft.irfft(spectrum, length)
+        return np.asarray(np.concatenate([product[length - (ticks - 1) :], product[:n_known]]), np.float64)
+
+    both = correlate(spread, other)
+    energy_known = correlate((spread**2).sum(axis=1), np.ones(ticks, np.float32))
+    energy_query = correlate(present, (other**2).sum(axis=1))
+    overlap = correlate(present, np.ones(ticks, np.float32))
+    events = np.sqrt(np.maximum(energy_known * energy_query, 0.0)).round(6)
+    enough = (overlap >= least_ticks - 0.5) & (events >= 0.5)
+    agreement = np.where(enough, both / np.maximum(events, 0.5), np.nan)
+    offset = np.arange(-(ticks - 1), n_known) * step
+    return Correlation(offset.astype(np.float64), agreement, np.where(enough, events, 0.0))

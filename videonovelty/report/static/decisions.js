@@ -1,0 +1,159 @@
+'use strict';
+// What the analyst decides: kept in this browser, handed over as a file. The file's form: report/decisions.py.
+
+const DECISIONS = ROWS.decisions;
+const DECISION_KEYS = Object.keys(DECISIONS);
+const [DECISIONS_FORMAT, DECISIONS_VERSION, MAX_NOTE] = ROWS.decisions_format;
+const KEEP_AS = `videonovelty ${ROWS.run_id} ${ROWS.snapshots.join('+')}`;
+
+const kept = { analyst: '', made: new Map(), others: new Map(), unsaved: 0, inBrowser: true };
+const undoable = [];
+
+function readKept() {
+  try {
+    const stored = JSON.parse(localStorage.getItem(KEEP_AS) || '{}');
+    kept.analyst = String(stored.analyst || '');
+    kept.unsaved = Number(stored.unsaved || 0);
+    for (const [entry, made] of Object.entries(stored.made || {})) {
+      if (ROW_OF_ENTRY.has(entry) && (made.decision === '' || made.decision in DECISIONS)) kept.made.set(entry, made);
+    }
+  } catch {
+    kept.inBrowser = false;
+  }
+}
+
+function writeKept() {
+  try {
+    const stored = { analyst: kept.analyst, unsaved: kept.unsaved, made: Object.fromEntries(kept.made) };
+    localStorage.setItem(KEEP_AS, JSON.stringify(stored));
+    kept.inBrowser = true;
+  } catch {
+    kept.inBrowser = false;
+  }
+}
+
+/** The decision of row i, '' without one. */
+function decisionOf(i) {
+  const made = kept.made.get(COLUMNS.entry[i]);
+  return made ? made.decision : '';
+}
+
+function noteOf(i) {
+  const made = kept.made.get(COLUMNS.entry[i]);
+  return made ? made.note : '';
+}
+
+/** Whether a decision can be handed over for row i: a file without an id can only be looked at again. */
+function allowed(i, decision) {
+  return decision === '' || decision === 'second_look' || !COLUMNS.unread[i];
+}
+
+function decide(i, decision) {
+  if (!allowed(i, decision)) return false;
+  undoable.push([i, kept.made.get(COLUMNS.entry[i])]);
+  keep(i, decision, noteOf(i));
+  return true;
+}
+
+function note(i, text) {
+  keep(i, decisionOf(i), text.slice(0, MAX_NOTE));
+}
+
+function keep(i, decision, text) {
+  const entry = COLUMNS.entry[i];
+  if (decision === '' && text === '') kept.made.delete(entry);
+  else kept.made.set(entry, { decision, note: text, at: new Date().toISOString() });
+  kept.unsaved += 1;
+  writeKept();
+}
+
+/** Take the last decision back; the row it was about, or -1. */
+function undo() {
+  if (!undoable.length) return -1;
+  const [i, before] = undoable.pop();
+  if (before) kept.made.set(COLUMNS.entry[i], before);
+  else kept.made.delete(COLUMNS.entry[i]);
+  kept.unsaved += 1;
+  writeKept();
+  return i;
+}
+
+/** Other reviewers' decisions about row i, as [analyst, {decision, note}]. */
+function othersOf(i) {
+  const entry = COLUMNS.entry[i];
+  return [...kept.others].filter(([, made]) => made.has(entry)).map(([analyst, made]) => [analyst, made.get(entry)]);
+}
+
+function differs(i) {
+  const all = new Set(othersOf(i).map(([, made]) => made.decision));
+  if (decisionOf(i)) all.add(decisionOf(i));
+  return all.size > 1;
+}
+
+/** The decisions as JSON Lines. */
+function decisionLines() {
+  const rows = [...kept.made.keys()].map((entry) => ROW_OF_ENTRY.get(entry)).filter((i) => decisionOf(i));
+  rows.sort((a, b) => a - b);
+  return rows.map((i) => {
+    const made = kept.made.get(COLUMNS.entry[i]);
+    const standsFor = (FOLLOWERS.get(i) || []).filter((j) => COLUMNS.waits[j]).map((j) => COLUMNS.entry[j]);
+    return JSON.stringify({
+      format: DECISIONS_FORMAT,
+      format_version: DECISIONS_VERSION,
+      run_id: ROWS.run_id,
+      snapshot: coded('snapshot', i),
+      video_id: COLUMNS.unread[i] ? '' : COLUMNS.entry[i],
+      entry: COLUMNS.entry[i],
+      verdict: coded('verdict', i),
+      known_video_id: coded('known_id', i),
+      stands_for: standsFor.sort(),
+      decision: made.decision,
+      note: made.note,
+      analyst: kept.analyst.trim(),
+      decided_at: made.at,
+    }) + '\n';
+  });
+}
+
+/** Offer the decisions as a file; how many there were. */
+function exportDecisions() {
+  const lines = decisionLines();
+  const name = `decisions-${ROWS.run_id}-${kept.analyst.trim()}`.replace(/[^A-Za-z0-9._-]+/g, '_').slice(0, 120);
+  const address = URL.createObjectURL(new Blob(lines, { type: 'application/jsonl' }));
+  const link = h('a', { href: address, download: name + '.jsonl', hidden: true });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 60000);
+  kept.unsaved = 0;
+  writeKept();
+  return lines.length;
+}
+
+/** Read another reviewer's file; a sentence about what came of it. */
+function compareWith(text) {
+  let taken = 0;
+  let foreign = 0;
+  for (const line of text.split('\n')) {
+    if (!line.trim()) continue;
+    let record;
+    try {
+      record = JSON.parse(line);
+    } catch {
+      return 'This is not a file of decisions.';
+    }
+    if (record === null || record.format !== DECISIONS_FORMAT) return 'This is not a file of decisions.';
+    const analyst = String(record.analyst || '').trim();
+    if (record.run_id !== ROWS.run_id || !ROW_OF_ENTRY.has(record.entry) || !(record.decision in DECISIONS) || !analyst) {
+      foreign += 1;
+      continue;
+    }
+    if (analyst === kept.analyst.trim()) return 'This is your own file.';
+    if (!kept.others.has(analyst)) kept.others.set(analyst, new Map());
+    kept.others.get(analyst).set(record.entry, { decision: record.decision, note: String(record.note || '') });
+    taken += 1;
+  }
+  const unlike = Array.from({ length: COUNT }, (_, i) => i).filter(differs).length;
+  return `${count(taken, 'decision', 'decisions')} of ${count(kept.others.size, 'other reviewer', 'other reviewers')} shown; ` +
+    `${count(unlike, 'video is', 'videos are')} judged differently.` + (foreign ? ` ${foreign} were of another run.` : '');
+}

@@ -1,0 +1,212 @@
+"""Why a content has its verdict, in plain sentences with the numbers they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from videonovelty.errors import Reason
+from videonovelty.report.collect import FAILURES, Entry, Stretch, reason_text
+from videonovelty.report.legible import clock, spoken
+
+SHOWN = 4
+"""Stretches or videos named in one sentence; the table beside it has all."""
+
+_NEXT_STEP: dict[str, str] = {
+    Reason.UNSTABLE: "Scan again when the copying has finished.",
+    Reason.CHANGED: "Scan again when nothing writes to it any more.",
+    Reason.IO_ERROR: "Check the disk and the permissions, then scan again with --retry-failed.",
+    Reason.REFUSED_FORMAT: "If this format is expected, add it to [decode] formats and scan again with --retry-failed.",
+    Reason.REFUSED_CODEC: "If this codec is expected, add it to [decode] codecs and scan again with --retry-failed.",
+    Reason.REFUSED_SIZE: "If pictures this large are expected, raise [decode] max_pixels and scan again.",
+    Reason.MEMORY_LIMIT: "Raise [sandbox] memory_bytes and scan again with --retry-failed, or look at it by hand.",
+    Reason.CPU_LIMIT: "Raise [sandbox] cpu_seconds_base and scan again with --retry-failed, or look at it by hand.",
+    Reason.WALL_LIMIT: "Raise [sandbox] wall_seconds_base and scan again with --retry-failed, or look at it by hand.",
+    Reason.NOT_A_REGULAR_FILE: "It was not opened. Check how it came into the intake.",
+}
+_BY_HAND = "Nobody has seen what is in it: look at it by hand, on a machine set apart for that."
+
+
+def why(entry: Entry) -> list[str]:
+    """Return the sentences that explain the verdict of `entry`, the deciding one first."""
+    if entry.reason in FAILURES:
+        return [
+            f"It could not be compared: {reason_text(entry.reason)}.",
+            _NEXT_STEP.get(entry.reason, _BY_HAND),
+        ]
+    if entry.reason == Reason.SAME_BYTES:
+        return [
+            f"The file is byte for byte {_known(entry.best_known_id, entry.best_known_list, entry.best_known_series)}.",
+            "Its checksum alone settles this; nothing had to be decoded.",
+        ]
+    sentences = list(_deciding(entry))
+    sentences += _still_searched(entry)
+    sentences += _looked_at(entry)
+    return sentences
+
+
+def _deciding(entry: Entry) -> Iterable[str]:
+    return _BY_VERDICT[entry.verdict](entry)
+
+
+def _of(entry: Entry, kind: str) -> list[Stretch]:
+    return [s for s in entry.stretches if s.kind == kind]
+
+
+def _why_known(entry: Entry) -> Iterable[str]:
+    known = _of(entry, "known")
+    informative = max(0.0, entry.duration_seconds - entry.uninformative_seconds)
+    yield f"All {spoken(informative)} that can be compared are proven footage of {_videos(known)}."
+    yield from _evidence(known)
+
+
+def _why_partly_known(entry: Entry) -> Iterable[str]:
+    known, novel, alike = _of(entry, "known"), _of(entry, "novel"), _of(entry, "same_scene")
+    inside = entry.reason == Reason.PLAYS_INSIDE_FRAME
+    if inside:
+        yield f"Known footage plays inside a larger picture{_smallest_share(known)}: the rest is not explained."
+    yield f"{spoken(entry.known_seconds)} are proven footage of {_videos(known)}."
+    if novel:
+        yield f"{spoken(entry.novel_seconds)}{_share(entry)} are in no known video: {_times(novel)}."
+    if alike:
+        yield f"Looks like known footage, but is not proven to be: {_times(alike)}."
+    if inside or any(not s.explained for s in known):
+        yield "Look also where the known footage plays: it does not fill the picture."
+    elif novel or alike:
+        yield f"Start at {clock(min(s.start_seconds for s in (*novel, *alike)))}."
+    yield from _evidence(known)
+
+
+def _why_same_scene(entry: Entry) -> Iterable[str]:
+    alike, known = _of(entry, "same_scene"), _of(entry, "known")
+    yield f"It looks like {_videos(alike, entry)}, but the same footage could not be proven."
+    yield from _evidence(alike)
+    yield (
+        "In a true copy the movement agrees moment by moment; here it does not, or there was too little of it "
+        "to tell. Another take in the same room looks like this, so it is likely new material."
+    )
+    if known:
+        yield f"{spoken(entry.known_seconds)} of it are proven footage of {_videos(known)}."
+
+
+def _why_novel(entry: Entry) -> Iterable[str]:
+    plural = "" if entry.keyframes == 1 else "s"
+    yield f"None of its {entry.keyframes:,} keyframe{plural} could be explained by a known video{_as_of(entry)}."
+    if _of(entry, "novel"):
+        yield f"{spoken(entry.novel_seconds)}{_share(entry)} are in no known video."
+
+
+def _why_not_comparable(entry: Entry) -> Iterable[str]:
+    known, novel = _of(entry, "known"), _of(entry, "novel")
+    yield f"It cannot be decided: {reason_text(entry.reason)}."
+    if known:
+        yield f"{spoken(entry.known_seconds)} of it are proven footage of {_videos(known)}."
+    if novel:
+        yield f"Of what could be looked at, {spoken(entry.novel_seconds)} are in no known video: {_times(novel)}."
+    if entry.reason in (Reason.UNINFORMATIVE, Reason.TOO_SHORT):
+        yield (
+            f"{spoken(entry.uninformative_seconds)} of {spoken(entry.duration_seconds)} show too little to compare; "
+            f"{entry.keyframes:,} keyframes were taken."
+        )
+
+
+_BY_VERDICT: dict[str, Callable[[Entry], Iterable[str]]] = {
+    "known": _why_known,
+    "partly_known": _why_partly_known,
+    "same_scene": _why_same_scene,
+    "novel": _why_novel,
+    "not_comparable": _why_not_comparable,
+}
+
+
+def _share(entry: Entry) -> str:
+    return "" if entry.novelty is None else f" ({entry.novelty:.0%} of what can be compared)"
+
+
+def _still_searched(entry: Entry) -> Iterable[str]:
+    if not entry.still_searched:
+        return
+    names = {s.known_series for s in entry.stretches if s.known_victim_identified == "no" and s.known_series}
+    if not names and entry.best_known_victim_identified == "no" and entry.best_known_series:
+        names = {entry.best_known_series}
+    of = f" of {' and '.join(_quoted(sorted(names)))}" if names else " of the matched material"
+    yield f"The children{of} are still being searched for, according to the list. That is why it stands at the top."
+
+
+def _quoted(names: Sequence[str]) -> list[str]:
+    """Return names in quotation marks, the first few of them."""
+    shown = [f"“{name}”" for name in names[:SHOWN]]
+    return [*shown, f"{len(names) - SHOWN} more"] if len(names) > SHOWN else shown
+
+
+def _looked_at(entry: Entry) -> Iterable[str]:
+    unseen = entry.duration_seconds - entry.decoded_seconds
+    if unseen > 0.5:
+        yield (
+            f"Only {spoken(entry.decoded_seconds)} of {spoken(entry.duration_seconds)} could be decoded: "
+            f"{spoken(unseen)} nobody looked at, so it is not cleared."
+            if entry.in_queue
+            else f"{spoken(entry.decoded_seconds)} of {spoken(entry.duration_seconds)} were decoded."
+        )
+    elif entry.duration_seconds > 0:
+        yield (
+            f"All of it was looked at: {spoken(entry.duration_seconds)}, {entry.keyframes:,} keyframes, "
+            f"never more than {entry.longest_unseen_seconds:.1f} s between two pictures."
+        )
+    if entry.uninformative_seconds > 0.5 and entry.verdict != "not_comparable":
+        yield f"{spoken(entry.uninformative_seconds)} are blank or featureless and prove nothing either way."
+
+
+def _evidence(stretches: Sequence[Stretch]) -> Iterable[str]:
+    frames = sum(s.frames or 0 for s in stretches)
+    bits = sorted(s.median_distance_bits for s in stretches if s.median_distance_bits is not None)
+    if frames:
+        distance = f", at a median distance of {bits[len(bits) // 2]:.0f} of 256 bits" if bits else ""
+        plural = "s" if frames != 1 else ""
+        yield f"{frames:,} matching keyframe{plural}{distance} (unrelated pictures differ by about 128)."
+    odd = []
+    if any(s.mirrored for s in stretches):
+        odd.append("mirrored")
+    speeds = sorted({round(s.speed, 2) for s in stretches if s.speed is not None and abs(s.speed - 1) > 0.01})
+    if speeds:
+        odd.append("played at " + " and ".join(f"{speed:g}×" for speed in speeds[:SHOWN]) + " speed")
+    if odd:
+        yield f"The known footage is {' and '.join(odd)} here."
+
+
+def _smallest_share(stretches: Sequence[Stretch]) -> str:
+    shares = [s.spatial_share for s in stretches if s.spatial_share is not None]
+    return f" (it fills {min(shares):.0%} of it)" if shares else ""
+
+
+def _videos(stretches: Sequence[Stretch], entry: Entry | None = None) -> str:
+    found: dict[str, Stretch] = {}
+    for s in stretches:
+        if s.known_video_id:
+            found.setdefault(s.known_video_id, s)
+    if not found:
+        if entry is not None and entry.best_known_id:
+            return _known(entry.best_known_id, entry.best_known_list, entry.best_known_series)
+        return "known videos"
+    if len(found) == 1:
+        only = next(iter(found.values()))
+        return _known(only.known_video_id, only.known_list, only.known_series)
+    lists = sorted({s.known_list for s in found.values() if s.known_list})
+    on = f" on {' and '.join(_quoted(lists))}" if lists else ""
+    return f"{len(found):,} known videos{on}"
+
+
+def _known(video_id: str | None, name: str | None, series: str | None) -> str:
+    text = f"the known video {video_id[:12]}…" if video_id else "a known video"
+    if name:
+        text += f" on list “{name}”"
+    return text + (f", series “{series}”" if series else "")
+
+
+def _times(stretches: Sequence[Stretch]) -> str:
+    shown = [f"{clock(s.start_seconds)}–{clock(s.end_seconds)}" for s in stretches[:SHOWN]]
+    more = f" and {len(stretches) - SHOWN} more" if len(stretches) > SHOWN else ""
+    return ", ".join(shown) + more
+
+
+def _as_of(entry: Entry) -> str:
+    return f" in snapshot {entry.snapshot}" if entry.snapshot is not None else ""

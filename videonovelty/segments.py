@@ -1,0 +1,123 @@
+"""Segments: every second of a query, and what explains it. Half-open intervals that tile `[0, duration)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from videonovelty.matching.alignment import Stretch
+from videonovelty.records import Coverage, Segment
+from videonovelty.settings import VerdictSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    start: float
+    end: float
+    kind: str
+    stretch: Stretch | None
+
+
+def tile_segments(
+    coverage: Coverage,
+    stretches: Sequence[Stretch],
+    uninformative: Sequence[tuple[float, float]],
+    settings: VerdictSettings,
+) -> tuple[Segment, ...]:
+    """Return the segments of one query, in order, from 0 to its duration.
+
+    What nobody could decode is `undecoded`, whatever lies over it; then proven stretches are `known`; what cannot be
+    compared (`uninformative`, sorted intervals) proves and costs nothing; unproven stretches are `same_scene`; all else
+    is `novel`. Where proven stretches overlap, the one with the longer agreement explains.
+    """
+    duration = coverage.duration_seconds
+    if duration <= 0:
+        return ()
+    undecoded = [(float(a), float(b)) for a, b in coverage.undecoded]
+    marks = {0.0, duration}
+    for a, b in [*undecoded, *uninformative, *((s.start_seconds, s.end_seconds) for s in stretches)]:
+        marks |= {min(max(float(a), 0.0), duration), min(max(float(b), 0.0), duration)}
+    edges = sorted(marks)
+    best_first = sorted(stretches, key=_rank, reverse=True)
+    pieces: list[_Piece] = []
+    for start, end in pairwise(edges):
+        if end - start < 1e-9:
+            continue
+        middle = 0.5 * (start + end)
+        piece = _explained(start, end, middle, undecoded, uninformative, best_first)
+        if pieces and pieces[-1].kind == piece.kind and pieces[-1].stretch is piece.stretch:
+            pieces[-1] = replace(pieces[-1], end=end)
+        else:
+            pieces.append(piece)
+    pieces = _without_slivers(pieces, settings.boundary_seconds)
+    return tuple(_segment(piece) for piece in pieces)
+
+
+def _rank(stretch: Stretch) -> tuple[bool, float, float]:
+    return (stretch.proof.proven, stretch.end_seconds - stretch.start_seconds, stretch.proof.agreement)
+
+
+def _explained(
+    start: float,
+    end: float,
+    middle: float,
+    undecoded: Sequence[tuple[float, float]],
+    uninformative: Sequence[tuple[float, float]],
+    best_first: Sequence[Stretch],
+) -> _Piece:
+    if any(a <= middle < b for a, b in undecoded):
+        return _Piece(start, end, "undecoded", None)
+    over = [s for s in best_first if s.start_seconds <= middle < s.end_seconds]
+    if over and over[0].proof.proven:
+        return _Piece(start, end, "known", over[0])
+    if any(a <= middle < b for a, b in uninformative):
+        return _Piece(start, end, "uninformative", None)
+    if over:
+        return _Piece(start, end, "same_scene", over[0])
+    return _Piece(start, end, "novel", None)
+
+
+def _without_slivers(pieces: list[_Piece], sliver_seconds: float) -> list[_Piece]:
+    """Return the pieces with unexplained slivers given to the proven stretch they touch: boundaries are rounded."""
+    changed = True
+    while changed:
+        changed = False
+        for number, piece in enumerate(pieces):
+            if piece.kind not in ("novel", "same_scene") or piece.end - piece.start > sliver_seconds:
+                continue
+            for neighbour in (number - 1, number + 1):
+                if 0 <= neighbour < len(pieces) and pieces[neighbour].kind == "known":
+                    other = pieces[neighbour]
+                    wider = replace(other, start=min(other.start, piece.start), end=max(other.end, piece.end))
+                    pieces = [*pieces[: min(number, neighbour)], wider, *pieces[max(number, neighbour) + 1 :]]
+                    changed = True
+                    break
+            if changed:
+                break
+    return pieces
+
+
+def _segment(piece: _Piece) -> Segment:
+    stretch = piece.stretch
+    start, end = round(piece.start, 3), round(piece.end, 3)
+    if stretch is None:
+        return Segment(start, end, piece.kind)
+    known = stretch.line.known_seconds(np.array([piece.start, piece.end]))
+    return Segment(
+        start,
+        end,
+        piece.kind,
+        known_video_id=stretch.known_video_id,
+        known_start_seconds=round(max(0.0, float(known[0])), 3),
+        known_end_seconds=round(max(0.0, float(known[1])), 3),
+        speed=stretch.line.speed,
+        mirrored=stretch.mirrored,
+        spatial_share=stretch.spatial_share,
+        proof="time" if stretch.proof.proven and piece.kind == "known" else "none",
+        frames=stretch.frames,
+        median_distance_bits=stretch.median_distance_bits,
+        inliers=stretch.inliers,
+    )

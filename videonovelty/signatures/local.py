@@ -1,0 +1,149 @@
+"""Local descriptors of a keyframe: what still matches after a crop, a frame around the picture or a screen recording.
+
+SIFT (Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004) on the keyframe at 320 px, its
+descriptors square-rooted (Arandjelović & Zisserman, "Three things everyone should know to improve object retrieval",
+CVPR 2012), projected onto 64 directions of which only the signs are kept.
+
+The projection is integer arithmetic that single precision holds exactly, so the same descriptor gives the same code on
+every processor. `local_projection.npz` beside this file is made by `videonovelty.tuning.train_projection`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.records import LOCAL_BYTES, U8
+
+LOCAL_SIDE = 320
+"""Longer side of the picture whose pixels `scale` counts, whatever size the keyframe was looked at."""
+POSITION_FULL = 65535
+"""Positions are shares of the picture's longer side in this unit on both axes, so that shapes are kept."""
+
+CONTRAST_THRESHOLD = 0.02
+"""Below OpenCV's 0.04: dim and blurred pictures keep enough points, and only the strongest are stored anyway."""
+_ROOT_SCALE = 255
+"""Square-rooted descriptors as integers 0 … 255; times |projection| ≤ 127 over 128 bins stays below 2**24."""
+SAME_BITS = 14
+"""Of 64: two descriptors within this are taken for the same; unrelated ones differ in 32 ± 4."""
+SAME_PLACE = POSITION_FULL // 50
+"""6 px of a picture of 320 px."""
+
+MIRROR_BINS: npt.NDArray[np.int64] = np.array(
+    [((3 - row) * 4 + column) * 8 + (8 - turn) % 8 for row in range(4) for column in range(4) for turn in range(8)]
+)
+"""Shape (128,): bin i of the mirrored patch's descriptor is bin `MIRROR_BINS[i]` of the patch's own. The patch is
+turned upright before it is described, so mirroring the picture flips it across its own axis."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyframeFeatures:
+    """Local descriptors of one keyframe, strongest first."""
+
+    codes: U8
+    """Shape (k, 8)."""
+    mirrored_codes: U8
+    """Shape (k, 8): the codes the mirrored picture would have."""
+    xy: npt.NDArray[np.uint16]
+    """Shape (k, 2): position in 65535ths of the picture's longer side, from the top left corner."""
+    scale: U8
+    """Shape (k,): log2 of the size in eighths above 1 px of a picture of 320 px."""
+    angle: U8
+    """Shape (k,): 256ths of a turn."""
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """The directions whose signs are kept."""
+
+    directions: npt.NDArray[np.float32]
+    """Shape (128, 64): whole numbers −127 … 127."""
+    thresholds: npt.NDArray[np.float32]
+    """Shape (64,): whole numbers; a bit is set above its threshold."""
+    sha256: str
+
+
+@functools.cache
+def projection() -> Projection:
+    """Return the projection the package ships, with the digest of its numbers."""
+    with resources.files("videonovelty.signatures").joinpath("local_projection.npz").open("rb") as file:
+        data = np.load(file, allow_pickle=False)
+        directions, thresholds = data["directions"].astype(np.int8), data["thresholds"].astype("<i4")
+    digest = hashlib.sha256(directions.tobytes() + thresholds.tobytes()).hexdigest()
+    return Projection(directions.astype(np.float32), thresholds.astype(np.float32), digest)
+
+
+def encode(root: npt.NDArray[np.float32], using: Projection) -> U8:
+    """Return the codes, shape (k, n_bits / 8), of square-rooted descriptors `root`, shape (k, 128), whole numbers."""
+    bits = root @ using.directions > using.thresholds
+    return np.packbits(bits, axis=1)
+
+
+def root_descriptors(descriptors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return square-rooted, L1-normalised descriptors as whole numbers 0 … 255, shape (k, 128)."""
+    total = np.maximum(descriptors.sum(axis=1, keepdims=True), 1.0)
+    return np.rint(np.sqrt(descriptors / total) * np.float32(_ROOT_SCALE))
+
+
+def detect(
+    luma: U8, *, points: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return positions (k, 2) px, sizes (k,) px, angles (k,) degrees and SIFT descriptors (k, 128), strongest first."""
+    keypoints, descriptors = _sift().detectAndCompute(luma, None)
+    if descriptors is None or len(keypoints) == 0:
+        empty = np.zeros(0, np.float32)
+        return np.zeros((0, 2), np.float32), empty, empty, np.zeros((0, 128), np.float32)
+    table = np.array([(k.response, k.pt[0], k.pt[1], k.size, k.angle) for k in keypoints], np.float32)
+    # Equal responses are ordered by place, so the choice does not depend on the order OpenCV finds them in.
+    order = np.lexsort((table[:, 4], table[:, 3], table[:, 1], table[:, 2], -table[:, 0]))[:points]
+    table = table[order]
+    return table[:, 1:3], table[:, 3], table[:, 4], descriptors[order]
+
+
+def local_features(luma: U8, *, points: int) -> KeyframeFeatures:
+    """Return the strongest local descriptors of one keyframe, at most `points`.
+
+    `luma` has shape (height, width), uint8; its longer side is usually 320 px, less for smaller videos.
+    """
+    xy, size, angle, descriptors = detect(luma, points=points)
+    longer = max(luma.shape)
+    root = root_descriptors(descriptors)
+    place = np.clip(np.rint((xy + 0.5) / longer * POSITION_FULL), 0, POSITION_FULL).astype(np.uint16)
+    octaves = np.log2(np.maximum(size * (LOCAL_SIDE / longer), 1.0))
+    return KeyframeFeatures(
+        codes=encode(root, projection()),
+        mirrored_codes=encode(root[:, MIRROR_BINS], projection()),
+        xy=place,
+        scale=np.clip(np.rint(8 * octaves), 0, 255).astype(np.uint8),
+        angle=(np.rint(angle * (256 / 360)).astype(np.int64) % 256).astype(np.uint8),
+    )
+
+
+def no_features() -> KeyframeFeatures:
+    """Return the features of a keyframe that carries none."""
+    codes = np.zeros((0, LOCAL_BYTES), np.uint8)
+    return KeyframeFeatures(codes, codes, np.zeros((0, 2), np.uint16), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
+
+
+def share_found_again(features: KeyframeFeatures, earlier: KeyframeFeatures) -> float:
+    """Return which share of `features` `earlier` already has at the same place; 1.0 where there are none."""
+    if len(features) == 0 or len(earlier) == 0:
+        return 1.0 if len(features) == 0 else 0.0
+    words = features.codes.view("<u8"), earlier.codes.view("<u8").T
+    alike = np.bitwise_count(words[0] ^ words[1]) <= SAME_BITS
+    apart = np.abs(features.xy[:, None].astype(np.int32) - earlier.xy[None].astype(np.int32)).max(axis=2)
+    return float((alike & (apart <= SAME_PLACE)).any(axis=1).mean())
+
+
+@functools.cache
+def _sift() -> cv2.SIFT:
+    return cv2.SIFT_create(contrastThreshold=CONTRAST_THRESHOLD)

@@ -1,0 +1,65 @@
+"""Sign one video: decode it, choose its keyframes, compute every signature. Runs inside the locked child process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from videonovelty.decode import open_video
+from videonovelty.errors import CorruptVideoError
+from videonovelty.keyframes import choose_keyframes
+from videonovelty.records import Coverage, Frame, Signatures, SignedVideo
+from videonovelty.settings import Settings
+from videonovelty.signatures import scheme, sign_keyframes
+from videonovelty.signatures.motion import MotionRecorder
+
+HEARTBEAT_FRAMES = 50
+
+
+def sign_video(
+    fd: int, *, video_id: str, name: str, settings: Settings, heartbeat: Callable[[float], None]
+) -> SignedVideo:
+    """Return the signatures and the coverage of the video behind `fd` (a regular file at position 0).
+
+    `name` appears in errors only. `heartbeat` is called with the seconds of video looked at so far.
+    Raises VideoError: nothing of the file could be looked at.
+    """
+    started = time.process_time()
+    with open_video(fd, settings.decode, name=name) as video:
+        motion = MotionRecorder(settings.decode.motion_step_seconds)
+        frames = motion.watch(_with_heartbeat(video.frames("nonref"), heartbeat))
+        signed = sign_keyframes(choose_keyframes(frames, settings.keyframes), settings.signatures)
+        coverage = video.coverage()
+        probe = video.probe
+    if len(signed.pts_seconds) == 0:
+        raise CorruptVideoError(name)
+    # the last picture is shown to the end of what was decoded
+    decoded_end = float(coverage.undecoded[-1, 0]) if _tail_is_missing(coverage) else coverage.duration_seconds
+    end_seconds = signed.end_seconds.copy()
+    end_seconds[-1] = max(end_seconds[-1], decoded_end)
+    signatures = Signatures(
+        video_id=video_id,
+        scheme=scheme(settings.signatures),
+        pts_seconds=signed.pts_seconds,
+        start_seconds=signed.start_seconds,
+        end_seconds=end_seconds,
+        pdq=signed.pdq,
+        pdq_inner=signed.pdq_inner,
+        has_inner=signed.has_inner,
+        quality=signed.quality,
+        informative=signed.informative,
+        motion=motion.finish(float(end_seconds[-1])),
+        local=signed.local,
+    )
+    return SignedVideo(probe, coverage, signatures, time.process_time() - started)
+
+
+def _tail_is_missing(coverage: Coverage) -> bool:
+    return len(coverage.undecoded) > 0 and float(coverage.undecoded[-1, 1]) >= coverage.duration_seconds - 1e-6
+
+
+def _with_heartbeat(frames: Iterable[Frame], heartbeat: Callable[[float], None]) -> Iterator[Frame]:
+    for number, frame in enumerate(frames):
+        if number % HEARTBEAT_FRAMES == 0:
+            heartbeat(frame.pts_seconds)
+        yield frame
