@@ -35,6 +35,13 @@ def kill_worker_at_three(x: int) -> int:
     return x * x
 
 
+def kill_worker_if_negative(x: int) -> int:
+    if x < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.02)
+    return x * x
+
+
 def kill_worker_once(item: tuple[int, str]) -> int:
     """Take the worker down the first time any item is met, then work."""
     x, marker = item

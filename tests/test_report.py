@@ -136,12 +136,23 @@ def test_seconds_left_to_view_are_after_clearing_grouping_and_skipping_explained
     assert exposure.saved_seconds == 180.0
 
 
+def test_cleared_videos_are_counted_apart_by_what_their_list_says_they_are(tmp_path: Path) -> None:
+    t = RunTables()
+    for n, disposition in enumerate(("abuse", "benign", "benign", None)):
+        hit = [(0, 9, "known", known("k", 0, 9))]
+        t.add(f"v{n}", "known", "proven_by_time", hit, best_known_disposition=disposition)
+    run = t.write(tmp_path / "run")
+    assert collect(run).cleared_by_disposition == (("abuse", 1), ("benign", 2), ("not stated", 1))
+    assert "abuse 1 · benign 2 · not stated 1" in write_report(run, ReportSettings()).read_text("utf-8")
+
+
 def test_known_footage_playing_inside_a_larger_picture_is_still_to_be_viewed(tmp_path: Path) -> None:
     t = RunTables()
     inside = known("k", 0, 50, spatial_share=0.18)
     t.add("inside", "partly_known", "plays_inside_frame", [(0, 50, "known", inside), (50, 55, "novel")])
     report = collect(t.write(tmp_path / "run"))
     assert report.exposure.view_seconds == 55.0
+    assert set(cells(report.queue[0])) == {"n", "p"}
     assert any("does not fill the picture" in sentence for sentence in why(report.queue[0]))
 
 
@@ -330,8 +341,9 @@ def test_hostile_names_open_no_tag_and_stay_legible(tmp_path: Path) -> None:
     assert "/intake/new\\x0aline\\x09tab\\x1b[31mred.mp4" in shown
     assert "/intake/evil\\u202egpj.4pm.mp4" in shown
     details = json.loads(blocks(run / "report" / "index.html")["details-0"])
-    raw = {raw for d in details for raw in d["raw"]}
-    assert {base64.b64encode(name).decode() for name in HOSTILE_NAMES} <= raw
+    exact = {name for d in details for name in d["exact"] if name}
+    assert "$'/intake/not-utf8-\\xff\\xfe.mp4'" in exact
+    assert "$'/intake/new\\x0aline\\x09tab\\x1b[31mred.mp4'" in exact
 
 
 def test_the_new_page_takes_the_place_of_the_old_one_in_one_step(tmp_path: Path) -> None:

@@ -506,27 +506,34 @@ def test_the_states_of_a_run_can_be_read_beside_the_run(tmp_path: Path) -> None:
 # --- metrics ---------------------------------------------------------------------------------------------------------
 
 
-def test_metrics_follow_the_document_and_name_no_paths(tmp_path: Path) -> None:
+def test_metrics_say_what_run_json_counts_and_name_no_paths(tmp_path: Path) -> None:
     document = {
-        "status": "finished",
+        "status": "done",
         "finished_at": "2026-01-31T02:00:00Z",
         "settings": {"run": {"workers": 2}},
-        "intake": "/secret/case 12",
-        "videos": 5,
-        "complete": True,
-        "videos_by_verdict": {"novel": 3, "known": 2},
-        "exposure": {"seconds_cleared": 12.5},
+        "store": {"path": "/secret/case 12"},
+        "elapsed_seconds": 12.5,
+        "sandboxed": True,
+        "format_version": 1,
+        "counts": {
+            "files": {"sightings": 6, "contents": 5},
+            "states": {"judged": 5},
+            "verdicts": {"novel": 3, "known": 2},
+        },
+        "seconds": {"saved": 99.5},
     }
     write_metrics(tmp_path, document)
     text = (tmp_path / "metrics.prom").read_text()
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    assert lines == [
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [
+        'videonovelty_files_by_state{state="judged"} 5.0',
+        'videonovelty_files_by_verdict{verdict="novel"} 3.0',
+        'videonovelty_files_by_verdict{verdict="known"} 2.0',
+        "videonovelty_sightings 6.0",
+        "videonovelty_contents 5.0",
+        "videonovelty_saved_seconds 99.5",
         "videonovelty_finished_timestamp_seconds 1.7698248e+09",
-        "videonovelty_videos 5.0",
-        "videonovelty_complete 1.0",
-        'videonovelty_videos_by_verdict{verdict="novel"} 3.0',
-        'videonovelty_videos_by_verdict{verdict="known"} 2.0',
-        "videonovelty_exposure_seconds_cleared 12.5",
+        "videonovelty_elapsed_seconds 12.5",
+        "videonovelty_sandboxed 1.0",
         "videonovelty_last_success_timestamp_seconds 1.7698248e+09",
     ]
     assert "secret" not in text

@@ -20,6 +20,7 @@ from videonovelty.records import ContentHashes, Sighting
 from videonovelty.run import RunFolder, State, Step, part_is_sound, write_part
 from videonovelty.sandbox import Sandbox
 from videonovelty.settings import Settings
+from videonovelty.signatures import scheme
 
 SIGHTED = "sighted"
 """State of a journal entry that remembers where a content was seen, so that an unchanged file is not read again."""
@@ -72,6 +73,11 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+
+
+def signing_fingerprint(settings: Settings) -> str:
+    """Return what changes whenever a video would be signed otherwise: parts made under another one are made anew."""
+    return f"{scheme(settings.signatures)}/{settings.signing_fingerprint()}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

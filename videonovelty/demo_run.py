@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.table import Table
 
-from videonovelty.batch import Report
+from videonovelty.batch import Report, signing_fingerprint
 from videonovelty.demo import DemoFootage, make_demo_footage
 from videonovelty.engine import open_engine
 from videonovelty.enrolment import enrol, finished, store_identity, work_folder
@@ -23,7 +23,7 @@ from videonovelty.report.html import write_report
 from videonovelty.run import RunFolder
 from videonovelty.screening import screen
 from videonovelty.settings import Settings
-from videonovelty.signatures import scheme, self_check
+from videonovelty.signatures import self_check
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def run_demo(folder: Path, settings: Settings, *, say: Callable[[str], None], re
     say(f"making sample footage in {folder}")
     footage = make_demo_footage(folder, progress=lambda name: say(f"  {name}"))
     store = KnownStore.create(folder / "known")
-    fingerprint = f"{scheme(settings.signatures)}/{settings.signing_fingerprint()}"
+    fingerprint = signing_fingerprint(settings)
     originals = [folder / "originals"]
     work = work_folder(store, originals, "demo")
     work.parent.mkdir(mode=0o700, exist_ok=True)

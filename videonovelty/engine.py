@@ -20,6 +20,7 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
+import math
 import multiprocessing
 import os
 import pickle
@@ -34,6 +35,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -55,9 +57,13 @@ _TICK_SECONDS = 0.25
 """How often a wait looks up: for signals, lost workers and the watchdog."""
 _REPLACE_SECONDS = 20.0
 """A worker missing for longer is not coming back by itself (a restart takes 2 to 5 s on a loaded machine)."""
+_COUNT_SECONDS = 2.0
+"""How often the workers of an existing cluster are counted: they may come and go."""
 _CONNECT_SECONDS = 60.0
 """Wait for a scheduler's first worker."""
 _CLOSE_SECONDS = 10.0
+_RESULT_SECONDS = 5.0
+"""How long a finished task's small result may take to arrive before others are looked at."""
 _MAX_LOSSES = 3
 """How often an item may vanish with a scheduler's memory before it counts as failed."""
 _WORKER_ENVIRONMENT = {
@@ -179,7 +185,7 @@ class _StopSignal:
 
     def __init__(self, drain_seconds: float) -> None:
         self.number: int | None = None
-        self.deadline = float("inf")
+        self.deadline = math.inf
         self._drain_seconds = drain_seconds
 
     @contextmanager
@@ -264,9 +270,8 @@ class Engine:
         """Yield (item, result) for each of `items` as results come in, those of highest `cost` started first.
 
         `task` is a function of an importable module, or a `functools.partial` of one; items and results are small and
-        can be pickled. With `one_at_a_time` nothing else runs beside an item. `before` is called here, in this process, with
-        each item just before it is handed out. Closing the iterator abandons what is in
-        work.
+        can be pickled. With `one_at_a_time` nothing else runs beside an item. `before` is called here, in this process,
+        with each item just before it is handed out. Closing the iterator abandons what is in work.
 
         An exception of a task is a bug and is raised here. A task that took down every worker it was given to yields an
         EngineFailure. Raises EngineStalledError when nothing finishes for `watchdog_seconds` or the scheduler is lost,
@@ -282,6 +287,12 @@ class Engine:
                 result = task(item)
             yield item, result
         self._stop.check()
+
+
+class _Outcome(Enum):
+    HERE = auto()
+    NOT_HERE_YET = auto()
+    LOST = auto()
 
 
 @dataclass(slots=True)
@@ -302,13 +313,16 @@ class _DaskEngine(Engine):
         self._cluster = cluster
         self._asked_workers = n_workers
         self._missing_since: float | None = None
+        self._patience_seconds = _REPLACE_SECONDS
+        self._counted = -math.inf
 
     @property
     def n_workers(self) -> int:
-        if self._cluster is not None:
-            return self._asked_workers
-        workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
-        return max(1, sum(int(w["nthreads"]) for w in workers.values()))
+        if self._cluster is None and time.monotonic() - self._counted > _COUNT_SECONDS:
+            workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+            self._asked_workers = max(1, sum(int(w["nthreads"]) for w in workers.values()))
+            self._counted = time.monotonic()
+        return self._asked_workers
 
     def map_unordered(
         self,
@@ -360,9 +374,13 @@ class _DaskEngine(Engine):
                 except queue.Empty:
                     self._look_after(progress)
                     continue
+                outcome, result = self._result_of(flights[key].future)
+                if outcome is _Outcome.NOT_HERE_YET:
+                    finished.put(key)
+                    self._look_after(progress)
+                    continue
                 flight = flights.pop(key)
-                done, result = self._result_of(flight)
-                if not done:
+                if outcome is _Outcome.LOST:
                     if flight.losses + 1 < _MAX_LOSSES:
                         hand_out(flight.item, flight.losses + 1)
                         continue
@@ -375,19 +393,22 @@ class _DaskEngine(Engine):
                 with suppress(Exception):
                     self._client.cancel([f.future for f in flights.values()], force=True, asynchronous=False)
 
-    def _result_of(self, flight: _Flight[T]) -> tuple[bool, Any]:
-        """Return (True, result) of a finished task, (False, None) where Dask lost it; raise the task's exception."""
-        future = flight.future
+    def _result_of(self, future: Future) -> tuple[_Outcome, Any]:
+        """Return a finished task's result, or why there is none; raise the task's own exception.
+
+        A result whose worker died before handing it over is worked out anew, which may take as long as the task, or
+        wait for a worker: so this never waits long.
+        """
         try:
-            return True, future.result(timeout=self._settings.watchdog_seconds)
+            return _Outcome.HERE, future.result(timeout=_RESULT_SECONDS)
         except KilledWorker as error:
             last = error.last_worker.address
-            return True, EngineFailure(f"it took down every worker it was given to, the last one {last}")
-        except Exception:
+            return _Outcome.HERE, EngineFailure(f"it took down every worker it was given to, the last one {last}")
+        except Exception as error:
             if future.status == "error":
                 raise
             self._check_scheduler()
-            return False, None
+            return (_Outcome.NOT_HERE_YET if isinstance(error, TimeoutError) else _Outcome.LOST), None
 
     def _look_after(self, progress: float) -> None:
         """Replace missing workers, and give up on a run that makes no progress."""
@@ -418,13 +439,14 @@ class _DaskEngine(Engine):
         """
         missing = self._asked_workers - len(cluster.scheduler.workers)
         if missing <= 0:
-            self._missing_since = None
+            self._missing_since, self._patience_seconds = None, _REPLACE_SECONDS
         elif self._missing_since is None:
             self._missing_since = now
-        elif now - self._missing_since > _REPLACE_SECONDS:
+        elif now - self._missing_since > self._patience_seconds:
             logger.warning("%d of %d worker processes are gone; new ones are started", missing, self._asked_workers)
             cluster.scale(len(cluster.worker_spec) + missing)
-            self._missing_since = now
+            # On a machine too busy to start them in this time, ever more would not help.
+            self._missing_since, self._patience_seconds = now, 2 * self._patience_seconds
 
 
 def _dearest_first(items: Sequence[T], cost: Callable[[T], float] | None) -> list[T]:
@@ -487,7 +509,7 @@ def _local_cluster(settings: RunSettings, workers: int, folder: Path) -> Iterato
     environment = {name: os.environ.get(name) for name in _WORKER_ENVIRONMENT}
     with ExitStack() as stack:
         stack.callback(_restore_environment, environment)
-        stack.enter_context(dask.config.set(_local_config(settings)))
+        stack.enter_context(dask.config.set(_local_config(settings, folder)))
         stack.callback(_clean, folder)
         others = {process.pid for process in multiprocessing.active_children()}
         try:
@@ -501,13 +523,15 @@ def _local_cluster(settings: RunSettings, workers: int, folder: Path) -> Iterato
                 silence_logs=logging.CRITICAL,
                 local_directory=str(folder),
             )
+            stack.callback(_close_cluster, cluster, others)
+            client = Client(cluster, set_as_default=False, timeout=_CONNECT_SECONDS)
+            stack.callback(_close_client, client)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise EnvironmentUnfitError(
                 f"the {workers} worker processes do not start: {error}. Try --workers 0, which needs none."
             ) from error
-        stack.callback(_close_cluster, cluster, others)
-        client = Client(cluster, set_as_default=False, timeout=_CONNECT_SECONDS)
-        stack.callback(_close_client, client)
+        # From here on it is how long a result waits for a worker that has just died.
+        stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "15s"}))
         client.register_plugin(_WorkerGuard(os.getpid()))
         yield client, cluster
 
@@ -520,7 +544,6 @@ def _connected(address: str, security: Security, stop: _StopSignal) -> Iterator[
         )
     remedy = "Check the address, the certificates, and that `dask worker` processes are connected."
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(_CLIENT_CONFIG))
         try:
             client = Client(address, security=security, set_as_default=False, timeout=_CONNECT_SECONDS)
             stack.callback(_close_client, client)
@@ -539,15 +562,10 @@ def _connected(address: str, security: Security, stop: _StopSignal) -> Iterator[
         yield client
 
 
-_CLIENT_CONFIG: dict[str, Any] = {
-    "distributed.comm.timeouts.connect": "20s",
-    "distributed.client.heartbeat": "5s",
-}
-
-
-def _local_config(settings: RunSettings) -> dict[str, Any]:
+def _local_config(settings: RunSettings, folder: Path) -> dict[str, Any]:
     return {
-        **_CLIENT_CONFIG,
+        "distributed.comm.timeouts.connect": "60s",  # a busy machine takes long to start processes
+        "temporary-directory": str(folder),  # the scheduler's own; not TMPDIR, which others may write to
         "distributed.scheduler.allowed-failures": 1,  # a second try beside others, then alone: see map_unordered
         "distributed.scheduler.worker-saturation": 1.0,  # nothing waits on a worker, so little is blamed with it
         "distributed.scheduler.worker-ttl": None,  # a join may hold its interpreter; the watchdog looks after it

@@ -15,7 +15,7 @@ import numpy as np
 
 from videonovelty.batch import Progress, Report
 from videonovelty.known.shards import ShardCodes, VideoIds
-from videonovelty.matching.alignment import Stretch, align
+from videonovelty.matching.alignment import KnownSide, Stretch, align
 from videonovelty.matching.candidates import collect_codes, match_shard, rank_candidates
 from videonovelty.records import KnownFrames, SignedVideo
 from videonovelty.segments import tile_segments
@@ -75,8 +75,7 @@ def explain(member: SignedVideo, by: SignedVideo, variants: Sequence[int], setti
     """Return the stretches of `member` that lie on lines through `by`."""
     return align(
         member.signatures,
-        as_known(by),
-        thinned(by.signatures.motion, KNOWN_STEP_SECONDS),
+        KnownSide(as_known(by), thinned(by.signatures.motion, KNOWN_STEP_SECONDS)),
         variants=variants,
         common=np.zeros(len(member.signatures.pts_seconds), np.bool_),
         matching=settings.matching,

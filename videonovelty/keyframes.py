@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -21,11 +22,20 @@ from videonovelty.settings import KeyframeSettings
 F32 = npt.NDArray[np.float32]
 
 _NEIGHBOURS = 3  # frames on either side a cut must stand out from
-_FLASH_FRAMES = 4  # content that is back after at most so many frames was a flash
+_FLASH_FRAMES = 4  # content that is back after at most so many frames was interrupted, not left
+_FLASH_CORRELATION = 0.5  # a flash brightens what is there; an inserted picture shows something else
 _HISTOGRAM_WEIGHT = 0.15
 _HISTOGRAM_FLOOR = 0.12
 _RATIO_FLOOR = 0.004  # of full scale: keeps still footage from making a cut of noise
-_SETTLE_SECONDS = 0.5
+_BLEND_SHARE = 0.8  # two steps that add up to at least this share of one are a cut with a blended picture in it
+_SAME_SCENE_CORRELATION = (
+    0.65  # between cuts of unrelated takes it is below 0.61 in 178 of 178 (benchmarks/keyframes.py)
+)
+_OTHER_SCENE_CORRELATION = 0.3
+_QUICK_CHANGE = 2.5  # times the cut floor: a frame that differs so much is looked at outside the grid too
+_QUICK_SECONDS = 0.2  # …unless a keyframe was taken so shortly before
+_SETTLE_SECONDS = 0.2
+_FLAT_DEVIATION = 8.0  # grey levels: a flash to white or black has no structure to compare
 _BURST_SHARE = 0.05  # of the cap: how far ahead of an even pace keyframes may run
 _PIXELS = 64 * 36
 
@@ -39,17 +49,24 @@ class _Seen:
     difference: float
     """Mean absolute difference to the frame before, share of full scale."""
     score: float
+    is_cut: bool = False
 
 
 @dataclass(slots=True)
 class _Standing:
-    """A keyframe in the making: where its interval begins, and the picture chosen so far."""
+    """A keyframe in the making: its interval so far, and the picture chosen so far."""
 
     start_seconds: float
+    shot_start_seconds: float
     frame: Frame
     shot: int
     pinned: bool = True
     """False for a spare that is only used when a short video has too few keyframes."""
+    settled: bool = True
+    fixed: bool = False
+    """The picture is chosen; before that, a later one that resembles all of `stretch` may still take its place."""
+    stretch: list[F32] = field(default_factory=list)
+    """Small thumbs of the interval's grid pictures so far."""
 
 
 class KeyframeChoice(Iterator[Keyframe]):
@@ -63,6 +80,9 @@ class KeyframeChoice(Iterator[Keyframe]):
         self._expected_seconds = expected_seconds
         self._given = 0
         self._thinned = False
+        self._early: list[_Standing] | None = []
+        """The first ones and their spares, until there are enough; then None."""
+        self._next_grid = 0.0
         self._keyframes = self._choose(frames)
 
     def __next__(self) -> Keyframe:
@@ -70,79 +90,117 @@ class KeyframeChoice(Iterator[Keyframe]):
         return next(self._keyframes)
 
     def _choose(self, frames: Iterable[Frame]) -> Iterator[Keyframe]:
-        held: list[_Standing] = []  # the first ones, until there are enough; later only the current one
         current: _Standing | None = None
-        enough = False
-        settled = True
-        next_grid = 0.0
-        shot = -1
         spacings: deque[float] = deque(maxlen=9)
         previous: Frame | None = None
         for frame, is_cut, difference in _with_cuts(frames, self._settings):
             now = frame.pts_seconds
             if previous is not None:
                 spacings.append(now - previous.pts_seconds)
-            spacing = _typical(spacings)
-            fresh: _Standing | None = None
-            if current is None or (is_cut and self._allowed(now, current)):
-                shot += 1
-                if current is not None:
-                    self.cuts_seconds.append(now)
-                fresh = _Standing(now, frame, shot)
-                settled = False
-            elif not settled:
-                # The pictures around a cut are often blended or coarse: take the first that stays like the one before.
-                current.frame = frame
-                settled = difference < self._settings.cut_floor / 255 / 4 or now - current.start_seconds >= _SETTLE_SECONDS
-            elif now - current.start_seconds + spacing > self._longest(now) + 1e-6 or (
-                now >= next_grid and self._novel(current.frame, frame) and self._allowed(now, current)
-            ):
-                fresh = _Standing(now, frame, shot)
-            if now >= next_grid:
-                next_grid = (now // self._settings.grid_seconds + 1) * self._settings.grid_seconds
-            if fresh is not None:
-                if enough and current is not None:
+            following = self._following(current, frame, is_cut, difference, _typical(spacings))
+            if following is not None:
+                if self._early is not None:
+                    self._early.append(following)
+                elif current is not None:
                     yield self._keyframe(current, now)
-                current = fresh
-                if not enough:
-                    held = [*held, fresh]
-            if not enough:
-                if fresh is None and settled and frame is not current.frame if current else False:
-                    held.append(_Standing(now, frame, shot, pinned=False))
-                pinned = sum(h.pinned for h in held)
-                _thin_spares(held, self._settings.min_keyframes - pinned)
-                if pinned >= self._settings.min_keyframes:
-                    enough = True
-                    kept = [h for h in held if h.pinned]
-                    for one, following in zip(kept, kept[1:], strict=False):
-                        yield self._keyframe(one, following.start_seconds)
-                    held = []
+                current = following
+            elif self._early is not None and current is not None and current.settled:
+                self._early.append(_Standing(now, current.shot_start_seconds, frame, current.shot, pinned=False))
+            if self._early is not None:
+                yield from self._enough()
             previous = frame
-        if previous is None or current is None:
-            return
-        end = previous.pts_seconds + _typical(spacings)
-        if enough:
-            yield self._keyframe(current, end)
-        else:
-            for one, stop in zip(held, [h.start_seconds for h in held[1:]] + [end], strict=True):
-                yield self._keyframe(one, stop)
+        if previous is not None and current is not None:
+            end = previous.pts_seconds + _typical(spacings)
+            if self._early is None:
+                yield self._keyframe(current, end)
+            else:
+                yield from self._all_early(end)
         if self._thinned:
             self.notes = (
                 f"thinned to {self._given} keyframes (at most {self._settings.max_keyframes}): "
                 "some stand for longer stretches or for several shots",
             )
 
+    def _following(
+        self, current: _Standing | None, frame: Frame, is_cut: bool, difference: float, spacing: float
+    ) -> _Standing | None:
+        """Return the keyframe that begins with this frame, or None while the current one stands for it too."""
+        now = frame.pts_seconds
+        if current is None:
+            return _Standing(now, now, frame, 0, settled=False)
+        if is_cut and self._allowed(now, current):
+            self.cuts_seconds.append(now)
+            return _Standing(now, now, frame, current.shot + 1, settled=False)
+        quick = (
+            difference > _QUICK_CHANGE * self._settings.cut_floor / 255
+            and now - current.frame.pts_seconds >= _QUICK_SECONDS
+        )
+        on_grid = quick or now >= self._next_grid
+        if now >= self._next_grid:
+            self._next_grid = (now // self._settings.grid_seconds + 1) * self._settings.grid_seconds
+        if not current.settled:
+            # The pictures around a cut are often blended or coarse: take the first that stays like the one before.
+            current.frame = frame
+            still = difference < self._settings.cut_floor / 255 / 4
+            current.settled = still or on_grid or now - current.start_seconds >= _SETTLE_SECONDS
+            return None
+        longest = self._longest(now)
+        too_long = now - current.start_seconds + spacing > longest + 1e-6
+        if too_long or (on_grid and not self._stands_for(current, frame, longest) and self._allowed(now, current)):
+            return _Standing(now, current.shot_start_seconds, frame, current.shot)
+        return None
+
+    def _stands_for(self, current: _Standing, frame: Frame, longest: float) -> bool:
+        """Return whether one picture can stand for the interval so far and this frame, moving it up where possible.
+
+        The picture is the latest one that still resembles every grid picture since the interval began, so that it
+        stands for what comes before and after it.
+        """
+        if not current.stretch:
+            current.stretch.append(_small(current.frame.thumb))
+        small = _small(frame.thumb)
+        if not current.fixed:
+            young = frame.pts_seconds - current.start_seconds <= longest / 2
+            if young and all(self._alike(small, one) for one in current.stretch):
+                current.frame = frame
+                current.stretch.append(small)
+                return True
+            current.fixed = True
+            current.stretch = [_small(current.frame.thumb)]
+        return self._alike(small, current.stretch[0])
+
+    def _alike(self, one: F32, other: F32) -> bool:
+        return not _differ(one, other, self._settings.novelty_difference, self._settings.novelty_correlation)
+
+    def _enough(self) -> Iterator[Keyframe]:
+        """Drop spares there are too many of; yield the early keyframes once the video has enough of its own."""
+        early = self._early or []
+        pinned = [one for one in early if one.pinned]
+        if len(pinned) < self._settings.min_keyframes:
+            _thin_spares(early, self._settings.min_keyframes - len(pinned))
+            return
+        self._early = None
+        for one, following in pairwise(pinned):
+            yield self._keyframe(one, following.start_seconds)
+
+    def _all_early(self, end: float) -> Iterator[Keyframe]:
+        """Yield the keyframes of a video too short for enough of its own, spares among them."""
+        early = {one.frame.pts_seconds: one for one in sorted(self._early or [], key=lambda one: one.pinned)}
+        ordered = [early[pts] for pts in sorted(early)]
+        starts = [ordered[0].start_seconds]
+        for one, following in pairwise(ordered):
+            if following.shot != one.shot:
+                starts.append(following.shot_start_seconds)
+            elif following.pinned and following.start_seconds > one.frame.pts_seconds:
+                starts.append(following.start_seconds)
+            else:
+                starts.append(following.frame.pts_seconds)
+        for one, start, stop in zip(ordered, starts, [*starts[1:], end], strict=True):
+            yield self._keyframe(replace(one, start_seconds=start), stop)
+
     def _keyframe(self, one: _Standing, end: float) -> Keyframe:
         self._given += 1
         return Keyframe(one.frame.pts_seconds, one.start_seconds, end, one.frame, one.shot)
-
-    def _novel(self, kept: Frame, frame: Frame) -> bool:
-        return looks_different(
-            kept.thumb,
-            frame.thumb,
-            difference=self._settings.novelty_difference,
-            correlation=self._settings.novelty_correlation,
-        )
 
     def _horizon(self, now: float) -> float:
         """Return how long the video is taken to be: as declared, or else as long again as seen so far."""
@@ -160,9 +218,9 @@ class KeyframeChoice(Iterator[Keyframe]):
         """Return whether the cap leaves room for one more keyframe here, spreading what is left evenly."""
         cap = self._settings.max_keyframes
         horizon = max(self._horizon(now), 1e-9)
-        if self._given <= cap * (now / horizon + _BURST_SHARE) and self._given < cap * (1 - _BURST_SHARE):
+        if self._given <= cap * min(now / horizon + _BURST_SHARE, 1 - _BURST_SHARE):
             return True
-        left = cap - 1 - self._given
+        left = cap - 1 - self._given - self._settings.min_keyframes
         if left > 0 and now - current.start_seconds >= (horizon - now) / left:
             return True
         self._thinned = True
@@ -172,15 +230,17 @@ class KeyframeChoice(Iterator[Keyframe]):
 def choose_keyframes(
     frames: Iterable[Frame], settings: KeyframeSettings, *, expected_seconds: float = 0.0
 ) -> KeyframeChoice:
-    """Yield the keyframes of one video in order; their intervals tile the time from the first frame to the last one's end.
+    """Yield the keyframes of one video in order; their intervals tile its time, from the first frame to the last's end.
 
-    `frames` come in presentation order. At most eleven of them are kept alive at any time, one of them until the next
-    keyframe is found. Use each keyframe's pixels at once.
+    `frames` come in presentation order. A dozen of them are kept alive at any time, the current keyframe's until the
+    next one is found. Use each keyframe's pixels at once.
 
     A cut is a thumb that differs from the one before by `cut_floor` grey levels and `cut_ratio` times as much as its
-    neighbourhood does, and whose content is not back a few frames later (a camera flash). Each shot gives the first
-    settled picture; then each grid time gives one where it looks unlike the last kept; none stands for longer than
-    `longest_interval_seconds`. No interval crosses a cut.
+    neighbourhood does, unless the same content, brightened, was a flash. Each shot begins an interval, whose picture is
+    taken once it has settled. Between cuts, a picture stands for as long as the grid pictures resemble it: not
+    different by `novelty_difference` nor correlated less than `novelty_correlation`. Of the pictures that resemble all
+    since the interval began, the latest is taken. No interval is longer than `longest_interval_seconds` unless a single
+    frame is shown for longer, and none crosses a cut.
 
     Videos that would need more than `max_keyframes` are thinned evenly over `expected_seconds` (the declared duration,
     or 0.0 when unknown: then over twice the time seen so far); only then may a keyframe stand longer or for several
@@ -189,21 +249,20 @@ def choose_keyframes(
     return KeyframeChoice(frames, settings, expected_seconds)
 
 
-def looks_different(one: U8, other: U8, *, difference: float, correlation: float) -> bool:
-    """Return whether two thumbs of shape (36, 64) show different pictures.
+def _small(thumb: U8) -> F32:
+    """Return a thumb halved by area averaging, against the cheap scaler's aliasing; shape (18, 32)."""
+    small: F32 = cv2.resize(thumb, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return small
+
+
+def _differ(one: F32, other: F32, difference: float, correlation: float) -> bool:
+    """Return whether two small thumbs show different pictures.
 
     Different: mean absolute difference above `difference` (share of full scale), or normalised correlation below
-    `correlation` while the difference is above 0.02. Halved by area averaging first, against the cheap scaler's aliasing.
+    `correlation` while the difference is above 0.02, where noise ends.
     """
-    a, b = _small(one), _small(other)
-    distance = float(np.abs(a - b).mean()) / 255
-    if distance > difference:
-        return True
-    return distance > 0.02 and _correlation(a, b) < correlation
-
-
-def _small(thumb: U8) -> F32:
-    return cv2.resize(thumb, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
+    distance = float(np.abs(one - other).mean()) / 255
+    return distance > difference or (distance > 0.02 and _correlation(one, other) < correlation)
 
 
 def _correlation(a: F32, b: F32) -> float:
@@ -217,18 +276,18 @@ def _typical(spacings: deque[float]) -> float:
     return float(np.median(spacings)) if spacings else 0.04
 
 
-def _thin_spares(held: list[_Standing], room: int) -> None:
+def _thin_spares(early: list[_Standing], room: int) -> None:
     """Drop spares until at most `room` are left, always the one whose neighbours are closest together."""
-    while sum(not h.pinned for h in held) > max(room, 0):
-        worst, smallest = -1, float("inf")
-        for i, one in enumerate(held):
-            if one.pinned:
-                continue
-            before = held[i - 1].start_seconds if i else one.start_seconds
-            after = held[i + 1].start_seconds if i + 1 < len(held) else one.start_seconds + (one.start_seconds - before)
-            if after - before < smallest:
-                worst, smallest = i, after - before
-        del held[worst]
+    early.sort(key=lambda one: one.frame.pts_seconds)
+    while sum(not one.pinned for one in early) > max(room, 0):
+        pts = [one.frame.pts_seconds for one in early]
+        gaps = {
+            # the latest spare stays while there is another: what comes next is not known yet
+            i: (pts[i + 1] if i + 1 < len(pts) else float("inf")) - pts[i - 1] if i else 0.0
+            for i, one in enumerate(early)
+            if not one.pinned
+        }
+        del early[min(gaps, key=lambda i: gaps[i])]
 
 
 def _with_cuts(frames: Iterable[Frame], settings: KeyframeSettings) -> Iterator[tuple[Frame, bool, float]]:
@@ -241,7 +300,7 @@ def _with_cuts(frames: Iterable[Frame], settings: KeyframeSettings) -> Iterator[
         if len(window) - ready > ahead:
             yield _judged(window, ready, settings)
             ready += 1
-            if ready > _NEIGHBOURS:
+            if ready > _FLASH_FRAMES + 1:
                 window.popleft()
                 ready -= 1
     while ready < len(window):
@@ -253,26 +312,72 @@ def _seen(frame: Frame, before: _Seen | None) -> _Seen:
     histogram = np.bincount((frame.thumb >> 3).ravel(), minlength=32)
     if before is None:
         return _Seen(frame, histogram, 0.0, 0.0)
-    difference = cv2.norm(frame.thumb, before.frame.thumb, cv2.NORM_L1) / (_PIXELS * 255)
+    difference = _distance(frame.thumb, before.frame.thumb)
     shift = float(np.abs(histogram - before.histogram).sum()) / (2 * _PIXELS)
     return _Seen(frame, histogram, difference, difference + _HISTOGRAM_WEIGHT * shift)
 
 
+def _distance(one: U8, other: U8) -> float:
+    """Return the mean absolute difference of two thumbs, share of full scale."""
+    return float(cv2.norm(one, other, cv2.NORM_L1)) / (_PIXELS * 255)
+
+
 def _judged(window: deque[_Seen], i: int, settings: KeyframeSettings) -> tuple[Frame, bool, float]:
-    return window[i].frame, _is_cut(window, i, settings), window[i].difference
+    seen = window[i]
+    seen.is_cut = _is_cut(window, i, settings)
+    return seen.frame, seen.is_cut, seen.difference
 
 
 def _is_cut(window: deque[_Seen], i: int, settings: KeyframeSettings) -> bool:
-    if i == 0:
-        return False
     here = window[i].score
-    if here < settings.cut_floor / 255 + _HISTOGRAM_WEIGHT * _HISTOGRAM_FLOOR:
+    if i == 0 or here < settings.cut_floor / 255 + _HISTOGRAM_WEIGHT * _HISTOGRAM_FLOOR:
         return False
-    low, high = max(0, i - _NEIGHBOURS), min(len(window), i + 1 + _NEIGHBOURS)
-    around = [window[j].score for j in range(low, high) if j != i]
-    if around and (here < max(around) or here < settings.cut_ratio * (sum(around) / len(around) + _RATIO_FLOOR)):
+    low, high = max(1, i - _NEIGHBOURS), min(len(window), i + 1 + _NEIGHBOURS)
+    around = sorted(window[j].score for j in range(low, high) if j != i)
+    if around and here < settings.cut_ratio * (_usual(around, window[i - 1].frame, window[i].frame) + _RATIO_FLOOR):
         return False
-    before = window[i - 1].frame.thumb
-    later = [window[j].frame.thumb for j in range(i + 1, min(len(window), i + 1 + _FLASH_FRAMES))]
-    back = min((cv2.norm(before, thumb, cv2.NORM_L1) / (_PIXELS * 255) for thumb in later), default=1.0)
-    return back >= 0.35 * window[i].difference + 0.01
+    return not _is_blend(window, i) and not _is_flash(window, i)
+
+
+def _usual(around: list[float], before: Frame, after: Frame) -> float:
+    """Return the change around a frame that its own change is measured against; `around` is sorted.
+
+    Pictures that have nothing in common are a cut even with another cut close by: the median, which that does not
+    raise. Where the picture stays what it was but for something fast in front of it, the change has to stand alone.
+    """
+    correlation = _correlation(_small(before.thumb), _small(after.thumb))
+    if correlation > _SAME_SCENE_CORRELATION:
+        return around[-1]
+    if correlation > _OTHER_SCENE_CORRELATION:
+        return sum(around) / len(around)
+    return around[(len(around) - 1) // 2]
+
+
+def _is_blend(window: deque[_Seen], i: int) -> bool:
+    """Return whether the cut is not here but one frame away: the frame between is a mixture of both shots."""
+    for first in (i - 1, i):
+        if first < 1 or first + 1 >= len(window):
+            continue
+        step, next_step = window[first].difference, window[first + 1].difference
+        whole = _distance(window[first - 1].frame.thumb, window[first + 1].frame.thumb)
+        if whole >= _BLEND_SHARE * (step + next_step) and (next_step > step) == (first == i):
+            return min(step, next_step) > 0.15 * max(step, next_step)
+    return False
+
+
+def _is_flash(window: deque[_Seen], i: int) -> bool:
+    """Return whether the change here begins or ends a flash: the same content before and after, brighter between.
+
+    A picture of something else put in for a few frames is no flash: it gets a shot, and so a keyframe, of its own.
+    """
+    limit = 0.35 * window[i].difference + 0.01
+    before, after = window[i - 1].frame.thumb, window[i].frame.thumb
+    later = (window[j].frame.thumb for j in range(i + 1, min(len(window), i + 1 + _FLASH_FRAMES)))
+    earlier = (window[j].frame.thumb for j in range(max(0, i - 1 - _FLASH_FRAMES), i - 1))
+    if any(_distance(before, thumb) < limit for thumb in later):
+        flash = after
+    elif any(_distance(thumb, after) < limit for thumb in earlier):
+        flash = before
+    else:
+        return False
+    return float(flash.std()) < _FLAT_DEVIATION or _correlation(_small(before), _small(after)) > _FLASH_CORRELATION

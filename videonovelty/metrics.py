@@ -1,18 +1,18 @@
-"""RUN/metrics.prom: the run's figures for Prometheus' textfile collector, replaced whole.
+"""RUN/metrics.prom: the figures of run.json for Prometheus' textfile collector, replaced whole.
 
-Names follow the run's own document by three rules, so that a new figure there is a new metric here:
+| run.json | metric |
+|---|---|
+| `counts.states`, `.verdicts`, `.reasons` | `videonovelty_files_by_state{state="judged"}`, `…_by_verdict`, … |
+| `counts.files` | `videonovelty_sightings`, `videonovelty_contents` |
+| `seconds` | `videonovelty_intake_seconds`, `videonovelty_saved_seconds`, … |
+| `started_at`, `finished_at` | `videonovelty_started_timestamp_seconds`, … |
+| other numbers and truth values at the top | `videonovelty_<key>` |
 
-- a number becomes the gauge `videonovelty_<key>`, a truth value 0 or 1; keys of nested tables are joined with `_`;
-- a table called `<what>_by_<label>` becomes one gauge with that label:
-  `"videos_by_verdict": {"novel": 3}` reads `videonovelty_videos_by_verdict{verdict="novel"} 3.0`;
-- `<what>_at` with an ISO 8601 time becomes `videonovelty_<what>_timestamp_seconds`.
-
-Texts, lists, nulls and the tables that describe rather than count are left out: paths and names never become metrics.
+Texts and tables that describe rather than count are left out: paths and names never become metrics.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,41 +22,45 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from videonovelty.run import write_file
 
-_DESCRIPTIVE = frozenset({"settings", "versions", "host", "store", "journal", "format_version"})
-_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]")
+_BY_LABEL = {"states": "state", "verdicts": "verdict", "reasons": "reason"}
+_NOT_FIGURES = frozenset({"format_version"})
 
 
 def write_metrics(run_path: Path, document: Mapping[str, Any]) -> None:
     """Write RUN/metrics.prom from the document of run.json, atomically, mode 0600.
 
-    `videonovelty_last_success_timestamp_seconds` is there only when `status` is `finished`: alert on its age. Raises
+    `videonovelty_last_success_timestamp_seconds` is there only when `status` is `done`: alert on its age. Raises
     EnvironmentUnfitError when the disk does not take it.
     """
     registry = CollectorRegistry()
-    _add(registry, "videonovelty", {k: v for k, v in document.items() if k not in _DESCRIPTIVE})
-    if document.get("status") == "finished":
+
+    def gauge(name: str, what: str, value: float) -> None:
+        Gauge(f"videonovelty_{name}", what, registry=registry).set(value)
+
+    counts = _table(document, "counts")
+    for table, label in _BY_LABEL.items():
+        labelled = Gauge(f"videonovelty_files_by_{label}", f"Files of the run by {label}.", [label], registry=registry)
+        for value, number in _table(counts, table).items():
+            labelled.labels(value).set(number)
+    for name, number in _table(counts, "files").items():
+        gauge(name, f"Number of {name} of the run.", number)
+    for name, number in _table(document, "seconds").items():
+        gauge(f"{name}_seconds", f"Seconds of the run: {name}.", number)
+    for name, value in document.items():
+        if isinstance(value, int | float) and name not in _NOT_FIGURES:
+            gauge(name, f"{name} of the run.", value)
+        elif name.endswith("_at") and (moment := _seconds(value)) is not None:
+            gauge(f"{name[:-3]}_timestamp_seconds", f"When the run was {name[:-3]}.", moment)
+    if document.get("status") == "done":
         finished = _seconds(document.get("finished_at")) or datetime.now(UTC).timestamp()
-        gauge = Gauge("videonovelty_last_success_timestamp_seconds", "When a run last finished.", registry=registry)
-        gauge.set(finished)
+        gauge("last_success_timestamp_seconds", "When a run last finished.", finished)
     text = generate_latest(registry)
     write_file(run_path / "metrics.prom", lambda file: file.write(text))
 
 
-def _add(registry: CollectorRegistry, prefix: str, table: Mapping[str, Any]) -> None:
-    for key, value in table.items():
-        name = f"{prefix}_{_NOT_IN_A_NAME.sub('_', key)}"
-        if isinstance(value, Mapping):
-            _, by, label = name.rpartition("_by_")
-            if by and all(isinstance(v, int | float) for v in value.values()):
-                gauge = Gauge(name, f"{key} of the last run.", [label], registry=registry)
-                for of, number in value.items():
-                    gauge.labels(of).set(number)
-            else:
-                _add(registry, name, value)
-        elif isinstance(value, int | float):
-            Gauge(name, f"{key} of the last run.", registry=registry).set(value)
-        elif key.endswith("_at") and (seconds := _seconds(value)) is not None:
-            Gauge(f"{name[:-3]}_timestamp_seconds", f"{key} of the last run.", registry=registry).set(seconds)
+def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = document.get(name)
+    return table if isinstance(table, Mapping) else {}
 
 
 def _seconds(value: object) -> float | None:

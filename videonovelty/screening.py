@@ -9,15 +9,16 @@ from __future__ import annotations
 import functools
 import logging
 import platform
+import shutil
 import socket
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ from videonovelty.grouping import Group, group_intake
 from videonovelty.intake import display_path, encode_raw, enumerate_intake
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.known.store import KnownStore
-from videonovelty.matching.alignment import Stretch, align
+from videonovelty.matching.alignment import KnownSide, Stretch, align
 from videonovelty.matching.candidates import (
     Candidates,
     QueryCodes,
@@ -39,6 +40,14 @@ from videonovelty.matching.candidates import (
     collect_codes,
     match_shard,
     rank_candidates,
+)
+from videonovelty.matching.local_candidates import (
+    LocalCandidate,
+    LocalHits,
+    LocalQueryCodes,
+    collect_local_codes,
+    match_local_shard,
+    rank_local_candidates,
 )
 from videonovelty.metrics import write_metrics
 from videonovelty.records import (
@@ -55,6 +64,7 @@ from videonovelty.schemas import GROUPS, SEGMENTS, VERDICTS
 from videonovelty.segments import tile_segments
 from videonovelty.settings import Settings
 from videonovelty.signatures import scheme
+from videonovelty.signatures.pdq import DIHEDRAL
 from videonovelty.verdict import judge
 
 logger = logging.getLogger(__name__)
@@ -62,6 +72,8 @@ logger = logging.getLogger(__name__)
 VIDEOS_PER_JOIN = 5000
 """Contents whose codes are looked up together: enough that each shard is read once for many queries."""
 VIDEOS_PER_JUDGEMENT = 20
+MIRROR_VARIANT = DIHEDRAL.index("flip_horizontal")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,39 +129,70 @@ def join_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings
     return match_shard(snapshot.load_codes(shard), codes, settings.matching)
 
 
+def join_local_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings: Settings) -> LocalHits:
+    """Return the keyframe pairs of one shard that share local descriptors with a batch of queries; for a worker."""
+    with np.load(task.codes_path, allow_pickle=False) as stored:
+        codes = LocalQueryCodes(stored["codes"], stored["video"], stored["keyframe"], stored["mirrored"])
+    shard = snapshot.local_shards(scheme_name)[task.shard]
+    return match_local_shard(snapshot.load_local_codes(shard), codes, settings.matching)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgeTask:
     """Some contents and their candidates."""
 
     parts: tuple[Part, ...]
     candidates: tuple[Candidates, ...]
+    local: tuple[tuple[LocalCandidate, ...], ...] = ()
+    """Candidates by local descriptors, one tuple a content; empty in the first round."""
 
 
 def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -> list[Verdict]:
     """Return the verdicts of some contents; for a worker."""
-    wanted = sorted({c.known_video_id for one in task.candidates for c in one.ranked})
+    local = task.local or tuple(() for _ in task.parts)
     name = scheme(settings.signatures)
-    frames = snapshot.frames_of(wanted, name)
-    motions = snapshot.motion_of(wanted, name)
+    wanted = {c.known_video_id for one in task.candidates for c in one.ranked}
+    by_local = {c.known_video_id for one in local for c in one}
+    frames = snapshot.frames_of(sorted(wanted | by_local), name)
+    motions = snapshot.motion_of(sorted(wanted | by_local), name)
+    features = snapshot.local_of(sorted(by_local), name)
     verdicts = []
-    for part, candidates in zip(task.parts, task.candidates, strict=True):
+    for part, candidates, local_candidates in zip(task.parts, task.candidates, local, strict=True):
         signed = part.read()
         stretches: list[Stretch] = []
         for candidate in candidates.ranked:
             known = frames.get(candidate.known_video_id)
-            if known is None:
-                continue
-            stretches += align(
-                signed.signatures,
-                known,
-                motions.get(candidate.known_video_id),
-                variants=candidate.variants,
-                common=candidates.common,
-                matching=settings.matching,
-                proof=settings.proof,
-            )
+            if known is not None:
+                side = KnownSide(known, motions.get(candidate.known_video_id))
+                stretches += _aligned(signed, side, candidate.variants, candidates.common, settings)
+        for one in local_candidates:
+            known = frames.get(one.known_video_id)
+            if known is not None:
+                side = KnownSide(known, motions.get(one.known_video_id), features.get(one.known_video_id))
+                variants = (MIRROR_VARIANT,) if one.mirrored else (0,)
+                stretches += _aligned(signed, side, variants, candidates.common, settings, local_pairs=one.pairs)
         verdicts.append(judge_video(signed, stretches, candidates.common, settings))
     return verdicts
+
+
+def _aligned(
+    signed: SignedVideo,
+    side: KnownSide,
+    variants: Sequence[int],
+    common: npt.NDArray[np.bool_],
+    settings: Settings,
+    local_pairs: npt.NDArray[np.float64] | None = None,
+) -> list[Stretch]:
+    return align(
+        signed.signatures,
+        side,
+        variants=variants,
+        common=common,
+        matching=settings.matching,
+        proof=settings.proof,
+        aspect=signed.probe.width / max(1, signed.probe.height),
+        local_pairs=local_pairs,
+    )
 
 
 def judge_video(
@@ -259,49 +302,104 @@ def _exact(snapshot: Snapshot, hashes: Sequence[ContentHashes]) -> dict[str, Kno
 def _judge_parts(
     parts: Sequence[Part], snapshot: Snapshot, run: RunFolder, engine: Engine, settings: Settings, report: Report
 ) -> list[Verdict]:
-    """Return the verdict of every signed content, in any order."""
+    """Return the verdict of every signed content, in any order.
+
+    Two rounds: PDQ finds what shows the whole picture; what it does not fully explain is looked up once more by its
+    local descriptors.
+    """
     verdicts: list[Verdict] = []
-    name = scheme(settings.signatures)
-    shards = snapshot.frame_shards(name)
-    folder = run.path / "work"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    search = _Search(snapshot, run, engine, settings, report)
     for first in range(0, len(parts), VIDEOS_PER_JOIN):
         batch = parts[first : first + VIDEOS_PER_JOIN]
-        keyframes: list[int] = []
-        codes = collect_codes([_noted(part.read(), keyframes) for part in batch])
-        codes_path = folder / "codes.npz"
-        np.savez(codes_path, codes=codes.codes, video=codes.video, keyframe=codes.keyframe, variant=codes.variant)
-        hits: list[tuple[int, ShardHits]] = []
-        if len(codes.codes):
-            task = functools.partial(join_shard, snapshot=snapshot, scheme_name=name, settings=settings)
-            for item, result in engine.map_unordered(task, [JoinTask(n, codes_path) for n in range(len(shards))]):
-                if isinstance(result, EngineFailure):
-                    raise RunError(
-                        f"{run.path}: a shard could not be searched: {result.detail}. Start again to resume."
-                    )
-                hits.append((item.shard, result))
-                report(Progress("matching", len(hits), len(shards)))
-        codes_path.unlink()
-        # the order in which shards come back must not matter
-        ordered = [part for _, part in sorted(hits, key=lambda pair: pair[0])]
-        ranked = rank_candidates(ordered, keyframes, n_known_videos=snapshot.n_videos, settings=settings.matching)
-        chunks = [
-            JudgeTask(tuple(batch[i : i + VIDEOS_PER_JUDGEMENT]), tuple(ranked[i : i + VIDEOS_PER_JUDGEMENT]))
-            for i in range(0, len(batch), VIDEOS_PER_JUDGEMENT)
-        ]
-        judging = functools.partial(judge_contents, snapshot=snapshot, settings=settings)
-        for _, judged in engine.map_unordered(judging, chunks):
-            if isinstance(judged, EngineFailure):
-                raise RunError(f"{run.path}: some videos could not be judged: {judged.detail}. Start again to resume.")
-            verdicts += judged
-            report(Progress("judging", len(verdicts), len(parts)))
-    folder.rmdir()
+        candidates = search.by_pdq(batch)
+        judged = {verdict.video_id: verdict for verdict in search.judge(batch, candidates, ())}
+        if settings.signatures.local:
+            left = [n for n, part in enumerate(batch) if judged[part.video_id].verdict != "known"]
+            again = [batch[n] for n in left]
+            local = search.by_local(again)
+            found = [n for n, one in enumerate(local) if one]
+            for verdict in search.judge(
+                [again[n] for n in found],
+                [candidates[left[n]] for n in found],
+                [local[n] for n in found],
+            ):
+                judged[verdict.video_id] = verdict
+        verdicts += judged.values()
+    search.close()
     return verdicts
 
 
-def _noted(signed: SignedVideo, keyframes: list[int]) -> Any:
-    keyframes.append(len(signed.signatures.pts_seconds))
-    return signed.signatures
+class _Search:
+    """The joins of one run: codes travel to the workers by file, shards are the tasks, results are small."""
+
+    def __init__(self, snapshot: Snapshot, run: RunFolder, engine: Engine, settings: Settings, report: Report) -> None:
+        self._snapshot, self._run, self._engine, self._settings, self._report = snapshot, run, engine, settings, report
+        self._scheme = scheme(settings.signatures)
+        self._folder = run.path / "work"
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+
+    def close(self) -> None:
+        """Remove the folder the codes travelled through."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def by_pdq(self, batch: Sequence[Part]) -> list[Candidates]:
+        """Return the candidates of each content of the batch, whole pictures compared."""
+        signatures = [part.read().signatures for part in batch]
+        codes = collect_codes(signatures)
+        keyframes = [len(one.pts_seconds) for one in signatures]
+        del signatures
+        shards = len(self._snapshot.frame_shards(self._scheme)) if len(codes.codes) else 0
+        hits = self._join(join_shard, codes, shards, "matching")
+        return rank_candidates(
+            hits, keyframes, n_known_videos=self._snapshot.n_videos, settings=self._settings.matching
+        )
+
+    def by_local(self, batch: Sequence[Part]) -> list[tuple[LocalCandidate, ...]]:
+        """Return the candidates of each content of the batch by their local descriptors."""
+        codes = collect_local_codes([part.read().signatures for part in batch])
+        shards = len(self._snapshot.local_shards(self._scheme)) if len(codes.codes) else 0
+        hits = self._join(join_local_shard, codes, shards, "matching parts")
+        return rank_local_candidates(hits, len(batch), self._settings.matching)
+
+    def _join(self, task: Callable[..., T], codes: Any, shards: int, stage: str) -> list[T]:
+        if shards == 0:
+            return []
+        path = self._folder / "codes.npz"
+        with path.open("wb") as file:
+            np.savez(file, **asdict(codes))
+        bound = functools.partial(task, snapshot=self._snapshot, scheme_name=self._scheme, settings=self._settings)
+        hits: list[tuple[int, T]] = []
+        for item, result in self._engine.map_unordered(bound, [JoinTask(number, path) for number in range(shards)]):
+            if isinstance(result, EngineFailure):
+                raise RunError(
+                    f"{self._run.path}: a shard could not be searched: {result.detail}. Start again to resume."
+                )
+            hits.append((item.shard, result))
+            self._report(Progress(stage, len(hits), shards))
+        path.unlink()
+        # the order in which shards come back must not matter
+        return [part for _, part in sorted(hits, key=lambda pair: pair[0])]
+
+    def judge(
+        self,
+        batch: Sequence[Part],
+        candidates: Sequence[Candidates],
+        local: Sequence[tuple[LocalCandidate, ...]],
+    ) -> list[Verdict]:
+        """Return the verdict of each content of the batch."""
+        chunks = [slice(i, i + VIDEOS_PER_JUDGEMENT) for i in range(0, len(batch), VIDEOS_PER_JUDGEMENT)]
+        tasks = [JudgeTask(tuple(batch[c]), tuple(candidates[c]), tuple(local[c])) for c in chunks]
+        judging = functools.partial(judge_contents, snapshot=self._snapshot, settings=self._settings)
+        verdicts: list[Verdict] = []
+        stage = "judging parts" if local else "judging"
+        for _, judged in self._engine.map_unordered(judging, tasks):
+            if isinstance(judged, EngineFailure):
+                raise RunError(
+                    f"{self._run.path}: some videos could not be judged: {judged.detail}. Start again to resume."
+                )
+            verdicts += judged
+            self._report(Progress(stage, len(verdicts), len(batch)))
+        return verdicts
 
 
 def _known_by_bytes(content: Content, known: KnownVideo) -> Verdict:
@@ -471,8 +569,8 @@ def _warnings(snapshot: Snapshot, scheme_name: str) -> list[str]:
     warnings = []
     if others:
         warnings.append(
-            f"{len(others)} other signature scheme(s) in the store were not searched: made with other settings or versions. "
-            "Enrol those videos again to have them found."
+            f"{len(others)} other signature scheme(s) in the store were not searched: made with other settings or "
+            "versions. Enrol those videos again to have them found."
         )
     if scheme_name not in snapshot.schemes:
         warnings.append("the store holds no signatures of this scheme: only identical files can be found.")

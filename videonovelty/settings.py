@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -76,9 +76,9 @@ class KeyframeSettings(_Table):
     """A cut differs this many times as much as its neighbourhood."""
     cut_floor: float = Field(9.0, gt=0)
     """…and at least this much, in grey levels of the mean absolute difference."""
-    novelty_difference: float = Field(0.05, gt=0)
+    novelty_difference: float = Field(0.08, gt=0)
     """Mean absolute thumbnail difference (share of full scale) above which a grid picture is kept."""
-    novelty_correlation: float = Field(0.85, gt=0, lt=1)
+    novelty_correlation: float = Field(0.75, gt=0, lt=1)
     """…or normalised correlation below which it is kept."""
 
 
@@ -127,6 +127,14 @@ class MatchingSettings(_Table):
     stop_share: float = Field(0.001, gt=0, lt=1)
     """A keyframe that matches more than this share of the known videos (and more than `stop_videos`) proves nothing."""
     stop_videos: int = Field(20, ge=1)
+    local_radius_bits: int = Field(7, ge=0, le=20)
+    """Distance of 64-bit local descriptors up to which pairs vote."""
+    local_votes: float = Field(3.0, gt=0)
+    """Votes (descriptors weighted by rarity) for a pair of keyframes to be verified."""
+    max_local_candidates: int = Field(6, ge=1)
+    """Known videos verified for one query by their local descriptors, best first."""
+    local_pairs: int = Field(24, ge=1)
+    """Pairs of keyframes verified with one candidate, best first."""
     speeds: tuple[float, ...] = (1.0, 0.5, 0.667, 0.8, 1.25, 1.5, 2.0)
     """Playing speeds of the query relative to the known video that are tried; 1.0 first."""
     time_tolerance_seconds: float = Field(1.0, gt=0)
@@ -144,7 +152,7 @@ class ProofSettings(_Table):
     """Aligned time below which nothing is proven by time."""
     min_events: float = Field(40.0, ge=0)
     """Changes (cells of the motion grid, ticks of 0.2 s) a proof rests on at least."""
-    min_sign_agreement: float = Field(0.45, gt=0, lt=1)
+    min_sign_agreement: float = Field(0.5, gt=0, lt=1)
     """Correlation of the signs of change over a proven stretch whose pictures agree within 32 bits."""
     max_sign_agreement: float = Field(0.8, gt=0, lt=1)
     """The same where the pictures differ by `max_median_bits`; in between it rises evenly."""
@@ -159,9 +167,17 @@ class ProofSettings(_Table):
     unlike_bits: int = Field(90, ge=0, le=256)
     """PDQ distance from which it shows something else."""
     near_bits: int = Field(16, ge=0, le=64)
-    """PDQ distance up to which a still stretch next to proven movement is the same picture."""
-    max_still_seconds: float = Field(2.0, ge=0)
-    """Longest still stretch at the end of a proven one that needs no such nearness."""
+    """PDQ distance up to which a still passage between proven movement shows the same picture."""
+    max_still_seconds: float = Field(1.0, ge=0)
+    """Longest still passage at an end of a proven stretch, or inside one whatever its pictures."""
+    max_still_inside_seconds: float = Field(4.0, ge=0)
+    """Longest still passage between proven movement whose pictures are the same."""
+    sure_seconds: float = Field(4.0, gt=0)
+    """Shorter stretches need a higher agreement, the shorter the higher…"""
+    short_agreement: float = Field(0.3, ge=0, lt=1)
+    """…by up to this much at `min_seconds`."""
+    around_contradiction: float = Field(0.2, gt=-1, lt=1)
+    """An agreement below this around a moment speaks against the line there."""
     around_seconds: float = Field(0.8, gt=0)
     """Around a keyframe, this far to both sides…"""
     around_events: float = Field(10.0, gt=0)
@@ -170,6 +186,10 @@ class ProofSettings(_Table):
     """…with this agreement speak for the line where the picture, in fast movement, cannot."""
     max_median_bits: float = Field(72.0, gt=32)
     """Largest median PDQ distance of the keyframes of a proven stretch."""
+    min_inliers: int = Field(10, ge=4)
+    """Local descriptors that agree in place for a keyframe to lie in its aligned moment."""
+    geometric_bits: int = Field(48, ge=0, le=128)
+    """What such an agreement counts as, in PDQ bits: geometry asks more of the movement than a near picture does."""
     offset_search_seconds: float = Field(1.2, ge=0)
     """How far around the line of matched keyframes the exact offset is searched."""
 
@@ -222,6 +242,30 @@ class ReportSettings(_Table):
     """Above this the report becomes a folder of data files beside index.html."""
 
 
+class NightlySettings(_Table):
+    """[nightly]: the scheduled job of `pipelines/nightly.py`; commands do not read it."""
+
+    intake: tuple[Path, ...] = ()
+    """Folders of tonight's files."""
+    store: Path = Path("known")
+    runs: Path = Path("runs")
+    """One run folder a night is made in here, named by the date."""
+    keep_nights: int = Field(30, ge=1)
+    """Nights whose signatures are kept; older run folders lose theirs, tables and journal stay."""
+    skip: tuple[Literal["scan", "report", "retention"], ...] = ()
+    """Steps that are left out."""
+
+
+class EnrolSettings(_Table):
+    """[enrol]: the scheduled job of `pipelines/enrol.py`; commands do not read it."""
+
+    folders: tuple[Path, ...] = ()
+    """Folders whose videos become known, each under the list of its own name."""
+    store: Path = Path("known")
+    disposition: Literal["abuse", "benign", "other"] = "other"
+    reason: str = "scheduled enrolment"
+
+
 class Settings(BaseSettings):
     """All settings of a run."""
 
@@ -244,6 +288,8 @@ class Settings(BaseSettings):
     verdict: VerdictSettings = VerdictSettings()
     run: RunSettings = RunSettings()
     report: ReportSettings = ReportSettings()
+    nightly: NightlySettings = NightlySettings()
+    enrol: EnrolSettings = EnrolSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -13,19 +13,19 @@ from videonovelty.settings import Settings
 from videonovelty.signatures import scheme, sign_keyframes
 from videonovelty.signatures.motion import MotionRecorder
 
-HEARTBEAT_FRAMES = 50
-
 
 def sign_video(
     fd: int, *, video_id: str, name: str, settings: Settings, heartbeat: Callable[[float], None]
 ) -> SignedVideo:
     """Return the signatures and the coverage of the video behind `fd` (a regular file at position 0).
 
-    `name` appears in errors only. `heartbeat` is called with the seconds of video looked at so far.
+    `name` appears in errors only. `heartbeat` is called with the seconds the container declares, then with the time of
+    every frame.
     Raises VideoError: nothing of the file could be looked at.
     """
     started = time.process_time()
     with open_video(fd, settings.decode, name=name) as video:
+        heartbeat(video.probe.declared_seconds)
         motion = MotionRecorder(settings.decode.motion_step_seconds)
         frames = motion.watch(_with_heartbeat(video.frames("nonref"), heartbeat))
         signed = sign_keyframes(choose_keyframes(frames, settings.keyframes), settings.signatures)
@@ -59,7 +59,6 @@ def _tail_is_missing(coverage: Coverage) -> bool:
 
 
 def _with_heartbeat(frames: Iterable[Frame], heartbeat: Callable[[float], None]) -> Iterator[Frame]:
-    for number, frame in enumerate(frames):
-        if number % HEARTBEAT_FRAMES == 0:
-            heartbeat(frame.pts_seconds)
+    for frame in frames:
+        heartbeat(frame.pts_seconds)
         yield frame

@@ -79,7 +79,8 @@ def evil():
 def signing():
     """A sandbox that signs for real, under small limits."""
     settings = load_settings(
-        sandbox={"wall_seconds_base": 20.0, "stall_seconds": 10.0}, decode={"max_pixels": 1_000_000}
+        sandbox={"wall_seconds_base": 30.0, "stall_seconds": 30.0, "cpu_seconds_base": 10.0},
+        decode={"max_pixels": 1_000_000},
     )
     with Sandbox(settings) as sandbox:
         yield sandbox

@@ -77,7 +77,8 @@ def main() -> None:
             raise
         # A traceback could carry what stands in local variables; it is shown on request only.
         say(
-            f"videonovelty: internal error: {type(error).__name__}: {error}. Run again with --debug before the command to see where."
+            f"videonovelty: internal error: {type(error).__name__}: {error}. "
+            "Run again with --debug before the command to see where."
         )
         raise SystemExit(1) from None
 

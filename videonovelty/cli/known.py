@@ -44,13 +44,14 @@ def add(
 
     The store is made when it is not there. The same command again resumes, and changes nothing once it is done.
     """
+    from videonovelty.batch import signing_fingerprint
     from videonovelty.cli.scanning import load
     from videonovelty.engine import open_engine
     from videonovelty.enrolment import enrol, finished, store_identity, work_folder
     from videonovelty.known.store import KnownStore
     from videonovelty.records import ListMembership
     from videonovelty.run import RunFolder
-    from videonovelty.signatures import scheme, self_check
+    from videonovelty.signatures import self_check
 
     settings = load(config, workers, allow_unsandboxed)
     if victim_identified not in ("yes", "no", "unknown"):
@@ -59,7 +60,7 @@ def add(
     opened = KnownStore.create(store)
     folder = work_folder(opened, paths, list_name)
     folder.parent.mkdir(mode=0o700, exist_ok=True)
-    fingerprint = f"{scheme(settings.signatures)}/{settings.signing_fingerprint()}"
+    fingerprint = signing_fingerprint(settings)
     with (
         RunFolder.open(folder, store_id=store_identity(opened), settings=settings, fingerprint=fingerprint) as run,
         open_engine(settings.run, workers=settings.run.workers, local_directory=folder / "workers") as engine,

@@ -72,9 +72,10 @@ def compare(
         proof = "same footage" if row["same_footage"] else f"not proven: {row['why_not']}"
         output.print(
             f"{row['start_seconds']:.2f}–{row['end_seconds']:.2f} s shows {row['known_start_seconds']:.2f}–"
-            f"{row['known_end_seconds']:.2f} s at speed {row['speed']:g}{', mirrored' if row['mirrored'] else ''}: {proof}\n"
-            f"    movement agrees {row['agreement']:.2f} over {row['changes']} changes, {row['deviations']:.1f} deviations above "
-            f"other moments; {row['keyframes']} keyframes at {row['median_distance_bits']} of 256 bits in the median",
+            f"{row['known_end_seconds']:.2f} s at speed {row['speed']:g}"
+            f"{', mirrored' if row['mirrored'] else ''}: {proof}\n"
+            f"    movement agrees {row['agreement']:.2f} over {row['changes']} changes, "
+            f"{row['deviations']:.1f} deviations above other moments; {row['keyframes']} keyframes at {row['median_distance_bits']} of 256 bits in the median",
             markup=False,
         )
     if not rows:
@@ -148,8 +149,8 @@ def inspect(
     for row in keyframes:
         mark = "" if row["informative"] else "  uninformative"
         output.print(
-            f"  {row['pts_seconds']:9.3f} s  [{row['start_seconds']:.2f}, {row['end_seconds']:.2f})  quality {row['quality']:3d}"
-            f"  {row['pdq'][:16]}…  {row['local']:3d} local{mark}",
+            f"  {row['pts_seconds']:9.3f} s  [{row['start_seconds']:.2f}, {row['end_seconds']:.2f})"
+            f"  quality {row['quality']:3d}  {str(row['pdq'])[:16]}…  {row['local']:3d} local{mark}",
             markup=False,
         )
 

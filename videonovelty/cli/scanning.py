@@ -58,18 +58,19 @@ def scan(
 ) -> None:
     """Screen an intake: which videos, and which seconds of them, are in no known video.
 
-    Example: [bold]videonovelty scan /intake/2026-11-22 --store /srv/known --run /srv/runs/2026-11-22 --workers 16[/bold]
+    Example: [bold]videonovelty scan /intake/tonight --store /srv/known --run /srv/runs/2026-11-22 --workers 16[/bold]
 
     Running the same command again resumes; a finished run opens no video again. Exit code 3 says that it is done, and
     that some files failed or were refused: they are rows with a reason, to be looked at by a person.
     """
+    from videonovelty.batch import signing_fingerprint
     from videonovelty.engine import TlsFiles, open_engine
     from videonovelty.enrolment import store_identity
     from videonovelty.known.store import KnownStore
     from videonovelty.report.html import write_report
     from videonovelty.run import RunFolder
     from videonovelty.screening import screen
-    from videonovelty.signatures import scheme, self_check
+    from videonovelty.signatures import self_check
 
     settings = load(config, workers, allow_unsandboxed)
     known = KnownStore.open(store)
@@ -78,7 +79,7 @@ def scan(
         return
     self_check()
     tls = TlsFiles(tls_ca_file, tls_cert_file, tls_key_file) if tls_ca_file and tls_cert_file and tls_key_file else None
-    fingerprint = f"{scheme(settings.signatures)}/{settings.signing_fingerprint()}"
+    fingerprint = signing_fingerprint(settings)
     with (
         RunFolder.open(run, store_id=store_identity(known), settings=settings, fingerprint=fingerprint) as folder,
         open_engine(

@@ -6,8 +6,10 @@ one bad packet costs one packet, and what was not looked at is reported, never a
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,6 +36,8 @@ from videonovelty.settings import DecodeSettings
 
 log = logging.getLogger(__name__)
 
+_NOT_FOR_DECODING = frozenset({"av.__main__", "av.datasets"})
+
 PASSES = ("intra", "nonref", "all")
 """I frames only; frames that others refer to (bit exact, 0.6–0.7 of the cost of all); every frame."""
 
@@ -47,6 +51,7 @@ _PICTURE_DISPOSITIONS = Disposition.attached_pic | Disposition.timed_thumbnails
 _MAX_READ_ERRORS = 64
 _SEEK_MARGIN_SECONDS = 0.25
 _SHORT_DECODE_SECONDS = 2.0  # a window that begins before this is reached without seeking
+_ROUNDING_SECONDS = 1e-6
 _FIRST_PACKETS = 32  # among them is the packet shown first
 
 
@@ -210,7 +215,11 @@ class OpenVideo:
     def _declared_of(self, stream: Any) -> float:
         """Return how long the container says a video stream is; 0.0 when it does not say."""
         if stream.duration is not None and stream.duration > 0:
-            return float(stream.duration * _number(stream.time_base))
+            seconds = float(stream.duration * _number(stream.time_base))
+            if self._container.format.name == "avi" and _rate(stream) > 0:
+                # FFmpeg shortens the duration of a file that was cut off; the header still counts its frames
+                seconds = max(seconds, stream.frames / _rate(stream))
+            return seconds
         tagged = _clock_text_seconds(stream.metadata.get("DURATION", ""))  # Matroska, as its muxers write it
         if tagged > 0:
             return tagged
@@ -281,14 +290,14 @@ class OpenVideo:
             reader.ledger = track.ledger
         for packet in self._packets(track, stream, reader.ledger):
             for picture, seconds in self._pictures(reader, packet, track):
-                if stop is not None and seconds >= stop:
+                if stop is not None and seconds >= stop - _ROUNDING_SECONDS:
                     return
-                if sought and seconds > max(start, 0.0):  # landed behind the window: some indexes lie
+                if sought and seconds > start:  # landed behind the window: some indexes lie
                     track.seekable = False
                     yield from self._decode_track(track, mode, start, stop, windowed=windowed)
                     return
                 sought = False
-                if seconds < start:
+                if seconds < start - _ROUNDING_SECONDS:
                     continue
                 with _translated(self._name):
                     frame = reader.frame(picture, seconds)
@@ -360,14 +369,14 @@ class OpenVideo:
         others = [s for s in container.streams if s.type == "audio"] if stream.duration is None else []
         track.others_end_seconds = 0.0
         errors = 0
-        budget = self._settings.max_frames
+        budget = 2 * self._settings.max_frames  # fields and invisible frames are packets too
         while errors < _MAX_READ_ERRORS:
             try:
                 for packet in container.demux([stream, *others]):
                     if packet.stream_index == stream.index:
                         budget -= 1
                         if budget < 0:
-                            self._notes.append(f"stopped after {self._settings.max_frames} packets")
+                            self._notes.append(f"stopped after {2 * self._settings.max_frames} packets")
                             return
                         yield packet
                     elif packet.pts is not None:
@@ -543,6 +552,16 @@ class _Reader:
         if self._packets < _FIRST_PACKETS and packet.pts is not None and not packet.is_discard:
             self._first_pts = packet.pts if self._first_pts is None else min(self._first_pts, packet.pts)
         self._packets += 1
+
+
+def load_everything() -> None:
+    """Import all of PyAV, which imports some modules only when a stream of their kind appears.
+
+    A process that is about to be locked away from the file system calls this first.
+    """
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name not in _NOT_FOR_DECODING:
+            importlib.import_module(module.name)
 
 
 @contextmanager

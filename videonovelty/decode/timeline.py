@@ -119,6 +119,7 @@ class StreamLedger:
     allow_skipping: bool = False
     """True for a pass of I frames, where long skipped stretches are meant."""
     _gap_start: float | None = None
+    _failed_end: float = 0.0
     _suspect: bool = False
     _pending: list[float] = field(default_factory=list)
 
@@ -142,6 +143,7 @@ class StreamLedger:
             seconds = self.last_end_seconds
         if self._gap_start is None or seconds < self._gap_start:
             self._gap_start = max(seconds, 0.0)
+        self._failed_end = max(self._failed_end, seconds + self.frame_seconds)
 
     def skips_too_much(self) -> bool:
         """Return whether frames nobody refers to hide more than a moment: behind the last frame, or about to."""
@@ -225,7 +227,7 @@ class StreamLedger:
             total = end + self.frame_seconds
             gaps.append((end, total))
         if self._gap_start is not None:
-            total = max(total, self._gap_start + self.frame_seconds)
+            total = max(total, self._failed_end)
             gaps.append((self._gap_start, total))
         undecoded = merged(gaps)
         if len(undecoded):

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -113,7 +114,9 @@ def numbers(store: Path) -> list[int]:
         names = os.listdir(store / "manifests")  # noqa: PTH208 - names only, of possibly many
     except OSError as error:
         raise KnownStoreError(f"{store} cannot be read: {error.strerror}") from error
-    return sorted(int(name[:12]) for name in names if len(name) == 17 and name.endswith(".json") and name[:12].isdigit())
+    return sorted(
+        int(name[:12]) for name in names if len(name) == 17 and name.endswith(".json") and name[:12].isdigit()
+    )
 
 
 def read(store: Path, number: int) -> tuple[Manifest, str]:
@@ -194,13 +197,18 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def tool_versions() -> dict[str, str]:
-    """Return the versions that shaped what is written."""
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
     found = {"python": platform.python_version()}
     for name in ("videonovelty", "numpy", "pyarrow", "av", "opencv-python-headless"):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-    return found
+    return tuple(found.items())
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions that shaped what is written."""
+    return dict(_versions())
 
 
 # ---- durable files ----

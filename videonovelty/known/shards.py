@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from videonovelty.errors import KnownStoreError
 from videonovelty.known.manifest import TEMPORARY, FileEntry, new_file, sync, sync_folder, write_error
-from videonovelty.records import LOCAL_BYTES, MOTION_CELLS, PDQ_BYTES, F64, MotionProfile, Signatures, U8
+from videonovelty.records import F64, LOCAL_BYTES, MOTION_CELLS, PDQ_BYTES, U8, MotionProfile, Signatures
 from videonovelty.schemas import FORMAT_VERSION, KNOWN_FRAMES, KNOWN_LOCAL, KNOWN_PROFILES, KNOWN_VIDEOS
 
 I64 = npt.NDArray[np.int64]
@@ -54,7 +54,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 FOLDER = {"frames": "shards", "local": "local", "profiles": "profiles", "videos": "videos", "removed": "removed",
           "stop": "stop"}  # fmt: skip
 _PLAIN = {"pdq", "pdq_inner", "code"}
-ROW_GROUP = {"frames": 1 << 16, "local": 1 << 18, "profiles": 1 << 10, "videos": 1 << 14, "removed": 1 << 16,
+ROW_GROUP = {"frames": 1 << 17, "local": 1 << 18, "profiles": 1 << 10, "videos": 1 << 14, "removed": 1 << 16,
              "stop": 1 << 16}  # fmt: skip
 """Rows read at least to see one video: small enough for that, large enough to read a whole column at full speed."""
 
@@ -77,7 +77,8 @@ class VideoIds(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | VideoIds:
         if isinstance(index, slice):
             return VideoIds(self.raw[index])
-        return self.raw[index].tobytes().hex()
+        text: str = self.raw[index].tobytes().hex()
+        return text
 
     def positions(self, wanted: U8) -> I64:
         """Return for each of `wanted` (k, 32) its place, or −1."""
@@ -216,7 +217,7 @@ def write_shard(store: Path, kind: str, tables: Iterator[pa.Table], *, scheme: s
                 schema,
                 compression={n: "none" if n in plain else "zstd" for n in schema.names},
                 use_dictionary=[n for n in ("video_id", "list", "disposition", "series") if n in schema.names],
-                column_encoding={n: "PLAIN" for n in plain},
+                column_encoding=dict.fromkeys(plain, "PLAIN"),
                 write_statistics=["video_id"] if "video_id" in schema.names else False,
             ) as writer:
                 for table in tables:
@@ -234,7 +235,7 @@ def write_shard(store: Path, kind: str, tables: Iterator[pa.Table], *, scheme: s
             sync(file)
             size = file.tell() or os.fstat(file.fileno()).st_size
             file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
         final = folder / f"{name}.parquet"
         temporary.rename(final)
         written.append(final)
@@ -289,7 +290,7 @@ def _write_index(path: Path, table: pa.Table) -> str:
             writer.write_table(table, max_chunksize=max(1, table.num_rows))
         sync(file)
         file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
         temporary.rename(path)
     return digest
 
@@ -450,13 +451,13 @@ def repeated(raw: bytes, n: int) -> pa.Array:
 def pack_signs(signs: npt.NDArray[np.int8]) -> bytes:
     """Return signs −1, 0, +1 of shape (m, 16) at 2 bits a cell, 4 bytes a tick, first cell in the lowest bits."""
     values = (signs + 1).astype(np.uint8).reshape(-1, MOTION_CELLS // 4, 4)
-    packed: U8 = values[..., 0] | values[..., 1] << 2 | values[..., 2] << 4 | values[..., 3] << 6
-    return packed.tobytes()
+    packed = values[..., 0] | values[..., 1] << 2 | values[..., 2] << 4 | values[..., 3] << 6
+    return bytes(packed.tobytes())
 
 
 def unpack_signs(packed: bytes) -> npt.NDArray[np.int8]:
     """Return what `pack_signs` packed, shape (m, 16)."""
-    data = np.frombuffer(packed, np.uint8).reshape(-1, MOTION_CELLS // 4, 1)
+    data: U8 = np.frombuffer(packed, np.uint8).reshape(-1, MOTION_CELLS // 4, 1)
     values = (data >> np.array([0, 2, 4, 6], np.uint8)) & 3
     return values.reshape(-1, MOTION_CELLS).astype(np.int8) - np.int8(1)
 

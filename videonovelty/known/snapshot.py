@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from videonovelty.known import manifest as manifests
@@ -32,22 +33,23 @@ from videonovelty.known.shards import (
     unpack_signs,
 )
 from videonovelty.records import (
-    LOCAL_BYTES,
-    ContentHashes,
     F64,
+    LOCAL_BYTES,
+    U8,
+    ContentHashes,
     KnownFrames,
     KnownVideo,
     ListMembership,
     LocalFeatures,
     MotionProfile,
-    U8,
 )
+from videonovelty.schemas import KNOWN_VIDEOS
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 _OPEN_FILES = 64
-_KEPT_GROUPS = 8
+_KEPT_GROUPS = 4
 _FRAME_COLUMNS = ["t_ms", "pdq", "pdq_inner", "quality", "informative"]
 _LOCAL_COLUMNS = ["t_ms", "code", "x", "y", "scale", "angle"]
 
@@ -159,10 +161,28 @@ class Snapshot:
         found: set[str] = set()
         for entry in self._manifest.of_kind("videos"):
             for table in self.tables(entry):
-                on_list = np.asarray(table["list"].to_pylist(), object) == list_name
-                if on_list.any():
-                    found |= {row.video_id for row in self._alive_rows(entry, table.filter(pa.array(on_list)))}
+                on_list = table.filter(pc.equal(table["list"], list_name))
+                ids = binary_column(on_list["video_id"])[self.alive_mask(entry, on_list)]
+                found |= {raw.tobytes().hex() for raw in ids}
         return sorted(found)
+
+    def count_videos(self) -> tuple[int, dict[str, int], dict[str, int]]:
+        """Return the number of videos, and of videos on each list and of each disposition."""
+        columns = ["video_id", "list", "disposition"]
+        parts = [
+            table.filter(pa.array(self.alive_mask(entry, table))).select(columns)
+            for entry in self._manifest.of_kind("videos")
+            for table in self.tables(entry)
+        ]
+        if not parts:
+            return 0, {}, {}
+        rows = pa.concat_tables(parts)
+
+        def count(column: str) -> dict[str, int]:
+            distinct = rows.group_by(["video_id", column]).aggregate([]).group_by(column).aggregate([([], "count_all")])
+            return dict(sorted(zip(distinct[column].to_pylist(), distinct["count_all"].to_pylist(), strict=True)))
+
+        return rows.group_by("video_id").aggregate([]).num_rows, count("list"), count("disposition")
 
     def signed(self, video_ids: Sequence[str], scheme: str) -> set[str]:
         """Return those of the ids whose signatures are stored under a scheme."""
@@ -170,7 +190,7 @@ class Snapshot:
         wanted = raw_ids(video_ids)
         for entry in self._manifest.of_kind("profiles", scheme):
             places = self._positions(entry, wanted)
-            found |= {video_ids[i] for i in np.flatnonzero(places >= 0)}
+            found |= {video_ids[i] for i in np.flatnonzero(places >= 0).tolist()}
         return found
 
     # ---- signatures ----
@@ -202,9 +222,10 @@ class Snapshot:
                     if inner is None:
                         inner = np.empty((n, 32), np.uint8)
                         inner[:place] = pdq[:place]
-                    valid = column.is_valid().to_numpy(zero_copy_only=False)
-                    inner[place:stop] = np.where(valid[:, None], binary_column(column), pdq[place:stop])
-                    has_inner[place:stop] = valid
+                    valid = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+                    inner[place:stop] = pdq[place:stop]
+                    inner[place + valid] = binary_column(column)[valid]
+                    has_inner[place + valid] = True
                 elif inner is not None:
                     inner[place:stop] = pdq[place:stop]
                 seconds[place:stop] = table["t_ms"].to_numpy()
@@ -326,14 +347,9 @@ class Snapshot:
         alive = ~self.removed.whole_videos(ids, entry.added)
         return ids, index.column("start").to_numpy(), index.column("rows").to_numpy(), alive
 
-    def alive_table(self, entry: FileEntry, first: int, stop: int) -> pa.Table:
-        """Return the rows [first, stop) of a videos file that no tombstone works on."""
-        table = self._range(entry, first, stop, manifests_columns(entry.kind))
-        return table.filter(pa.array(self.alive_mask(entry, table)))
-
     def alive_mask(self, entry: FileEntry, table: pa.Table) -> Bool:
         """Tell for rows of a videos file which are alive."""
-        return self.removed.alive(binary_column(table["video_id"]), table["list"].to_pylist(), entry.added)
+        return self.removed.alive(binary_column(table["video_id"]), table["list"], entry.added)
 
     def _shards(self, kind: str, scheme: str) -> tuple[ShardRef, ...]:
         entries = sorted(self._manifest.of_kind(kind, scheme), key=lambda e: (-e.rows, e.path))
@@ -398,10 +414,11 @@ class Snapshot:
                 return
             places = self._positions(entry, raw)
             index = self._index(entry.index_path)
-            for i in sorted(np.flatnonzero(places >= 0), key=lambda i: places[i]):  # noqa: B023 - used at once
+            there = np.flatnonzero(places >= 0)
+            for i in there[np.argsort(places[there])].tolist():
                 if i in done:
                     continue
-                done.add(int(i))
+                done.add(i)
                 first = index.column("start")[int(places[i])].as_py()
                 rows = index.column("rows")[int(places[i])].as_py()
                 yield wanted[i], self._range(entry, first, first + rows, columns)
@@ -429,7 +446,9 @@ class Snapshot:
             count = np.searchsorted(known, keys, side="right") - low
             if not count.any():
                 continue
-            places = np.concatenate([np.arange(a, a + c) for a, c in zip(low[count > 0], count[count > 0], strict=True)])
+            places = np.concatenate(
+                [np.arange(a, a + c) for a, c in zip(low[count > 0], count[count > 0], strict=True)]
+            )
             rows = index.column("row").to_numpy()[places]
             owner = np.repeat(owners, count)
             pairs = np.unique(np.stack([rows, owner], axis=1), axis=0)
@@ -437,7 +456,7 @@ class Snapshot:
             groups = np.searchsorted(starts, pairs[:, 0], side="right") - 1
             for group in np.unique(groups):
                 mine = pairs[groups == group]
-                table = self._range(entry, int(starts[group]), int(starts[group + 1]), manifests_columns("videos"))
+                table = self._range(entry, int(starts[group]), int(starts[group + 1]), KNOWN_VIDEOS.names)
                 taken = table.take(pa.array(mine[:, 0] - starts[group]))
                 alive = self.alive_mask(entry, taken)
                 for (_, who), row, is_alive in zip(mine, taken.to_pylist(), alive, strict=True):
@@ -448,14 +467,6 @@ class Snapshot:
         alive = self.alive_mask(entry, table)
         for row in table.filter(pa.array(alive)).to_pylist():
             yield VideoRow.of(row)
-
-
-def manifests_columns(kind: str) -> list[str]:
-    """Return all columns of a kind of file."""
-    from videonovelty.known.shards import SCHEMAS  # noqa: PLC0415
-
-    names: list[str] = SCHEMAS[kind].names
-    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,8 +548,8 @@ class Removed:
             ids = binary_column(table["video_id"])
             all_lists = lists == ""
             whole.append((ids[all_lists], np.full(int(all_lists.sum()), number, np.int64)))
-            for i in np.flatnonzero(~all_lists):
-                key = (ids[i].tobytes(), lists[i])
+            for i in np.flatnonzero(~all_lists).tolist():
+                key = (ids[i].tobytes(), str(lists[i]))
                 self._listed[key] = max(number, self._listed.get(key, -1))
         ids = np.concatenate([i for i, _ in whole]) if whole else np.zeros((0, ID_BYTES), np.uint8)
         numbers = np.concatenate([n for _, n in whole]) if whole else np.zeros(0, np.int64)
@@ -560,12 +571,13 @@ class Removed:
         dead[there] = self._numbers[places[there]] > added
         return dead
 
-    def alive(self, ids: U8, lists: Sequence[str], added: int) -> Bool:
+    def alive(self, ids: U8, lists: pa.ChunkedArray, added: int) -> Bool:
         """Tell which memberships (video, list) in a file of snapshot `added` still stand."""
         alive = ~self.whole_videos(ids, added)
         if self._listed:
-            for i in np.flatnonzero(alive):
-                if self._listed.get((ids[i].tobytes(), lists[i]), -1) > added:
+            names = lists.to_pylist()
+            for i in np.flatnonzero(alive).tolist():
+                if self._listed.get((ids[i].tobytes(), names[i]), -1) > added:
                     alive[i] = False
         return alive
 

@@ -102,8 +102,8 @@ class Staging:
             if entry.kind == "videos":
                 kept += self._again(entry, self._fresh_videos(before, entry))
                 continue
-            ids, starts, rows, _ = before.rows_of(entry)
-            texts = [raw.tobytes().hex() for raw in ids]
+            raw_rows, _, rows, _ = before.rows_of(entry)
+            texts = [raw.tobytes().hex() for raw in raw_rows]
             stored = newer.signed(texts, entry.scheme)
             if not stored:
                 kept.append(replace(entry, added=newer.number + 1))
@@ -210,7 +210,7 @@ class Staging:
     def _flush_videos(self) -> None:
         rows, self._rows = self._rows, []
         if rows:
-            rows.sort(key=lambda row: (row["video_id"], row["list"]))  # type: ignore[return-value]
+            rows.sort(key=lambda row: (row["video_id"], row["list"]))
             self._write("videos", pa.Table.from_pylist(rows, schema=KNOWN_VIDEOS), "")
 
     def _write(self, kind: str, table: pa.Table, scheme: str) -> None:

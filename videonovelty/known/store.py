@@ -24,7 +24,7 @@ from videonovelty.errors import KnownStoreError
 from videonovelty.known import manifest as manifests
 from videonovelty.known.compaction import compacted_files
 from videonovelty.known.manifest import FOLDERS, TEMPORARY, FileEntry, LogEntry, LostRaceError, Manifest
-from videonovelty.known.shards import SCHEMAS, discard_files, open_shard, raw_id, write_shard
+from videonovelty.known.shards import SCHEMAS, VideoIds, discard_files, open_shard, raw_id, raw_ids, write_shard
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.known.staging import KnownEntry, Staging
 
@@ -76,7 +76,10 @@ class KnownStore:
 
     @classmethod
     def open(cls, path: Path) -> KnownStore:
-        """Open a store. Raises KnownStoreError, with the next step, when it is missing, damaged or of a newer format."""
+        """Open a store.
+
+        Raises KnownStoreError, with the next step, when it is missing, damaged or of a newer format.
+        """
         path = Path(path)
         if not path.exists():
             raise KnownStoreError(f"{path} does not exist; create it with `videonovelty known add … --store {path}`.")
@@ -161,9 +164,7 @@ class KnownStore:
                 table = pa.Table.from_pylist(rows, schema=SCHEMAS["removed"])
                 entry = write_shard(self.path, "removed", iter([table]), scheme="", added=base.number + 1)
                 assert entry is not None
-                gone_frames = sum(
-                    int(base.rows_of(e)[2][_places(base, e, gone_ids)].sum()) for e in base.manifest.of_kind("frames")
-                )
+                gone_frames = _frames_of(base, gone_ids)
                 made = self._next(
                     base,
                     "remove",
@@ -228,8 +229,7 @@ class KnownStore:
             base = self.snapshot()
             files: list[FileEntry] = []
             try:
-                for entry in compacted_files(base):
-                    files.append(entry)
+                files.extend(compacted_files(base))
                 made = self._commit_compacted(base, files, actor, reason)
             except BaseException:
                 if not self._was_committed(files):
@@ -341,14 +341,9 @@ class KnownStore:
         return problems
 
     def stats(self) -> dict[str, object]:
-        """Return counts of the latest snapshot: videos, keyframes, per list, disposition and scheme, bytes, stop frames."""
+        """Return what the latest snapshot holds: videos and keyframes by list, disposition, scheme; bytes; stop frames."""
         snapshot = self.snapshot()
-        lists: dict[str, int] = {}
-        dispositions: dict[str, set[str]] = {}
-        for video in snapshot.videos():
-            for membership in video.memberships:
-                lists[membership.list_name] = lists.get(membership.list_name, 0) + 1
-                dispositions.setdefault(membership.disposition, set()).add(video.video_id)
+        _, lists, dispositions = snapshot.count_videos()
         schemes: dict[str, dict[str, int]] = {}
         for scheme in snapshot.schemes:
             counts = {}
@@ -363,8 +358,8 @@ class KnownStore:
             "snapshot": snapshot.number,
             "videos": snapshot.n_videos,
             "frames": snapshot.n_frames,
-            "lists": dict(sorted(lists.items())),
-            "dispositions": {name: len(ids) for name, ids in sorted(dispositions.items())},
+            "lists": lists,
+            "dispositions": dispositions,
             "schemes": schemes,
             "files": len(snapshot.manifest.files),
             "bytes": sum(entry.size_bytes for entry in snapshot.manifest.files),
@@ -402,9 +397,7 @@ class KnownStore:
             changes=changes,
             n_videos=n_videos,
             n_frames=n_frames,
-            files=tuple(
-                replace(f, added=number) if action == "add" and f.path not in fresh else f for f in files
-            ),
+            files=tuple(replace(f, added=number) if action == "add" and f.path not in fresh else f for f in files),
         )
 
     def _tombstones(
@@ -501,11 +494,16 @@ def _available(store: Path, m: Manifest) -> bool:
     return all((store / name).exists() for name in _names(m.files))
 
 
-def _places(snapshot: Snapshot, entry: FileEntry, video_ids: Sequence[str]) -> np.ndarray:
-    """Return the places in a shard's index of those of the videos that are alive in it."""
-    wanted = {raw_id(v) for v in video_ids}
-    ids, _, _, alive = snapshot.rows_of(entry)
-    return np.array([i for i in np.flatnonzero(alive) if ids[i].tobytes() in wanted], np.int64)
+def _frames_of(snapshot: Snapshot, video_ids: Sequence[str]) -> int:
+    """Return how many alive keyframes these videos have, of all schemes."""
+    wanted = raw_ids(video_ids)
+    total = 0
+    for entry in snapshot.manifest.of_kind("frames"):
+        ids, _, rows, alive = snapshot.rows_of(entry)
+        places = VideoIds(ids).positions(wanted)
+        places = places[places >= 0]
+        total += int(rows[places[alive[places]]].sum())
+    return total
 
 
 def _verify_file(store: Path, entry: FileEntry) -> list[str]:
@@ -532,7 +530,7 @@ def _verify_file(store: Path, entry: FileEntry) -> list[str]:
 def _verify_counts(snapshot: Snapshot) -> list[str]:
     """Check what the manifest counts against the rows, and that no video is stored twice."""
     problems = []
-    videos = sum(1 for _ in snapshot.videos())
+    videos, _, _ = snapshot.count_videos()
     if videos != snapshot.n_videos:
         problems.append(f"the manifest counts {snapshot.n_videos} videos, the files hold {videos}")
     frames = 0

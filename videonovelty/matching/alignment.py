@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.known.snapshot import KnownLocal
+from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
 from videonovelty.matching.proof import Proof, TickEvidence, best_offset, evidence_on_line, holding, prove
 from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
 from videonovelty.records import F64, U8, KnownFrames, MotionProfile, Signatures
@@ -15,9 +17,31 @@ from videonovelty.settings import MatchingSettings, ProofSettings
 from videonovelty.signatures.motion import LAG_SECONDS, turned
 from videonovelty.signatures.pdq import MIRRORED
 
+I16 = npt.NDArray[np.int16]
+Bool = npt.NDArray[np.bool_]
+
 MAX_LINES = 6
+MAX_TRIED_LINES = 16
+WINDOW_SECONDS = 4.0
+SAME_LINE_SECONDS = 0.12
+SHORTEST_REST_SECONDS = 0.5
+PROVEN_REST_SECONDS = 3.0
+CONTRADICTED_TICK = 3.0
+"""What a tick costs, in agreeing changes, around which the movement contradicts the line."""
 SNAP_SECONDS = 0.6
 """A stretch that ends this close to a keyframe's boundary ends there."""
+FAR = 256
+NOTHING = -1
+"""Aligned distance of a keyframe that says nothing about a line."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownSide:
+    """What the store keeps of one candidate."""
+
+    frames: KnownFrames
+    motion: MotionProfile | None = None
+    local: KnownLocal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +64,80 @@ class Stretch:
         return bool(MIRRORED[self.line.variant])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """One query against one candidate in one orientation."""
+
+    query: Signatures
+    known: KnownSide
+    variant: int
+    useful: Bool
+    """Shape (n_query,): keyframes that can say something."""
+    distance: I16
+    """Shape (n_query, n_known): PDQ distances; `FAR` where either side is uninformative."""
+    motion: MotionProfile
+    """The query's, turned into the known video's orientation."""
+    local: LocalPair | None
+    by_local: tuple[tuple[int, float, int], ...]
+    """Verified pairs the descriptor join proposed: query keyframe, known seconds, inliers."""
+    matching: MatchingSettings
+    proof: ProofSettings
+
+
 def align(
     query: Signatures,
-    known: KnownFrames,
-    known_motion: MotionProfile | None,
+    known: KnownSide,
     *,
     variants: Sequence[int],
-    common: npt.NDArray[np.bool_],
+    common: Bool,
     matching: MatchingSettings,
     proof: ProofSettings,
+    aspect: float = 1.0,
+    local_pairs: npt.NDArray[np.float64] | None = None,
 ) -> list[Stretch]:
     """Return the stretches of `query` that lie on a line through `known`, in time order, not overlapping.
 
     `variants` are the dihedral variants to try, most likely first. `common`, shape (n_keyframes,), marks keyframes of
-    the query that are common material: they neither vote nor count. A stretch without enough evidence in time has
-    `proof.proven` False: the same scene, not the same footage.
+    the query that are common material: they neither vote nor count. `aspect` is the query's width over height;
+    `local_pairs`, rows (query keyframe, known seconds), what the descriptor join proposed. A stretch without enough
+    evidence in time has `proof.proven` False: the same scene, not the same footage.
     """
     useful = query.informative & ~common
-    frames_useful = known.informative
-    if not useful.any() or not frames_useful.any():
+    if not useful.any() or not known.frames.informative.any():
         return []
     stretches: list[Stretch] = []
     for variant in variants:
-        distance = keyframe_distances(query, known, variant)
-        distance[~useful] = 256
-        distance[:, ~frames_useful] = 256
-        motion = MotionProfile(query.motion.step_seconds, query.motion.activity, turned(query.motion.signs, variant))
-        for line in _proposed_lines(query, motion, known, known_motion, distance, variant, matching, proof):
-            stretches += _stretches_on(line, query, useful, motion, known, known_motion, distance, matching, proof)
-    return _without_overlap(stretches)
+        alignment = _prepared(query, known, variant, useful, matching, proof, aspect, local_pairs)
+        for line in _proposed_lines(alignment):
+            stretches += _stretches_on(alignment, line)
+    return without_overlap(stretches)
 
 
-def keyframe_distances(query: Signatures, known: KnownFrames, variant: int) -> npt.NDArray[np.int16]:
+def _prepared(
+    query: Signatures,
+    known: KnownSide,
+    variant: int,
+    useful: Bool,
+    matching: MatchingSettings,
+    proof: ProofSettings,
+    aspect: float,
+    local_pairs: npt.NDArray[np.float64] | None,
+) -> Alignment:
+    distance = keyframe_distances(query, known.frames, variant)
+    distance[~useful] = FAR
+    distance[:, ~known.frames.informative] = FAR
+    motion = MotionProfile(query.motion.step_seconds, query.motion.activity, turned(query.motion.signs, variant))
+    local: LocalPair | None = None
+    pairs: tuple[tuple[int, float, int], ...] = ()
+    mirrored = bool(MIRRORED[variant])
+    if known.local is not None and len(query.local.codes) and (not mirrored or len(query.local.mirrored_codes)):
+        local = LocalPair(query, known.local, mirrored, aspect)
+        if local_pairs is not None:
+            pairs = tuple(pair for pair in local.pairs(local_pairs, proof) if useful[pair[0]])
+    return Alignment(query, known, variant, useful, distance, motion, local, pairs, matching, proof)
+
+
+def keyframe_distances(query: Signatures, known: KnownFrames, variant: int) -> I16:
     """Return PDQ distances, shape (n_query, n_known), the least over full and border-removed pictures of both sides."""
     distance = _hamming(query.pdq[:, variant], known.pdq)
     if query.has_inner.any():
@@ -83,7 +149,7 @@ def keyframe_distances(query: Signatures, known: KnownFrames, variant: int) -> n
     return distance
 
 
-def _hamming(one: U8, other: U8) -> npt.NDArray[np.int16]:
+def _hamming(one: U8, other: U8) -> I16:
     left, right = np.ascontiguousarray(one).view(np.uint64), np.ascontiguousarray(other).view(np.uint64)
     total = np.zeros((len(left), len(right)), np.int16)
     for word in range(left.shape[1]):
@@ -91,68 +157,145 @@ def _hamming(one: U8, other: U8) -> npt.NDArray[np.int16]:
     return total
 
 
-def _proposed_lines(
-    query: Signatures,
-    motion: MotionProfile,
-    known: KnownFrames,
-    known_motion: MotionProfile | None,
-    distance: npt.NDArray[np.int16],
-    variant: int,
-    matching: MatchingSettings,
-    proof: ProofSettings,
-) -> list[Line]:
+# ---------------------------------------------------------------------------------------------------------------------
+# Lines
+
+
+def _proposed_lines(a: Alignment) -> list[Line]:
     """Return lines worth a look: through the keyframes, each moved to where the motion agrees, and by motion alone."""
     lines = lines_through_matches(
-        query.pts_seconds,
-        known.pts_seconds,
-        distance,
-        variant=variant,
-        radius_bits=proof.aligned_bits,
-        speeds=matching.speeds,
-        tolerance_seconds=matching.time_tolerance_seconds,
+        a.query.pts_seconds,
+        a.known.frames.pts_seconds,
+        a.distance,
+        variant=a.variant,
+        radius_bits=a.proof.aligned_bits,
+        speeds=a.matching.speeds,
+        tolerance_seconds=a.matching.time_tolerance_seconds,
         count=MAX_LINES,
     )
+    if a.by_local:
+        keyframes, seconds, _ = (np.array(column) for column in zip(*a.by_local, strict=True))
+        times = np.unique(seconds)
+        near = np.full((len(a.query.pts_seconds), len(times)), FAR, np.int16)
+        near[keyframes, np.searchsorted(times, seconds)] = 16
+        lines += lines_through_matches(
+            a.query.pts_seconds,
+            times,
+            near,
+            variant=a.variant,
+            radius_bits=31,
+            speeds=a.matching.speeds,
+            tolerance_seconds=a.matching.time_tolerance_seconds,
+            count=MAX_LINES,
+        )
+    known_motion = a.known.motion
     if known_motion is None or len(known_motion.signs) == 0 or not lines:
         return lines
     moved: list[Line] = []
     for line in lines:
-        on_line = _near_line(query.pts_seconds, known.pts_seconds, distance, line, matching, proof.aligned_bits)
-        times = query.pts_seconds[on_line] if on_line.any() else query.pts_seconds
-        stretch = (float(times[0]) - 2.0, float(times[-1]) + 2.0)
-        moved.append(
-            best_offset(motion, known_motion, line, stretch=stretch, reach_seconds=proof.offset_search_seconds)
-        )
+        moved += _lines_by_window(a, line, known_motion)
     # A still background matches at any offset: there the movement tells the time, at the speeds the matches voted for.
     for speed in {line.speed for line in lines[:2]} | {1.0}:
-        correlation = correlate_motion(motion, known_motion, speed=speed, least_ticks=8)
-        for offset, agreement in correlation.peaks(3, least_events=proof.min_events, apart_seconds=1.0):
-            if agreement >= proof.min_sign_agreement and all(
-                other.speed != speed or abs(other.offset_seconds - offset) > 0.25 for other in moved
-            ):
-                moved.insert(0, Line(speed, offset, variant, agreement))
-    return moved
+        correlation = correlate_motion(a.motion, known_motion, speed=speed, least_ticks=8)
+        for offset, agreement in correlation.peaks(3, least_events=a.proof.min_events, apart_seconds=1.0):
+            if agreement >= a.proof.min_sign_agreement:
+                moved.append(Line(speed, offset, a.variant, agreement))
+    return _distinct(moved) or lines[:1]
 
 
-def _near_line(
-    query_seconds: F64,
-    known_seconds: F64,
-    distance: npt.NDArray[np.int16],
-    line: Line,
-    matching: MatchingSettings,
-    radius_bits: int,
-) -> npt.NDArray[np.bool_]:
-    gap = np.abs(line.known_seconds(query_seconds)[:, None] - known_seconds[None, :])
-    reach = matching.time_tolerance_seconds * max(1.0, line.speed)
-    return np.asarray(((gap <= reach) & (distance <= radius_bits)).any(axis=1))
+def _lines_by_window(a: Alignment, line: Line, known_motion: MotionProfile) -> list[Line]:
+    """Return the lines the movement shows window by window, near `line`: new seconds in between shift what follows."""
+    on_line = _near_line(a, line)
+    if not on_line.any():
+        return []
+    times = a.query.pts_seconds[on_line]
+    found = []
+    for start in np.arange(max(0.0, times[0] - WINDOW_SECONDS / 2), times[-1] + 1e-6, WINDOW_SECONDS / 2):
+        stop = start + WINDOW_SECONDS
+        if not ((times >= start) & (times < stop)).any():
+            continue
+        middle = 0.5 * (start + stop)
+        for speed in {1.0, line.speed}:
+            offset = (line.speed - speed) * middle + line.offset_seconds
+            better = best_offset(
+                a.motion,
+                known_motion,
+                Line(speed, offset, a.variant, 0.0),
+                stretch=(float(start), float(stop)),
+                reach_seconds=a.proof.offset_search_seconds,
+            )
+            if better.score >= a.proof.min_sign_agreement:
+                found.append(better)
+    return found
 
 
-def aligned_distance(
-    query_seconds: F64, known: KnownFrames, distance: npt.NDArray[np.int16], line: Line, reach_seconds: float
-) -> npt.NDArray[np.int16]:
+def _distinct(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines most windows agree on, each once, the best supported first."""
+    groups: list[list[Line]] = []
+    for line in sorted(lines, key=lambda one: (-one.score, one.speed != 1.0, one.speed, one.offset_seconds)):
+        for group in groups:
+            if group[0].speed == line.speed and abs(group[0].offset_seconds - line.offset_seconds) <= SAME_LINE_SECONDS:
+                group.append(line)
+                break
+        else:
+            groups.append([line])
+    groups.sort(key=lambda group: -sum(line.score for line in group))
+    return [group[0] for group in groups[:MAX_TRIED_LINES]]
+
+
+def _near_line(a: Alignment, line: Line) -> Bool:
+    gap = np.abs(line.known_seconds(a.query.pts_seconds)[:, None] - a.known.frames.pts_seconds[None, :])
+    near = ((gap <= _reach(a, line)) & (a.distance <= a.proof.aligned_bits)).any(axis=1)
+    for keyframe, seconds, _ in a.by_local:
+        at = line.speed * a.query.pts_seconds[keyframe] + line.offset_seconds
+        near[keyframe] |= abs(at - seconds) <= _reach(a, line)
+    return np.asarray(near)
+
+
+def _reach(a: Alignment, line: Line) -> float:
+    return a.matching.time_tolerance_seconds * max(1.0, line.speed)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the keyframes say on a line
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pictures:
+    """How the query's keyframes look against the moments a line aligns them with."""
+
+    bits: I16
+    """Shape (n_query,): PDQ distance, lowered where the geometry agrees; `NOTHING` where nothing can be said."""
+    inliers: npt.NDArray[np.int64]
+    share: F64
+    rests_on_geometry: bool
+    """PDQ does not see the likeness: a crop, a frame around it, a picture in a picture."""
+
+
+def _pictures_on(a: Alignment, line: Line) -> _Pictures:
+    bits = aligned_distance(a.query.pts_seconds, a.known.frames, a.distance, line, _reach(a, line))
+    n = len(bits)
+    nothing = _Pictures(bits, np.full(n, NOT_LOOKED, np.int64), np.zeros(n), rests_on_geometry=False)
+    counted = a.useful & (bits >= 0)
+    seen = counted & (bits <= a.proof.aligned_bits)
+    if a.local is None or not a.by_local or int(seen.sum()) >= 0.5 * max(1, int(counted.sum())):
+        return nothing
+    inliers, share = a.local.inliers_on(line.known_seconds(a.query.pts_seconds), _reach(a, line))
+    outside = bits < 0
+    inliers[outside] = NOT_LOOKED
+    bits = bits.copy()
+    verified = inliers >= a.proof.min_inliers
+    bits[verified] = np.minimum(bits[verified], a.proof.geometric_bits)
+    # neither the whole picture nor enough descriptors: the keyframe has nothing to say here
+    bits[~verified & (inliers != 0) & (bits > a.proof.aligned_bits)] = NOTHING
+    return _Pictures(bits, inliers, share, rests_on_geometry=True)
+
+
+def aligned_distance(query_seconds: F64, known: KnownFrames, distance: I16, line: Line, reach_seconds: float) -> I16:
     """Return, shape (n_query,), each keyframe's least distance to what the known video shows at the aligned moment.
 
-    That is the known keyframe standing for the moment, and those within `reach_seconds`; −1 where the line is outside
-    the known video or the known keyframes there are uninformative.
+    That is the known keyframe standing for the moment, and those within `reach_seconds`; `NOTHING` where the line is
+    outside the known video or the known keyframes there are uninformative.
     """
     at = line.known_seconds(query_seconds)
     order = np.searchsorted(known.pts_seconds, at + 1e-6, side="right") - 1
@@ -161,109 +304,133 @@ def aligned_distance(
     candidates = (standing | near) & known.informative[None, :]
     least = np.where(candidates, distance, 300).min(axis=1).astype(np.int16)
     last = float(known.pts_seconds[-1]) + 2.0
-    return np.where((least > 256) | (at < -0.5) | (at > last), np.int16(-1), least)
+    return np.where((least > FAR) | (at < -0.5) | (at > last), np.int16(NOTHING), least)
 
 
-def _stretches_on(
-    line: Line,
-    query: Signatures,
-    useful: npt.NDArray[np.bool_],
-    motion: MotionProfile,
-    known: KnownFrames,
-    known_motion: MotionProfile | None,
-    distance: npt.NDArray[np.int16],
-    matching: MatchingSettings,
-    proof: ProofSettings,
-) -> list[Stretch]:
-    reach = matching.time_tolerance_seconds * max(1.0, line.speed)
-    aligned = aligned_distance(query.pts_seconds, known, distance, line, reach)
-    if known_motion is None or len(known_motion.signs) == 0:
-        return _unproven_stretches(line, query, useful, known, aligned, matching)
-    evidence = evidence_on_line(motion, known_motion, line)
-    moves_alike = _moves_alike(query.pts_seconds, evidence, proof)
-    scores = _keyframe_scores(aligned, moves_alike, proof)
-    counted = useful & (aligned >= 0)
-    path = holding(
-        evidence,
-        query.pts_seconds[counted],
-        scores[counted],
-        expected=proof.expected_agreement,
-        switch_cost=proof.switch_cost,
-    )
-    found: list[Stretch] = []
-    for first, last in _runs(path):
-        start, end = _snapped(evidence.query_seconds[first], evidence.query_seconds[last], evidence.step_seconds, query)
-        if evidence.query_seconds[first] <= LAG_SECONDS / line.speed + 1e-6:
-            start = max(0.0, min(start, -line.offset_seconds / line.speed))
-        inside = counted & (query.pts_seconds >= start - 1e-6) & (query.pts_seconds < end)
-        like = inside & (aligned <= proof.aligned_bits)
-        if int(like.sum()) < min(matching.min_matched_keyframes, max(1, int(counted.sum()))):
-            continue
-        # a stretch ends where its pictures or its movement last agree
-        start, end = _within_matches(start, end, query, inside, like | moves_alike)
-        bits = float(np.median(aligned[inside]))
-        result = prove(motion, known_motion, line, start, end, bits, proof)
-        if result.proven and (inside & ~moves_alike & (aligned > proof.unlike_bits)).any():
-            result = replace(result, proven=False, why_not="a picture in it shows something else")
-        if result.proven:
-            start, end = _without_still_ends(start, end, evidence, query, aligned, like, proof)
-        found.append(Stretch(known.video_id, line, start, end, result, int(like.sum()), bits))
-    return found
-
-
-def _moves_alike(query_seconds: F64, evidence: TickEvidence, proof: ProofSettings) -> npt.NDArray[np.bool_]:
-    """Return for each keyframe whether the movement around it agrees by itself.
+def _movement_around(seconds: F64, evidence: TickEvidence, proof: ProofSettings) -> tuple[Bool, Bool]:
+    """Return for each time whether the movement around it agrees by itself, and whether it contradicts the line.
 
     In fast movement two encodings sample pictures some hundredths of a second apart and PDQ already differs by half its
-    bits; there the movement speaks, as the pictures do where nothing moves.
+    bits: there the movement speaks, as the pictures do where nothing moves. And in another take of the scene the
+    pictures agree at all times: there the movement contradicts.
     """
     at = evidence.query_seconds
-    first = np.searchsorted(at, query_seconds - proof.around_seconds)
-    last = np.searchsorted(at, query_seconds + proof.around_seconds)
+    first = np.searchsorted(at, seconds - proof.around_seconds)
+    last = np.searchsorted(at, seconds + proof.around_seconds)
 
     def around(values: F64) -> F64:
         total = np.concatenate([[0.0], np.cumsum(values)])
         return np.asarray(total[last] - total[first])
 
-    events = np.sqrt(around(evidence.query_changes) * around(evidence.known_changes))
-    agreement = around(evidence.agree) / np.maximum(events, 1.0)
-    return (events >= proof.around_events) & (agreement >= proof.around_agreement)
+    mean = 0.5 * (around(evidence.query_changes) + around(evidence.known_changes))
+    agreement = around(evidence.agree) / np.maximum(mean, 1.0)
+    enough = mean >= proof.around_events
+    return enough & (agreement >= proof.around_agreement), enough & (agreement < proof.around_contradiction)
 
 
-def _keyframe_scores(aligned: npt.NDArray[np.int16], moves_alike: npt.NDArray[np.bool_], proof: ProofSettings) -> F64:
+def _keyframe_scores(bits: I16, alike: Bool, against: Bool, proof: ProofSettings) -> F64:
     """Return what each keyframe adds, in agreeing changes: like its aligned moment, unlike, or in between."""
-    score = np.zeros(len(aligned))
-    score[aligned <= proof.aligned_bits] = 0.5 * proof.switch_cost
-    score[aligned <= 31] = proof.switch_cost  # PDQ's recommended threshold
-    unlike = (aligned > proof.aligned_bits) & ~moves_alike
+    score = np.zeros(len(bits))
+    score[bits <= proof.aligned_bits] = 0.5 * proof.switch_cost
+    score[bits <= 31] = proof.switch_cost  # PDQ's recommended threshold
+    unlike = (bits > proof.aligned_bits) & ~alike
     score[unlike] = -1.0 * proof.switch_cost
-    score[unlike & (aligned > proof.unlike_bits)] = -3.0 * proof.switch_cost
+    score[against] = -1.0 * proof.switch_cost
+    score[unlike & (bits > proof.unlike_bits)] = -3.0 * proof.switch_cost
     return score
 
 
-def _unproven_stretches(
-    line: Line,
-    query: Signatures,
-    useful: npt.NDArray[np.bool_],
-    known: KnownFrames,
-    aligned: npt.NDArray[np.int16],
-    matching: MatchingSettings,
-) -> list[Stretch]:
-    """Return the runs of matched keyframes on the line, where the known side has no motion profile to prove by."""
-    like = useful & (aligned >= 0) & (aligned <= 31)
+# ---------------------------------------------------------------------------------------------------------------------
+# Stretches
+
+
+def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
+    pictures = _pictures_on(a, line)
+    known_motion = a.known.motion
+    if known_motion is None or len(known_motion.signs) == 0:
+        return _unproven_stretches(a, line, pictures)
+    evidence = evidence_on_line(a.motion, known_motion, line)
+    moves_alike, moves_against = _movement_around(a.query.pts_seconds, evidence, a.proof)
+    scores = _keyframe_scores(pictures.bits, moves_alike, moves_against, a.proof)
+    counted = a.useful & (pictures.bits >= 0)
+    contradicted = _movement_around(evidence.query_seconds, evidence, a.proof)[1]
+    path = holding(
+        evidence,
+        a.query.pts_seconds[counted],
+        scores[counted],
+        expected=a.proof.expected_agreement,
+        switch_cost=a.proof.switch_cost,
+        penalty=np.where(contradicted, CONTRADICTED_TICK, 0.0),
+    )
     found = []
-    for first, last in _runs(like | ~useful):
-        frames = int(like[first : last + 1].sum())
-        if frames < matching.min_matched_keyframes:
-            continue
-        bits = float(np.median(aligned[first : last + 1][like[first : last + 1]]))
-        start, end = float(query.start_seconds[first]), float(query.end_seconds[last])
-        result = Proof(False, end - start, 0.0, 0.0, 0.0, "the known side has no motion profile")
-        found.append(Stretch(known.video_id, line, start, end, result, frames, bits))
+    for first, last in _runs(path):
+        start, end = _snapped(
+            evidence.query_seconds[first], evidence.query_seconds[last], evidence.step_seconds, a.query
+        )
+        if evidence.query_seconds[first] <= LAG_SECONDS / line.speed + 1e-6:
+            start = max(0.0, min(start, -line.offset_seconds / line.speed))
+        stretch = _tested(a, line, start, end, counted, pictures, moves_alike, evidence)
+        if stretch is not None:
+            found.append(stretch)
     return found
 
 
-def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _tested(
+    a: Alignment,
+    line: Line,
+    start: float,
+    end: float,
+    counted: Bool,
+    pictures: _Pictures,
+    moves_alike: Bool,
+    evidence: TickEvidence,
+) -> Stretch | None:
+    """Return `[start, end)` cut to what its pictures and movement carry, with its proof; None without any likeness."""
+    query, bits = a.query, pictures.bits
+    assert a.known.motion is not None
+    inside = counted & (query.pts_seconds >= start - 1e-6) & (query.pts_seconds < end)
+    like = inside & (bits <= a.proof.aligned_bits)
+    if int(like.sum()) < min(a.matching.min_matched_keyframes, max(1, int(counted.sum()))):
+        return None
+    # a stretch ends where its pictures or its movement last agree
+    start, end = _within_matches(start, end, query, inside, like | (inside & moves_alike))
+    median = float(np.median(bits[inside]))
+    result = prove(a.motion, a.known.motion, line, start, end, median, a.proof)
+    if result.proven and (inside & ~moves_alike & (bits > a.proof.unlike_bits)).any():
+        result = replace(result, proven=False, why_not="a picture in it shows something else")
+    if result.proven:
+        # what is left when still passages are taken off must be proven by itself
+        start, end = _moving_part(start, end, evidence, query, bits, like, a.proof)
+        result = prove(a.motion, a.known.motion, line, start, end, median, a.proof)
+    stretch = Stretch(a.known.frames.video_id, line, start, end, result, int(like.sum()), median)
+    verified = inside & (pictures.inliers >= a.proof.min_inliers)
+    if not pictures.rests_on_geometry or not verified.any():
+        return stretch
+    return replace(
+        stretch,
+        median_distance_bits=None,
+        spatial_share=round(float(np.median(pictures.share[verified])), 4),
+        inliers=int(np.median(pictures.inliers[verified])),
+    )
+
+
+def _unproven_stretches(a: Alignment, line: Line, pictures: _Pictures) -> list[Stretch]:
+    """Return the runs of matched keyframes on the line, where the known side has no motion profile to prove by."""
+    bits = pictures.bits
+    like = a.useful & (bits >= 0) & (bits <= 31)
+    found = []
+    for first, last in _runs(like | ~a.useful):
+        matched = like[first : last + 1]
+        if int(matched.sum()) < a.matching.min_matched_keyframes:
+            continue
+        start, end = float(a.query.start_seconds[first]), float(a.query.end_seconds[last])
+        result = Proof(False, end - start, 0.0, 0.0, 0.0, "the known side has no motion profile")
+        median = float(np.median(bits[first : last + 1][matched]))
+        found.append(Stretch(a.known.frames.video_id, line, start, end, result, int(matched.sum()), median))
+    return found
+
+
+def _runs(flags: Bool) -> list[tuple[int, int]]:
     """Return first and last index of every run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
@@ -280,10 +447,8 @@ def _snapped(first: float, last: float, step: float, query: Signatures) -> tuple
     return start, max(end, start)
 
 
-def _within_matches(
-    start: float, end: float, query: Signatures, inside: npt.NDArray[np.bool_], like: npt.NDArray[np.bool_]
-) -> tuple[float, float]:
-    """Return the stretch cut back to where its first and last comparable keyframes look alike."""
+def _within_matches(start: float, end: float, query: Signatures, inside: Bool, like: Bool) -> tuple[float, float]:
+    """Return the stretch cut back to where its first and last comparable keyframes look or move alike."""
     index = np.flatnonzero(inside)
     first, last = np.flatnonzero(like)[[0, -1]]
     if index[0] != first:
@@ -293,35 +458,44 @@ def _within_matches(
     return start, max(start, end)
 
 
-def _without_still_ends(
-    start: float,
-    end: float,
-    evidence: TickEvidence,
-    query: Signatures,
-    aligned: npt.NDArray[np.int16],
-    like: npt.NDArray[np.bool_],
-    proof: ProofSettings,
+def _moving_part(
+    start: float, end: float, evidence: TickEvidence, query: Signatures, bits: I16, like: Bool, proof: ProofSettings
 ) -> tuple[float, float]:
-    """Return the stretch without still ends that the pictures do not show to be the same: stillness proves nothing."""
+    """Return the longest part of the stretch that movement carries: stillness proves nothing.
+
+    A still passage longer than `max_still_seconds` ends the proof, unless movement on both sides holds it in its place,
+    it is no longer than `max_still_inside_seconds` and its pictures are the same.
+    """
     moving = (evidence.query_changes + evidence.known_changes > 0) & (evidence.query_seconds >= start)
     moving &= evidence.query_seconds < end
-    if not moving.any():
-        return start, end
     times = evidence.query_seconds[moving]
-    before = like & (query.pts_seconds < times[0])
-    if times[0] - start > proof.max_still_seconds and not _all_near(before, aligned, proof):
-        start = float(times[0]) - proof.max_still_seconds
-    after = like & (query.pts_seconds > times[-1])
-    if end - times[-1] > proof.max_still_seconds and not _all_near(after, aligned, proof):
-        end = float(times[-1]) + proof.max_still_seconds
-    return start, end
+    if len(times) == 0:
+        return start, start
+    parts: list[list[float]] = [[float(times[0]), float(times[0])]]
+    for time in times[1:]:
+        still = float(time) - parts[-1][1]
+        passage = like & (query.pts_seconds > parts[-1][1]) & (query.pts_seconds < time)
+        held = still <= proof.max_still_inside_seconds and _all_near(passage, bits, proof)
+        if still <= proof.max_still_seconds or held:
+            parts[-1][1] = float(time)
+        else:
+            parts.append([float(time), float(time)])
+    first, last = max(parts, key=lambda part: part[1] - part[0])
+    return max(start, first - proof.max_still_seconds), min(end, last + proof.max_still_seconds)
 
 
-def _all_near(which: npt.NDArray[np.bool_], aligned: npt.NDArray[np.int16], proof: ProofSettings) -> bool:
-    return bool(which.any()) and bool((aligned[which] <= proof.near_bits).all())
+def _all_near(which: Bool, bits: I16, proof: ProofSettings) -> bool:
+    return bool(which.any()) and bool((bits[which] <= proof.near_bits).all())
 
 
-def _without_overlap(stretches: list[Stretch]) -> list[Stretch]:
+def _of_rest(whole: Proof, seconds: float) -> Proof:
+    """Return the proof of what another stretch left over: the proof was of the whole, so a short rest has none."""
+    if not whole.proven or seconds >= PROVEN_REST_SECONDS:
+        return whole
+    return replace(whole, proven=False, why_not=f"only {seconds:.1f} s are left beside a better match")
+
+
+def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
     """Return the best stretches that do not overlap: proven before unproven, then the better evidence."""
 
     def rank(stretch: Stretch) -> tuple[bool, float]:
@@ -339,11 +513,8 @@ def _without_overlap(stretches: list[Stretch]) -> list[Stretch]:
                 if piece[1] - piece[0] > 1e-6
             ]
         for a, b in pieces:
-            if b - a >= 0.5 or (a, b) == (stretch.start_seconds, stretch.end_seconds):
-                kept.append(
-                    Stretch(
-                        stretch.known_video_id, stretch.line, a, b, stretch.proof, stretch.frames,
-                        stretch.median_distance_bits, stretch.spatial_share, stretch.inliers,
-                    )
-                )  # fmt: skip
+            if (a, b) == (stretch.start_seconds, stretch.end_seconds):
+                kept.append(stretch)
+            elif b - a >= SHORTEST_REST_SECONDS:
+                kept.append(replace(stretch, start_seconds=a, end_seconds=b, proof=_of_rest(stretch.proof, b - a)))
     return sorted(kept, key=lambda stretch: stretch.start_seconds)

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from videonovelty.records import F64, U8
 
-MIN_INLIERS = 7
-"""Spatially distinct inliers of a match. 4 … 5 were free of false positives in 41,200 pairs; 7 leaves room for scale."""
+MIN_INLIERS = 5
+"""Spatially distinct inliers of a match, where scales and angles are given; without them ask for 7."""
 _FULL = 65535.0
 """Positions are in 65535ths of the picture's longer side on both axes."""
 _TOLERANCE = 6.0 / 320.0
@@ -25,8 +25,17 @@ _TOLERANCE = 6.0 / 320.0
 _DISTINCT = 4.0 / 320.0
 """Inliers closer than this in either picture are one."""
 _SCALES = (0.1, 10.0)
+_MIN_FOR_PLANE = 6
+_MAX_SQUEEZE = 0.5
 _HYPOTHESES = 400
+_BLOCK = 64
+"""Hypotheses tried at a time; no more once half of the pairs obey one."""
+_DRAWS = 4000
 _SEED = 5
+_MAX_TURN = 30.0 / 360.0
+"""Turns by which one pair's own angles may differ from the transform's; detections differ by up to 15°."""
+_MAX_ZOOM = 0.75
+"""Octaves by which one pair's own sizes may differ from the transform's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +59,11 @@ def verify(
     query_aspect: float,
     *,
     mirrored: bool = False,
-    max_distance: int = 14,
+    query_scale: U8 | None = None,
+    query_angle: U8 | None = None,
+    known_scale: U8 | None = None,
+    known_angle: U8 | None = None,
+    max_distance: int = 16,
     ratio: float = 0.85,
     min_inliers: int = MIN_INLIERS,
 ) -> GeometricMatch | None:
@@ -60,6 +73,8 @@ def verify(
     `signatures.local.local_features` makes them. For `mirrored`, pass the query's mirrored codes and its positions as
     they are. `query_aspect` is width over height. A pair holds up to `max_distance` bits, and only if the second-best
     known descriptor is farther by 1 / `ratio`. Deterministic.
+    Give the scales and angles of both sides, uint8 as they are stored, wherever they are at hand: a pair must then be
+    scaled and turned as the transform says, which chance pairs are not.
     """
     pairs = _pairs(query_codes, known_codes, max_distance, ratio)
     if len(pairs) < min_inliers:
@@ -68,8 +83,16 @@ def verify(
     if mirrored:
         query[:, 0] = -query[:, 0]
     known = known_xy[pairs[:, 1]] / _FULL
-    transform, inside = _similarity(query, known)
-    inside = _with_perspective(query, known, inside)
+    own = None
+    if query_scale is not None and query_angle is not None and known_scale is not None and known_angle is not None:
+        turned = query_angle[pairs[:, 0]].astype(np.float64)
+        turned = 128 - turned if mirrored else turned  # a mirror turns the direction θ into half a turn less θ
+        own = _Own(
+            zoom=(known_scale[pairs[:, 1]].astype(np.float64) - query_scale[pairs[:, 0]]) / 8,
+            turn=(known_angle[pairs[:, 1]] - turned) / 256,
+        )
+    transform, inside, agrees = _similarity(query, known, own)
+    inside = _with_perspective(query, known, inside, agrees)
     inliers = min(_distinct(query[inside]), _distinct(known[inside]))
     if inliers < min_inliers:
         return None
@@ -85,7 +108,9 @@ def _pairs(query: U8, known: U8, max_distance: int, ratio: float) -> npt.NDArray
     if len(query) == 0 or len(known) < 2:
         return none
     words = np.ascontiguousarray(query).view(np.uint64), np.ascontiguousarray(known).view(np.uint64)
-    distance = np.bitwise_count(words[0] ^ words[1].T)
+    distance = np.zeros((len(query), len(known)), np.uint8)
+    for one, other in zip(words[0].T, words[1].T, strict=True):
+        distance += np.bitwise_count(one[:, None] ^ other)
     rows = np.arange(len(query))
     best = distance.argmin(axis=1)
     nearest = distance[rows, best]
@@ -98,28 +123,54 @@ def _pairs(query: U8, known: U8, max_distance: int, ratio: float) -> npt.NDArray
     return np.stack((kept, best[kept]), axis=1)
 
 
-def _similarity(query: F64, known: F64) -> tuple[F64, npt.NDArray[np.bool_]]:
-    """Return the similarity most pairs obey, refined on them, and which pairs these are."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Own:
+    """What each pair says by itself about the transform."""
+
+    zoom: F64
+    """Octaves from the query's size to the known one's, shape (m,)."""
+    turn: F64
+    """Turns from the query's angle to the known one's, shape (m,), in any whole turn."""
+
+    def agrees(self, a: npt.NDArray[np.complex128]) -> npt.NDArray[np.bool_]:
+        """Return which pairs are scaled and turned as the factors `a`, shape (h, 1), say; shape (h, m)."""
+        turn = self.turn - np.angle(a) / (2 * np.pi)
+        zoom = self.zoom - np.log2(np.abs(a))
+        agreed: npt.NDArray[np.bool_] = (np.abs(turn - np.round(turn)) <= _MAX_TURN) & (np.abs(zoom) <= _MAX_ZOOM)
+        return agreed
+
+
+def _similarity(query: F64, known: F64, own: _Own | None) -> tuple[F64, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return the similarity most pairs obey, refined on them, which pairs these are, and which agree by themselves."""
     z, w = query @ (1, 1j), known @ (1, 1j)  # as complex numbers a similarity is w = a z + b
     m = len(z)
-    if m * (m - 1) // 2 <= _HYPOTHESES:
-        one, other = np.triu_indices(m, 1)
-    else:
-        # Pairs come best first; squaring favours them as hypotheses without leaving any out.
-        draws = np.random.default_rng(_SEED).random((_HYPOTHESES, 2)) ** (1.5, 1.0)
-        one = (draws[:, 0] * m).astype(np.int64)
-        other = (one + 1 + (draws[:, 1] * (m - 1)).astype(np.int64)) % m
+    everyone = np.ones(m, np.bool_)
+    one, other = _drawn(m)
     far = np.abs(z[one] - z[other]) > 2 * _DISTINCT
     one, other = one[far], other[far]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        a = (w[one] - w[other]) / (z[one] - z[other])
+    a: npt.NDArray[np.complex128] = (w[one] - w[other]) / (z[one] - z[other])
     sane = (np.abs(a) > _SCALES[0]) & (np.abs(a) < _SCALES[1])
-    a, b = a[sane], (w[one] - a * z[one])[sane]
+    if own is not None:
+        for point in (one, other):
+            with np.errstate(divide="ignore"):
+                sane &= _Own(own.zoom[point], own.turn[point]).agrees(a)
+    chosen = np.flatnonzero(sane)[:_HYPOTHESES]
+    a, b = a[chosen], (w[one] - a * z[one])[chosen]
     if len(a) == 0:
-        return np.zeros((2, 3)), np.zeros(m, np.bool_)
-    hits = np.abs(a[:, None] * z + b[:, None] - w) <= _TOLERANCE
-    best = int(hits.sum(axis=1).argmax())
-    inside, a_best, b_best = hits[best], complex(a[best]), complex(b[best])
+        return np.zeros((2, 3)), np.zeros(m, np.bool_), everyone
+    inside, a_best, b_best = np.zeros(m, np.bool_), complex(a[0]), complex(b[0])
+    for start in range(0, len(a), _BLOCK):
+        some = slice(start, start + _BLOCK)
+        hits = np.abs(a[some, None] * z + b[some, None] - w) <= _TOLERANCE
+        if own is not None:
+            hits &= own.agrees(a[some, None])
+        counts = hits.sum(axis=1)
+        best = int(counts.argmax())
+        if counts[best] > inside.sum():
+            inside, a_best, b_best = hits[best], complex(a[start + best]), complex(b[start + best])
+        if 2 * inside.sum() > m:
+            break
+    agrees = everyone if own is None else own.agrees(np.array([[a_best]]))[0]
     for _ in range(3):
         centre_z, centre_w = z[inside].mean(), w[inside].mean()
         spread = float((np.abs(z[inside] - centre_z) ** 2).sum())
@@ -127,16 +178,42 @@ def _similarity(query: F64, known: F64) -> tuple[F64, npt.NDArray[np.bool_]]:
             break
         a_new = complex(((w[inside] - centre_w) * np.conj(z[inside] - centre_z)).sum() / spread)
         b_new = complex(centre_w - a_new * centre_z)
-        refined = np.abs(a_new * z + b_new - w) <= _TOLERANCE
+        refined = (np.abs(a_new * z + b_new - w) <= _TOLERANCE) & agrees
         if refined.sum() < inside.sum():
             break
         inside, a_best, b_best = refined, a_new, b_new
     matrix = np.array([[a_best.real, -a_best.imag, b_best.real], [a_best.imag, a_best.real, b_best.imag]])
-    return matrix, inside
+    return matrix, inside, agrees
 
 
-def _with_perspective(query: F64, known: F64, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _drawn(m: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the couples of pairs that are tried: all of them, or a fixed draw that favours the best pairs."""
+    if m * (m - 1) // 2 <= _DRAWS:
+        one, other = np.triu_indices(m, 1)
+        order = np.argsort(one + other, kind="stable")  # pairs come best first
+        return one[order], other[order]
+    draws = np.random.default_rng(_SEED).random((_DRAWS, 2)) ** (1.5, 1.0)
+    one = (draws[:, 0] * m).astype(np.int64)
+    return one, (one + 1 + (draws[:, 1] * (m - 1)).astype(np.int64)) % m
+
+
+def _with_perspective(
+    query: F64, known: F64, inside: npt.NDArray[np.bool_], agrees: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
     """Return the inliers after a plane seen at a slight angle is allowed, where that explains more pairs."""
+    for _ in range(2):
+        if inside.sum() < _MIN_FOR_PLANE:
+            break
+        design = np.column_stack((query[inside], np.ones(int(inside.sum()))))
+        plane = np.linalg.lstsq(design, known[inside], rcond=None)[0]
+        squeeze = np.linalg.svd(plane[:2], compute_uv=False)
+        if squeeze[1] < _MAX_SQUEEZE * squeeze[0]:
+            break
+        miss = np.linalg.norm(query @ plane[:2] + plane[2] - known, axis=1)
+        wider = (miss <= _TOLERANCE) & agrees
+        if wider.sum() <= inside.sum():
+            break
+        inside = wider
     return inside
 
 

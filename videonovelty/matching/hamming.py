@@ -18,12 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
-from numba.extending import intrinsic
+
+from videonovelty.matching import kernels
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -148,14 +148,14 @@ def join_approximate(
 def warm_up(note: Callable[[str], None] | None = None) -> float:
     """Compile the kernels, or load them from the disk cache, and return the seconds it took (0.0 when done before).
 
-    `note` receives a line of text when compiling begins. Compiling takes some ten seconds, loading a fraction of one.
+    `note` receives a line of text when compiling begins. Compiling takes some twenty CPU seconds, loading less than one.
     """
     if _state.ready:
         return 0.0
     started = time.perf_counter()
     if note is not None:
         note("preparing the matching kernels (up to half a minute the first time)")
-    for kernel, signature in _SIGNATURES:
+    for kernel, signature in kernels.SIGNATURES:
         kernel.compile(signature)
         kernel.disable_compile()
     _state.ready = True
@@ -209,18 +209,19 @@ class ApproximatePlan:
     @property
     def share(self) -> float:
         """Share of all pairs that is compared, for evenly filled buckets."""
-        return self.permutations * sum(t.visits / 2**t.width for t in self.tables)
+        return self.permutations * sum(t.visits / (1 << t.width) for t in self.tables)
 
 
 # Nanoseconds on one AVX2 core (benchmarks/join.py); only the choice of method depends on them, never the result.
-_SCAN_PAIR = 0.27
-_BUCKET_PAIR = 0.4
-_SORT_ROW = 20.0
-_PROBE_ROW = 6.0
-_PROBE_PAIR = 1.6
-_MAX_PROBED = 1 << 21
-_VISIT = 22.0
-_PREPARE_ROW = 40.0
+_SCAN_PAIR = 0.45
+_PREPARE_ROW = 25.0
+_SORT_ROW = 22.0
+_VISIT = 100.0
+_BUCKET_PAIR = 0.45
+_PROBE_ROW = 12.0
+_PROBE_PAIR = 4.5
+_SPREAD_QUERY = 30.0
+_MAX_SPREAD = 1 << 22
 _SUBSTRING_BITS = 16
 
 
@@ -294,10 +295,12 @@ def _costed(tables: tuple[Table, ...], n_known: int, n_queries: int) -> _Plan:
         met = n_queries * table.visits / buckets  # queries in reach of one known code
         occupied = buckets * (1.0 - (1.0 - 1.0 / buckets) ** n_queries)
         bucket += _VISIT * occupied * table.visits + _BUCKET_PAIR * n_known * met + 2.0 * buckets
-        probe += n_known * (_PROBE_ROW + _PROBE_PAIR * met) + _SORT_ROW * n_queries * table.visits + 2.0 * buckets
+        probe += n_known * (_PROBE_ROW + _PROBE_PAIR * met) + _SPREAD_QUERY * n_queries * table.visits + 2.0 * buckets
     widest = max(table.visits for table in tables)
-    can_probe = n_queries * widest <= _MAX_PROBED
-    return _Plan(tables, can_probe and probe < bucket, _PREPARE_ROW * rows + (min(probe, bucket) if can_probe else bucket))
+    can_probe = n_queries * widest <= _MAX_SPREAD
+    return _Plan(
+        tables, can_probe and probe < bucket, _PREPARE_ROW * rows + (min(probe, bucket) if can_probe else bucket)
+    )
 
 
 def _chance_all_missed(n_bits: int, tables: tuple[Table, ...], distance: int) -> float:
@@ -317,13 +320,10 @@ def _chance_all_missed(n_bits: int, tables: tuple[Table, ...], distance: int) ->
                     more[placed + here] += count * comb(table.width, here)
         ways = more
     left = n_bits - covered
-    total = sum(count * comb(left, distance - placed) for placed, count in enumerate(ways) if distance - placed <= left)
-    return float(total / comb(n_bits, distance))
-
-
-# Filters: what is compared before all words are. Each never exceeds the distance, so none of them loses a pair.
-_ONE, _OR2, _SUM2, _OR4, _SUM4, _SUM8 = 0, 1, 2, 3, 4, 5
-_FILTER_WORDS = {_ONE: 1, _OR2: 2, _SUM2: 2, _OR4: 4, _SUM4: 4, _SUM8: 8}
+    total: int = sum(
+        count * comb(left, distance - placed) for placed, count in enumerate(ways) if distance - placed <= left
+    )
+    return float(total) / comb(n_bits, distance)
 
 
 def _filter_mode(n_words: int, radius: int) -> int:
@@ -333,14 +333,14 @@ def _filter_mode(n_words: int, radius: int) -> int:
     such bits 48 ± 3.5 are set for unrelated codes, so at radius 31 one in two million passes.
     """
     if n_words == 1:
-        return _ONE
-    steps = [(_OR2, 48.0, sqrt(12.0)), (_SUM2, 64.0, sqrt(32.0))]
+        return kernels.ONE
+    steps = [(kernels.OR2, 48.0, sqrt(12.0)), (kernels.SUM2, 64.0, sqrt(32.0))]
     if n_words >= 4:
-        steps += [(_OR4, 96.0, sqrt(24.0)), (_SUM4, 128.0, 8.0)]
+        steps += [(kernels.OR4, 96.0, sqrt(24.0)), (kernels.SUM4, 128.0, 8.0)]
     for mode, mean, deviation in steps:
         if radius < mean - 3.5 * deviation:
             return mode
-    return {2: _SUM2, 4: _SUM4, 8: _SUM8}[n_words]
+    return {2: kernels.SUM2, 4: kernels.SUM4, 8: kernels.SUM8}[n_words]
 
 
 # ---- drivers ----
@@ -401,15 +401,13 @@ def _scan_into(hits: _Hits, rows: U64, query_rows: U64, radius: int, *, distinct
     if len(rows) == 0 or len(query_rows) == 0:
         return
     mode = _filter_mode(rows.shape[1], radius)
-    kernel = _scan_rows if len(query_rows) <= 2 else _scan_blocks
+    kernel = kernels.scan_rows if len(query_rows) <= 2 else kernels.scan_blocks
     hits.keys, hits.distances, hits.n = kernel(
         rows, query_rows, radius, mode, distinct, hits.cap, hits.counts, hits.keys, hits.distances, hits.n
     )
 
 
-def _join_into(
-    hits: _Hits, rows: U64, query_rows: U64, radius: int, *, memory_bytes: int, distinct: bool
-) -> None:
+def _join_into(hits: _Hits, rows: U64, query_rows: U64, radius: int, *, memory_bytes: int, distinct: bool) -> None:
     plan = _exact_plan(rows.shape[1] * 64, radius, len(rows), len(query_rows))
     if plan is None:
         _scan_into(hits, rows, query_rows, radius, distinct=distinct)
@@ -450,17 +448,19 @@ def _probe_join(
     shape = np.array([(t.word, t.shift, t.width, t.radius) for t in tables], np.int64)
     masks = butterfly_masks(n_words, permutation)
     query_words = _permuted(query_rows, masks)
+    n_filter = len(_join_filter(n_words, radius, 0)[1])
+    scratch = np.empty((min(block, len(rows)), n_filter + 1), np.uint64)
     for start in range(0, len(rows), block):
         words = _permuted(rows[start : start + block], masks)
         for number, table in enumerate(tables):
             mode, filter_words = _join_filter(n_words, radius, table.word)
             chosen = np.array(filter_words, np.int64)
-            records = np.empty((words.shape[1], len(filter_words) + 1), np.uint64)
+            records = scratch[: words.shape[1]]
             begin = _grouped(words, table, chosen, records)
             offsets = np.empty(2**table.width + 1, np.int64)
             reach = neighbours(table.width, table.radius)
-            ids, filters = _spread(query_words, table.word, table.shift, chosen, reach, offsets)
-            hits.keys, hits.distances, hits.n = _probe_table(
+            ids, filters = kernels.spread(query_words, table.word, table.shift, chosen, reach, offsets)
+            hits.keys, hits.distances, hits.n = kernels.probe_table(
                 words, records, begin, offsets, ids, filters, query_words, shape, number, radius, mode, distinct,
                 start, hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
             )  # fmt: skip
@@ -499,7 +499,7 @@ def _bucket_join(
                 chosen = np.array(filter_words, np.int64)
                 side.sort(words, table, chosen)
                 query_side.sort(query_words, table, chosen)
-                hits.keys, hits.distances, hits.n = _join_table(
+                hits.keys, hits.distances, hits.n = kernels.join_table(
                     words, side.offsets, side.ids, side.filters, query_words, query_side.offsets, query_side.ids,
                     query_side.filters, neighbours(table.width, table.radius), shape, number, radius, mode, distinct,
                     start, query_start, hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
@@ -510,9 +510,9 @@ def _join_filter(n_words: int, radius: int, key_word: int) -> tuple[int, tuple[i
     """Choose the filter and its words, those without the substring first: its bits agree, so they tell nothing."""
     mode = _filter_mode(n_words, radius)
     if n_words == 2:
-        mode = _SUM2  # one of both words holds the substring, which an OR with it would hide
+        mode = kernels.SUM2  # one of both words holds the substring, which an OR with it would hide
     words = [(key_word + 1 + step) % n_words for step in range(n_words)]
-    return mode, tuple(words[: _FILTER_WORDS[mode]])
+    return mode, tuple(words[: kernels.FILTER_WORDS[mode]])
 
 
 class _Side:
@@ -528,7 +528,7 @@ class _Side:
         """Sort `words` (n_words, n) into the buckets of `table`, in two passes of at most 256 buckets each."""
         self.offsets = np.empty(2**table.width + 1, np.int64)
         begin = _grouped(words, table, filter_words, self._records)
-        _sort_groups(self._records, begin, table.width, len(filter_words), self.offsets, self.ids, self.filters)
+        kernels.sort_groups(self._records, begin, table.width, len(filter_words), self.offsets, self.ids, self.filters)
 
 
 def _grouped(words: U64, table: Table, filter_words: I64, records: U64) -> I64:
@@ -537,7 +537,7 @@ def _grouped(words: U64, table: Table, filter_words: I64, records: U64) -> I64:
     A record is the words of the filter, then row << 16 | low bits of the substring.
     """
     begin = np.zeros(2 ** (table.width - table.width // 2) + 1, np.int64)
-    _group_by_substring(words, table.word, table.shift, table.width, filter_words, begin, records)
+    kernels.group_by_substring(words, table.word, table.shift, table.width, filter_words, begin, records)
     return begin
 
 
@@ -578,405 +578,8 @@ def _stages(n_words: int) -> list[int]:
 def _permuted(rows: U64, masks: U64) -> U64:
     """Return the rows word by word, shape (n_words, n), their bits in the permuted order."""
     words = np.empty((rows.shape[1], len(rows)), np.uint64)
-    _permute(rows, np.array(_stages(rows.shape[1]), np.int64), masks, words)
+    kernels.permute(rows, np.array(_stages(rows.shape[1]), np.int64), masks, words)
     return words
-
-
-# ---- kernels ----
-
-
-def _jit(function: Callable[..., Any]) -> Any:
-    """Compile lazily, with the disk cache beside the package or in the user's cache folder; without where none can be.
-
-    A shared temporary folder is not used: cached kernels are loaded as code.
-    """
-    try:
-        return numba.njit(cache=True, nogil=True, boundscheck=False)(function)
-    except RuntimeError:
-        log.info("no writable folder for compiled kernels (NUMBA_CACHE_DIR names one); compiling in every process")
-        return numba.njit(nogil=True, boundscheck=False)(function)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _ones(typing_context: Any, word: Any) -> Any:  # noqa: ARG001
-    """Count the bits of a uint64 that are set (LLVM's ctpop, which it vectorises)."""
-    return numba.types.uint64(numba.types.uint64), lambda _context, builder, _signature, args: builder.ctpop(args[0])
-
-
-@_jit
-def _grown(keys, distances):  # type: ignore[no-untyped-def]
-    more_keys = np.empty(2 * len(keys), np.uint64)
-    more_distances = np.empty(2 * len(keys), np.uint8)
-    more_keys[: len(keys)] = keys
-    more_distances[: len(keys)] = distances
-    return more_keys, more_distances
-
-
-@_jit
-def _bound(filters, query, j, mode):  # type: ignore[no-untyped-def]
-    """Lower bound of the distance of code j from the query, by the words of the filter."""
-    if mode == _ONE:
-        return _ones(filters[0, j] ^ query[0])
-    if mode == _OR2:
-        return _ones((filters[0, j] ^ query[0]) | (filters[1, j] ^ query[1]))
-    if mode == _SUM2:
-        return _ones(filters[0, j] ^ query[0]) + _ones(filters[1, j] ^ query[1])
-    if mode == _OR4:
-        return _ones((filters[0, j] ^ query[0]) | (filters[1, j] ^ query[1])) + _ones(
-            (filters[2, j] ^ query[2]) | (filters[3, j] ^ query[3])
-        )
-    total = np.uint64(0)
-    for word in range(4 if mode == _SUM4 else 8):
-        total += _ones(filters[word, j] ^ query[word])
-    return total
-
-
-@_jit
-def _any_within(filters, start, stop, query, radius, mode):  # type: ignore[no-untyped-def]
-    """Tell whether the filter lets any of the codes [start, stop) pass: straight loops, which LLVM vectorises."""
-    hit = np.uint64(0)
-    n = stop - start
-    if mode == _OR2:
-        a, b = filters[0, start:stop], filters[1, start:stop]
-        q0, q1 = query[0], query[1]
-        for j in range(n):
-            hit |= np.uint64(_ones((a[j] ^ q0) | (b[j] ^ q1)) <= radius)
-    elif mode == _ONE:
-        a = filters[0, start:stop]
-        q0 = query[0]
-        for j in range(n):
-            hit |= np.uint64(_ones(a[j] ^ q0) <= radius)
-    elif mode == _SUM2:
-        a, b = filters[0, start:stop], filters[1, start:stop]
-        q0, q1 = query[0], query[1]
-        for j in range(n):
-            hit |= np.uint64(_ones(a[j] ^ q0) + _ones(b[j] ^ q1) <= radius)
-    elif mode in (_OR4, _SUM4):
-        a, b, c, d = filters[0, start:stop], filters[1, start:stop], filters[2, start:stop], filters[3, start:stop]
-        q0, q1, q2, q3 = query[0], query[1], query[2], query[3]
-        if mode == _OR4:
-            for j in range(n):
-                hit |= np.uint64(_ones((a[j] ^ q0) | (b[j] ^ q1)) + _ones((c[j] ^ q2) | (d[j] ^ q3)) <= radius)
-        else:
-            for j in range(n):
-                hit |= np.uint64(_ones(a[j] ^ q0) + _ones(b[j] ^ q1) + _ones(c[j] ^ q2) + _ones(d[j] ^ q3) <= radius)
-    else:
-        for j in range(start, stop):
-            total = np.uint64(0)
-            for word in range(8):
-                total += _ones(filters[word, j] ^ query[word])
-            hit |= np.uint64(total <= radius)
-    return hit != np.uint64(0)
-
-
-@_jit
-def _scan_blocks(rows, queries, radius, mode, distinct, cap, counts, keys, distances, n_hits):  # type: ignore[no-untyped-def]
-    """All queries against one block of known codes after the other; a block's filter words stay in the first cache."""
-    block = 1024
-    n_words = rows.shape[1]
-    n_filter = 1 if mode == _ONE else (2 if mode in (_OR2, _SUM2) else (4 if mode in (_OR4, _SUM4) else 8))
-    filters = np.empty((n_filter, block), np.uint64)
-    limit = np.uint64(radius)
-    for start in range(0, len(rows), block):
-        size = min(block, len(rows) - start)
-        for i in range(size):
-            for word in range(n_filter):
-                filters[word, i] = rows[start + i, word]
-        for k in range(len(queries)):
-            if counts[k] > cap or not _any_within(filters, 0, size, queries[k], limit, mode):
-                continue
-            for j in range(size):
-                if _bound(filters, queries[k], j, mode) > limit:
-                    continue
-                distance = np.uint64(0)
-                for word in range(n_words):
-                    distance += _ones(rows[start + j, word] ^ queries[k, word])
-                if distance > limit or (distinct and start + j == k):
-                    continue
-                counts[k] += 1
-                if counts[k] > cap:
-                    break
-                if n_hits == len(keys):
-                    keys, distances = _grown(keys, distances)
-                keys[n_hits] = (np.uint64(k) << np.uint64(32)) | np.uint64(start + j)
-                distances[n_hits] = distance
-                n_hits += 1
-    return keys, distances, n_hits
-
-
-@_jit
-def _scan_rows(rows, queries, radius, mode, distinct, cap, counts, keys, distances, n_hits):  # type: ignore[no-untyped-def]
-    """A query or two against the rows as they lie: as fast as memory is read."""
-    n_words = rows.shape[1]
-    limit = np.uint64(radius)
-    for k in range(len(queries)):
-        q0 = queries[k, 0]
-        q1 = queries[k, 1] if n_words > 1 else np.uint64(0)
-        for start in range(0, len(rows), 64):
-            stop = min(start + 64, len(rows))
-            hit = np.uint64(0)
-            if mode == _OR2:
-                for j in range(start, stop):
-                    hit |= np.uint64(_ones((rows[j, 0] ^ q0) | (rows[j, 1] ^ q1)) <= limit)
-            else:
-                hit = np.uint64(1)
-            if not hit:
-                continue
-            for j in range(start, stop):
-                distance = np.uint64(0)
-                for word in range(n_words):
-                    distance += _ones(rows[j, word] ^ queries[k, word])
-                if distance > limit or (distinct and j == k):
-                    continue
-                counts[k] += 1
-                if counts[k] > cap:
-                    break
-                if n_hits == len(keys):
-                    keys, distances = _grown(keys, distances)
-                keys[n_hits] = (np.uint64(k) << np.uint64(32)) | np.uint64(j)
-                distances[n_hits] = distance
-                n_hits += 1
-            if counts[k] > cap:
-                break
-    return keys, distances, n_hits
-
-
-@_jit
-def _permute(rows, stages, masks, words):  # type: ignore[no-untyped-def]
-    block = 512
-    n_words = rows.shape[1]
-    part = np.empty((n_words, block), np.uint64)
-    for start in range(0, len(rows), block):
-        size = min(block, len(rows) - start)
-        for i in range(size):
-            for word in range(n_words):
-                part[word, i] = rows[start + i, word]
-        for s in range(len(stages)):
-            step = stages[s]
-            if step > 0:
-                by = np.uint64(step)
-                for word in range(n_words):
-                    mask = masks[s, word]
-                    line = part[word]
-                    for i in range(size):
-                        swap = ((line[i] >> by) ^ line[i]) & mask
-                        line[i] ^= swap ^ (swap << by)
-            else:
-                for word in range(n_words):
-                    other = word ^ (-step)
-                    if other > word:
-                        mask = masks[s, word]
-                        line, partner = part[word], part[other]
-                        for i in range(size):
-                            swap = (line[i] ^ partner[i]) & mask
-                            line[i] ^= swap
-                            partner[i] ^= swap
-        for word in range(n_words):
-            words[word, start : start + size] = part[word, :size]
-
-
-@_jit
-def _group_by_substring(words, word, shift, width, chosen, begin, records):  # type: ignore[no-untyped-def]
-    """Sort by the high bits of the substring; one write position a group, so that all of them stay in the cache."""
-    n = words.shape[1]
-    n_filter = len(chosen)
-    low_bits = width // 2
-    by = np.uint64(shift)
-    by_high = np.uint64(shift + low_bits)
-    high_mask = np.uint64((1 << (width - low_bits)) - 1)
-    low_mask = np.uint64((1 << low_bits) - 1)
-    line = words[word]
-    first = words[chosen[0]]
-    second = words[chosen[1 if n_filter > 1 else 0]]
-    for i in range(n):
-        begin[np.int64((line[i] >> by_high) & high_mask) + 1] += 1
-    for h in range(len(begin) - 1):
-        begin[h + 1] += begin[h]
-    place = begin.copy()
-    for i in range(n):
-        h = np.int64((line[i] >> by_high) & high_mask)
-        p = place[h]
-        place[h] = p + 1
-        if n_filter == 2:
-            records[p, 0] = first[i]
-            records[p, 1] = second[i]
-            records[p, 2] = (np.uint64(i) << np.uint64(16)) | ((line[i] >> by) & low_mask)
-        else:
-            for f in range(n_filter):
-                records[p, f] = words[chosen[f], i]
-            records[p, n_filter] = (np.uint64(i) << np.uint64(16)) | ((line[i] >> by) & low_mask)
-
-
-@_jit
-def _sort_groups(records, begin, width, n_filter, offsets, ids, filters):  # type: ignore[no-untyped-def]
-    """Sort each group by the low bits, into bucket offsets, row numbers and filter words."""
-    n_low = 1 << (width // 2)
-    low_mask = np.uint64(n_low - 1)
-    count = np.zeros(n_low, np.int64)
-    offsets[0] = 0
-    for h in range(len(begin) - 1):
-        count[:] = 0
-        for i in range(begin[h], begin[h + 1]):
-            count[np.int64(records[i, n_filter] & low_mask)] += 1
-        p = begin[h]
-        for low in range(n_low):
-            here = count[low]
-            count[low] = p
-            p += here
-            offsets[h * n_low + low + 1] = p
-        for i in range(begin[h], begin[h + 1]):
-            tail = records[i, n_filter]
-            low = np.int64(tail & low_mask)
-            p = count[low]
-            count[low] = p + 1
-            ids[p] = tail >> np.uint64(16)
-            for f in range(n_filter):
-                filters[f, p] = records[i, f]
-
-
-@_jit
-def _met_earlier(words, row, query_words, query, tables, number):  # type: ignore[no-untyped-def]
-    """Tell whether an earlier table already compared this pair, so that it is returned once."""
-    for t in range(number):
-        word = tables[t, 0]
-        differing = (words[word, row] ^ query_words[word, query]) >> np.uint64(tables[t, 1])
-        if np.int64(_ones(differing & np.uint64((1 << tables[t, 2]) - 1))) <= tables[t, 3]:
-            return True
-    return False
-
-
-@_jit
-def _join_table(  # type: ignore[no-untyped-def]
-    words, offsets, ids, filters, query_words, query_offsets, query_ids, query_filters, masks, tables, number,
-    radius, mode, distinct, start, query_start, cap, counts, keys, distances, n_hits,
-):  # fmt: skip
-    """Compare each bucket of the queries with the known buckets whose substring differs by one of `masks`.
-
-    Buckets are taken in groups of 256: a mask leads the whole group to one other group, which is then read in order.
-    """
-    piece = 1024
-    limit = np.uint64(radius)
-    n_words = words.shape[0]
-    n_filter = filters.shape[0]
-    query = np.empty(n_filter, np.uint64)
-    n_buckets = len(query_offsets) - 1
-    group = min(n_buckets, 256)
-    for group_start in range(0, n_buckets, group):
-        if query_offsets[group_start] == query_offsets[group_start + group]:
-            continue
-        for m in range(len(masks)):
-            for bucket in range(group_start, group_start + group):
-                low, high = query_offsets[bucket], query_offsets[bucket + 1]
-                if low == high:
-                    continue
-                other = bucket ^ masks[m]
-                first, last = offsets[other], offsets[other + 1]
-                for begin in range(first, last, piece):
-                    stop = min(last, begin + piece)
-                    for k in range(low, high):
-                        for f in range(n_filter):
-                            query[f] = query_filters[f, k]
-                        if not _any_within(filters, begin, stop, query, limit, mode):
-                            continue
-                        q = np.int64(query_ids[k])
-                        if counts[query_start + q] > cap:
-                            continue
-                        for j in range(begin, stop):
-                            if _bound(filters, query, j, mode) > limit:
-                                continue
-                            row = np.int64(ids[j])
-                            distance = np.uint64(0)
-                            for word in range(n_words):
-                                distance += _ones(words[word, row] ^ query_words[word, q])
-                            if distance > limit or (distinct and start + row == query_start + q):
-                                continue
-                            if _met_earlier(words, row, query_words, q, tables, number):
-                                continue
-                            counts[query_start + q] += 1
-                            if counts[query_start + q] > cap:
-                                break
-                            if n_hits == len(keys):
-                                keys, distances = _grown(keys, distances)
-                            keys[n_hits] = (np.uint64(query_start + q) << np.uint64(32)) | np.uint64(start + row)
-                            distances[n_hits] = distance
-                            n_hits += 1
-    return keys, distances, n_hits
-
-
-@_jit
-def _spread(query_words, word, shift, chosen, reach, offsets):  # type: ignore[no-untyped-def]
-    """Sort the queries into every bucket within reach of their substring; return row numbers and filter words."""
-    n = query_words.shape[1]
-    n_buckets = len(offsets) - 1
-    by = np.uint64(shift)
-    whole = np.uint64(n_buckets - 1)
-    offsets[:] = 0
-    for i in range(n):
-        key = np.int64((query_words[word, i] >> by) & whole)
-        for m in range(len(reach)):
-            offsets[(key ^ reach[m]) + 1] += 1
-    for b in range(n_buckets):
-        offsets[b + 1] += offsets[b]
-    place = offsets[:-1].copy()
-    ids = np.empty(n * len(reach), np.uint32)
-    filters = np.empty((n * len(reach), len(chosen)), np.uint64)
-    for i in range(n):
-        key = np.int64((query_words[word, i] >> by) & whole)
-        for m in range(len(reach)):
-            p = place[key ^ reach[m]]
-            place[key ^ reach[m]] = p + 1
-            ids[p] = i
-            for f in range(len(chosen)):
-                filters[p, f] = query_words[chosen[f], i]
-    return ids, filters
-
-
-@_jit
-def _probe_table(  # type: ignore[no-untyped-def]
-    words, records, begin, offsets, ids, filters, query_words, tables, number, radius, mode, distinct, start,
-    cap, counts, keys, distances, n_hits,
-):  # fmt: skip
-    """Compare each known code with the queries spread into its bucket, group by group: those stay in the cache."""
-    limit = np.uint64(radius)
-    n_words = words.shape[0]
-    n_filter = filters.shape[1]
-    n_low = 1 << (tables[number, 2] // 2)
-    low_mask = np.uint64(n_low - 1)
-    other = 1 if n_filter > 1 else 0
-    for h in range(len(begin) - 1):
-        if offsets[h * n_low] == offsets[(h + 1) * n_low]:
-            continue
-        for i in range(begin[h], begin[h + 1]):
-            tail = records[i, n_filter]
-            bucket = h * n_low + np.int64(tail & low_mask)
-            a, b = records[i, 0], records[i, other]
-            for p in range(offsets[bucket], offsets[bucket + 1]):
-                if mode == _OR2:
-                    if _ones((filters[p, 0] ^ a) | (filters[p, 1] ^ b)) > limit:
-                        continue
-                elif n_filter >= 2:  # two words never count more than all
-                    if _ones(filters[p, 0] ^ a) + _ones(filters[p, 1] ^ b) > limit:
-                        continue
-                elif _ones(filters[p, 0] ^ a) > limit:
-                    continue
-                q = np.int64(ids[p])
-                row = np.int64(tail >> np.uint64(16))
-                distance = np.uint64(0)
-                for word in range(n_words):
-                    distance += _ones(words[word, row] ^ query_words[word, q])
-                if distance > limit or counts[q] > cap or (distinct and start + row == q):
-                    continue
-                if _met_earlier(words, row, query_words, q, tables, number):
-                    continue
-                counts[q] += 1
-                if counts[q] > cap:
-                    continue
-                if n_hits == len(keys):
-                    keys, distances = _grown(keys, distances)
-                keys[n_hits] = (np.uint64(q) << np.uint64(32)) | np.uint64(start + row)
-                distances[n_hits] = distance
-                n_hits += 1
-    return keys, distances, n_hits
 
 
 @dataclass(slots=True)
@@ -985,33 +588,3 @@ class _State:
 
 
 _state = _State()
-
-
-def _array(kind: Any, ndim: int, *, read_only: bool = False) -> Any:
-    """Type of a C-order array; a read-only, unaligned one also takes memory-mapped codes."""
-    return numba.types.Array(kind, ndim, "C", readonly=read_only, aligned=not read_only)
-
-
-_i64, _u64 = numba.types.int64, numba.types.uint64
-_codes = _array(_u64, 2, read_only=True)
-_flag = numba.types.boolean
-_found = (_i64, _array(_i64, 1), _array(_u64, 1), _array(numba.types.uint8, 1), _i64)
-_sorted_side = (_array(_i64, 1), _array(numba.types.uint32, 1), _array(_u64, 2))
-_SIGNATURES: tuple[tuple[Any, tuple[Any, ...]], ...] = (
-    (_scan_blocks, (_codes, _codes, _i64, _i64, _flag, *_found)),
-    (_scan_rows, (_codes, _codes, _i64, _i64, _flag, *_found)),
-    (_permute, (_codes, _array(_i64, 1), _array(_u64, 2), _array(_u64, 2))),
-    (_group_by_substring, (_array(_u64, 2), _i64, _i64, _i64, _array(_i64, 1), _array(_i64, 1), _array(_u64, 2))),
-    (_sort_groups, (_array(_u64, 2), _array(_i64, 1), _i64, _i64, *_sorted_side)),
-    (_spread, (_array(_u64, 2), _i64, _i64, _array(_i64, 1), _array(_i64, 1), _array(_i64, 1))),
-    (
-        _probe_table,
-        (_array(_u64, 2), _array(_u64, 2), _array(_i64, 1), _array(_i64, 1), _array(numba.types.uint32, 1),
-         _array(_u64, 2), _array(_u64, 2), _array(_i64, 2), _i64, _i64, _i64, _flag, _i64, *_found),
-    ),
-    (
-        _join_table,
-        (_array(_u64, 2), *_sorted_side, _array(_u64, 2), *_sorted_side, _array(_i64, 1), _array(_i64, 2), _i64,
-         _i64, _i64, _flag, _i64, _i64, *_found),
-    ),
-)  # fmt: skip

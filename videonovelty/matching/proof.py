@@ -10,7 +10,7 @@ enough changes, and stands out of the agreement at all other offsets (the diagon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,10 @@ def evidence_on_line(query: MotionProfile, known: MotionProfile, line: Line) -> 
 def best_offset(
     query: MotionProfile, known: MotionProfile, line: Line, *, stretch: tuple[float, float], reach_seconds: float
 ) -> Line:
-    """Return the line moved by at most `reach_seconds` to where the motion within `stretch` (query time) agrees best."""
+    """Return the line moved by at most `reach_seconds` to where the motion within `stretch` (query time) agrees best.
+
+    Its `score` is the agreement there, 0 where nothing moves or agrees.
+    """
     first = max(0, int(stretch[0] / query.step_seconds))
     last = min(len(query.signs), int(np.ceil(stretch[1] / query.step_seconds)) + 1)
     part = MotionProfile(query.step_seconds, query.activity[first:last], query.signs[first:last])
@@ -66,22 +69,34 @@ def best_offset(
         near & np.isfinite(correlation.agreement), correlation.agreement * np.sqrt(correlation.events), -1.0
     )
     if len(score) == 0 or score.max() <= 0:
-        return line
-    return Line(line.speed, float(correlation.offset_seconds[int(np.argmax(score))]) - shift, line.variant, line.score)
+        return replace(line, score=0.0)
+    best = int(np.argmax(score))
+    return replace(
+        line,
+        offset_seconds=float(correlation.offset_seconds[best]) - shift,
+        score=float(correlation.agreement[best]),
+    )
 
 
 def holding(
-    evidence: TickEvidence, keyframe_seconds: F64, keyframe_scores: F64, *, expected: float, switch_cost: float
+    evidence: TickEvidence,
+    keyframe_seconds: F64,
+    keyframe_scores: F64,
+    *,
+    expected: float,
+    switch_cost: float,
+    penalty: F64 | float = 0.0,
 ) -> npt.NDArray[np.bool_]:
     """Return for each tick whether the line holds there: the two-state path with the highest total score.
 
     A tick scores its agreement minus `expected` of its changes; a keyframe's score (shape (k,), positive: looks like
-    the aligned moment) goes to the tick nearest to it. Each change of state costs `switch_cost`.
+    the aligned moment) goes to the tick nearest to it. Each change of state costs `switch_cost`; `penalty` is taken off the
+    ticks' scores.
     """
     ticks = len(evidence.query_seconds)
     if ticks == 0:
         return np.zeros(0, np.bool_)
-    score = evidence.agree - expected * 0.5 * (evidence.query_changes + evidence.known_changes)
+    score = evidence.agree - expected * 0.5 * (evidence.query_changes + evidence.known_changes) - penalty
     if len(keyframe_seconds):
         at = np.searchsorted(evidence.query_seconds, keyframe_seconds - 0.5 * evidence.step_seconds)
         np.add.at(score, np.minimum(at, ticks - 1), keyframe_scores)
@@ -139,6 +154,8 @@ def prove(
     deviations = _deviations(query, known, line, start_seconds, end_seconds, agreement, changes)
     doubt = np.clip((median_bits - 32.0) / (settings.max_median_bits - 32.0), 0.0, 1.0)
     needed = settings.min_sign_agreement + (settings.max_sign_agreement - settings.min_sign_agreement) * float(doubt)
+    short = np.clip((settings.sure_seconds - seconds) / (settings.sure_seconds - settings.min_seconds), 0.0, 1.0)
+    needed = max(needed, settings.min_sign_agreement + settings.short_agreement * float(short))
     why_not = ""
     if seconds < settings.min_seconds:
         why_not = f"only {seconds:.1f} s aligned"

@@ -42,7 +42,7 @@ VERDICT_MEANING = {
     "known": "all proven known footage: nobody need look",
 }
 KINDS = ("novel", "same_scene", "undecoded", "uninformative", "known")
-"""Kinds of stretches; where several share one cell of a small timeline, the first of these is drawn."""
+"""Kinds of stretches."""
 UNEXPLAINED = frozenset({"novel", "same_scene"})
 """Kinds that hold something to see which no known video accounts for."""
 FAILURES = frozenset(list(Reason)[: list(Reason).index(Reason.SAME_BYTES)])
@@ -191,6 +191,8 @@ class Report:
     exposure: Exposure
     files_by_verdict: Mapping[str, int]
     contents_by_verdict: Mapping[str, int]
+    cleared_by_disposition: tuple[tuple[str, int], ...]
+    """Contents that left the queue, by what the list they are on says they are; `not stated` last."""
     failures: tuple[tuple[str, int], ...]
     """Files that gave no signatures: (reason, files), most first."""
     still_searched_rows: int
@@ -232,6 +234,7 @@ def collect(run: Path) -> Report:
         schemes=schemes,
         files=files,
         failed=failures.total(),
+        sandboxed=facts.get("sandboxed"),
     )
     return Report(
         run_id=legible(str(facts.get("run_id") or run.name)),
@@ -250,6 +253,7 @@ def collect(run: Path) -> Report:
         exposure=_exposure(entries),
         files_by_verdict={v: sum(len(e.names) for e in entries if e.verdict == v) for v in VERDICT_ORDER},
         contents_by_verdict={v: sum(e.verdict == v for e in entries) for v in VERDICT_ORDER},
+        cleared_by_disposition=_cleared(entries),
         failures=tuple(sorted(failures.items(), key=lambda item: (-item[1], item[0]))),
         still_searched_rows=sum(e.leads and e.rank < TOP_RANKS for e in entries),
     )
@@ -545,6 +549,7 @@ def _warnings(
     schemes: Sequence[str],
     files: int,
     failed: int,
+    sandboxed: object,
 ) -> list[str]:
     found = []
     if status != "done":
@@ -552,12 +557,11 @@ def _warnings(
             f"The run is not finished (status: {legible(status)}). Videos may be missing here: resume it first."
         )
     unlocked = sum(len(e.names) for e in entries if not e.sandboxed)
-    if unlocked:
-        found.append(f"{unlocked:,} of {files:,} files were decoded without the sandbox.")
+    if unlocked or sandboxed is False:
+        how_many = f"{unlocked:,} of {files:,} files" if unlocked else "Files"
+        found.append(f"{how_many} were decoded without the sandbox.")
     if files and failed / files > MANY_FAILURES and failed > 3:
-        found.append(
-            f"{failed:,} of {files:,} files ({failed / files:.0%}) could not be looked at."
-        )
+        found.append(f"{failed:,} of {files:,} files ({failed / files:.0%}) could not be looked at.")
     unseen = [e for e in entries if e.reason == Reason.PARTLY_DECODED]
     if unseen:
         lost = math.fsum(max(0.0, e.duration_seconds - e.decoded_seconds) for e in unseen)
@@ -568,6 +572,11 @@ def _warnings(
     if len(schemes) > 1:
         found.append(f"The verdicts come from {len(schemes)} signature schemes, which never match each other.")
     return found
+
+
+def _cleared(entries: Sequence[Entry]) -> tuple[tuple[str, int], ...]:
+    found = Counter(e.best_known_disposition or "not stated" for e in entries if not e.in_queue)
+    return tuple(sorted(found.items(), key=lambda item: (item[0] == "not stated", item[0])))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

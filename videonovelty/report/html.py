@@ -21,12 +21,12 @@ from markupsafe import Markup
 
 from videonovelty.errors import SettingsError
 from videonovelty.report.collect import (
-    KINDS,
     TOP_RANKS,
     VERDICT_MEANING,
     VERDICT_ORDER,
     VERDICT_TEXT,
     Entry,
+    Name,
     Report,
     Stretch,
     collect,
@@ -45,7 +45,8 @@ CELLS = 30
 """Cells of the small timeline in each row of the queue."""
 SCRIPTS = ("data.js", "decisions.js", "queue.js", "detail.js", "page.js")
 STYLES = ("report.css",)
-KIND_LETTERS = {"novel": "n", "same_scene": "s", "undecoded": "x", "uninformative": "u", "known": "k"}
+KIND_LETTERS = {"novel": "n", "same_scene": "s", "inside": "p", "undecoded": "x", "uninformative": "u", "known": "k"}
+"""Letters of the kinds as drawn, those that ask for most attention first."""
 
 
 def write_report(run: Path, settings: ReportSettings, *, thumbnails: str = "none") -> Path:
@@ -167,22 +168,26 @@ def _rows(report: Report) -> dict[str, Any]:
 def cells(entry: Entry) -> str:
     """Return the small timeline of `entry`: 30 letters, each the kind that asks for most attention in its time.
 
-    Letters: n novel, s same scene, x undecoded, u uninformative, k known. Empty where the length is unknown.
+    Letters: n novel, s same scene, p known in a part of the picture, x undecoded, u uninformative, k known. Empty where
+    the length is unknown.
     """
     if entry.duration_seconds <= 0 or not entry.stretches:
         return ""
-    urgency = {kind: i for i, kind in enumerate(KINDS)}
-    row: list[str | None] = [None] * CELLS
+    urgency = {kind: i for i, kind in enumerate(KIND_LETTERS)}
+    row = [""] * CELLS
     width = entry.duration_seconds / CELLS
     for s in entry.stretches:
         first = min(CELLS - 1, int(s.start_seconds / width + 1e-6))
         # a stretch that ends on an edge stays out of the next cell
         last = max(first, min(CELLS - 1, int(s.end_seconds / width - 1e-6)))
         for i in range(first, last + 1):
-            held = row[i]
-            if held is None or urgency[s.kind] < urgency[held]:
-                row[i] = s.kind
+            if not row[i] or urgency[_drawn_kind(s)] < urgency[row[i]]:
+                row[i] = _drawn_kind(s)
     return "".join(KIND_LETTERS[kind or "undecoded"] for kind in row)
+
+
+def _drawn_kind(s: Stretch) -> str:
+    return "inside" if s.kind == "known" and not s.explained else s.kind
 
 
 def _details(report: Report) -> Iterable[list[dict[str, Any]]]:
@@ -194,7 +199,7 @@ def _details(report: Report) -> Iterable[list[dict[str, Any]]]:
 def _detail(entry: Entry, place: Mapping[str, int]) -> dict[str, Any]:
     return {
         "why": why(entry),
-        "raw": [n.path_raw for n in entry.names],
+        "exact": [_exact(n) for n in entry.names],
         "stretches": [_stretch(s) for s in entry.stretches],
         "members": [
             [
@@ -217,12 +222,24 @@ def _detail(entry: Entry, place: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
+def _exact(name: Name) -> str | None:
+    """Return the name as a shell takes it, `$'a\\xff'`, where the legible path is not the true one; else None."""
+    try:
+        raw = base64.b64decode(name.path_raw, validate=True)
+    except ValueError:
+        return None
+    if raw == name.path.encode("utf-8", "surrogatepass"):
+        return None
+    escaped = "".join(chr(b) if 0x20 <= b < 0x7F and b not in b"\\'" else f"\\x{b:02x}" for b in raw)
+    return f"$'{escaped}'"
+
+
 def _stretch(s: Stretch) -> list[Any]:
     """Return a stretch as the array `detail.js` reads by position; what is unknown at its end is left off."""
     row = [
         _round(s.start_seconds),
         _round(s.end_seconds),
-        s.kind,
+        _drawn_kind(s),
         s.known_video_id,
         s.known_list,
         s.known_disposition,

@@ -17,6 +17,8 @@ def legible(text: str) -> str:
 
     Text that has none comes back unchanged, so applying it twice is applying it once.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return _HIDDEN.sub(_written_out, text)
 
 

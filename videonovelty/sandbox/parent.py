@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 SIGN_VIDEO = "videonovelty.signing:sign_video"
 START_SECONDS = 120.0
 """Longest a zygote may take to be ready; about a second on an idle machine."""
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 30.0
 """How long a killed child may take to be gone before its zygote is given up."""
 LOOK_SECONDS = 0.5
 """How often a silent child's limits are looked at."""
@@ -136,7 +137,7 @@ class _Zygote:
         with theirs:
             command = [
                 *(sys.executable, "-I", "-c", BOOT, str(theirs.fileno()), str(os.getpid())),
-                json.dumps([entry for entry in sys.path if entry]),
+                json.dumps([str(Path(entry).absolute()) for entry in sys.path if entry]),
             ]
             self.process = subprocess.Popen(
                 command,
@@ -431,7 +432,8 @@ def _faults(report: SandboxReport) -> str:
 def _unfit(report: SandboxReport) -> str:
     return (
         f"videos cannot be decoded in a locked process here: {_faults(report)}. Needed: Linux 5.13 or later on x86-64 "
-        "or aarch64 with Landlock and seccomp, and a container runtime that lets a process put them on (for Docker, a "
-        "current default profile). `videonovelty doctor` shows every layer. To decode without the full lock all the "
-        "same, say --allow-unsandboxed: every row is then marked `sandboxed = false`."
+        "or aarch64 with Landlock and seccomp, a container runtime that lets a process put them on (for Docker, a "
+        "current default profile), and as root the right to become nobody. `videonovelty doctor` shows every layer. To "
+        "decode without the full lock all the same, say --allow-unsandboxed: every row is then marked "
+        "`sandboxed = false`."
     )

@@ -27,12 +27,14 @@ import socket
 import struct
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
 
+from videonovelty.decode import load_everything
 from videonovelty.errors import Reason, VideoError
 from videonovelty.records import SignedVideo
 from videonovelty.sandbox import lockdown
@@ -97,6 +99,7 @@ def _prepare(request: dict[str, Any]) -> tuple[_Plan, dict[str, Any]]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
     lockdown.adopt_orphans()
     logging.disable(logging.CRITICAL)  # nothing about a video leaves but by the pipe
+    warnings.simplefilter("ignore")  # to show one, Python would look its source file up
     settings = Settings.model_validate(request["settings"])
     module, _, name = request["job"].partition(":")
     job: Job = getattr(importlib.import_module(module), name)
@@ -123,6 +126,7 @@ def _prepare(request: dict[str, Any]) -> tuple[_Plan, dict[str, Any]]:
 
 
 def _warm_up(plan: _Plan) -> None:
+    load_everything()
     clip = files("videonovelty.sandbox").joinpath(CLIP).read_bytes()
     fd = os.memfd_create(CLIP, os.MFD_CLOEXEC)
     try:

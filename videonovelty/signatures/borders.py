@@ -117,7 +117,7 @@ def _blurred_fill(values: _I16) -> tuple[int, int]:
     if shifted.max() > both.max():
         end = int(shifted.argmax()) + 1
         cut = end + 1
-    if cut < 0.1 * n:
+    if cut < max(4, 0.1 * n):
         return 0, 0
     outer = np.concatenate((detail[: cut - 1], detail[n - end + 1 :]))
     seam_outside = np.concatenate((seam[: cut - 2], seam[n - end + 1 :]))

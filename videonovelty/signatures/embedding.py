@@ -52,7 +52,7 @@ def load_model(path: Path) -> EmbeddingModel:
     Raises EnvironmentUnfitError naming what does not fit.
     """
     try:
-        import onnxruntime  # noqa: PLC0415: an extra
+        import onnxruntime  # noqa: PLC0415
     except ImportError as error:
         raise EnvironmentUnfitError(
             "signatures.embedding_model is set, but onnxruntime is missing: install videonovelty[onnx]"

@@ -14,6 +14,7 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ LOCAL_SIDE = 320
 POSITION_FULL = 65535
 """Positions are shares of the picture's longer side in this unit on both axes, so that shapes are kept."""
 
+BITS = 8 * LOCAL_BYTES
 CONTRAST_THRESHOLD = 0.02
 """Below OpenCV's 0.04: dim and blurred pictures keep enough points, and only the strongest are stored anyway."""
 _ROOT_SCALE = 255
@@ -34,6 +36,12 @@ SAME_BITS = 14
 """Of 64: two descriptors within this are taken for the same; unrelated ones differ in 32 ± 4."""
 SAME_PLACE = POSITION_FULL // 50
 """6 px of a picture of 320 px."""
+
+_ROWS_A_PRODUCT = 32
+"""Products of this size stay on one thread in every BLAS; a pool of threads is of no use in a locked child process."""
+_CELLS = 8
+_CANDIDATES = 3
+"""Points described for each one kept. Bounds what a picture of noise costs."""
 
 MIRROR_BINS: npt.NDArray[np.int64] = np.array(
     [((3 - row) * 4 + column) * 8 + (8 - turn) % 8 for row in range(4) for column in range(4) for turn in range(8)]
@@ -44,7 +52,7 @@ turned upright before it is described, so mirroring the picture flips it across 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyframeFeatures:
-    """Local descriptors of one keyframe, strongest first."""
+    """Local descriptors of one keyframe."""
 
     codes: U8
     """Shape (k, 8)."""
@@ -83,34 +91,56 @@ def projection() -> Projection:
 
 
 def encode(root: npt.NDArray[np.float32], using: Projection) -> U8:
-    """Return the codes, shape (k, n_bits / 8), of square-rooted descriptors `root`, shape (k, 128), whole numbers."""
-    bits = root @ using.directions > using.thresholds
+    """Return the codes, shape (k, 8), of square-rooted descriptors `root`, shape (k, 128), whole numbers."""
+    bits = np.empty((len(root), using.directions.shape[1]), np.bool_)
+    for start in range(0, len(root), _ROWS_A_PRODUCT):
+        part = slice(start, start + _ROWS_A_PRODUCT)
+        np.greater(root[part] @ using.directions, using.thresholds, out=bits[part])
     return np.packbits(bits, axis=1)
 
 
 def root_descriptors(descriptors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return square-rooted, L1-normalised descriptors as whole numbers 0 … 255, shape (k, 128)."""
     total = np.maximum(descriptors.sum(axis=1, keepdims=True), 1.0)
-    return np.rint(np.sqrt(descriptors / total) * np.float32(_ROOT_SCALE))
+    root: npt.NDArray[np.float32] = np.rint(np.sqrt(descriptors / total) * np.float32(_ROOT_SCALE))
+    return root
 
 
 def detect(
     luma: U8, *, points: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return positions (k, 2) px, sizes (k,) px, angles (k,) degrees and SIFT descriptors (k, 128), strongest first."""
-    keypoints, descriptors = _sift().detectAndCompute(luma, None)
+    """Return positions (k, 2) px, sizes (k,) px, angles (k,) degrees and SIFT descriptors (k, 128) of the best points.
+
+    Half of the points are the strongest of the picture; the others are spread over an 8 × 8 grid, the strongest of
+    each cell in turn. Lettering has the strongest points there are, and would otherwise take all of them.
+    """
+    keypoints, descriptors = _sift(points).detectAndCompute(luma, None)
     if descriptors is None or len(keypoints) == 0:
         empty = np.zeros(0, np.float32)
         return np.zeros((0, 2), np.float32), empty, empty, np.zeros((0, 128), np.float32)
     table = np.array([(k.response, k.pt[0], k.pt[1], k.size, k.angle) for k in keypoints], np.float32)
     # Equal responses are ordered by place, so the choice does not depend on the order OpenCV finds them in.
-    order = np.lexsort((table[:, 4], table[:, 3], table[:, 1], table[:, 2], -table[:, 0]))[:points]
+    order = np.lexsort((table[:, 4], table[:, 3], table[:, 1], table[:, 2], -table[:, 0]))
+    order = order[_chosen(table[order, 1:3] / max(luma.shape), points)]
     table = table[order]
     return table[:, 1:3], table[:, 3], table[:, 4], descriptors[order]
 
 
+def _chosen(places: npt.NDArray[np.float32], points: int) -> npt.NDArray[np.int64]:
+    """Return which of the points at `places`, shares of the longer side, strongest first, are kept."""
+    strongest = min(points // 2, len(places))
+    cells = (places * _CELLS).astype(np.int64) @ (1, _CELLS)
+    by_cell = np.argsort(cells, kind="stable")
+    start = np.searchsorted(cells[by_cell], cells[by_cell])
+    rank = np.empty(len(places), np.int64)
+    rank[by_cell] = np.arange(len(places)) - start
+    spread = np.argsort(rank, kind="stable")
+    spread = spread[spread >= strongest][: points - strongest]
+    return np.concatenate((np.arange(strongest), spread))
+
+
 def local_features(luma: U8, *, points: int) -> KeyframeFeatures:
-    """Return the strongest local descriptors of one keyframe, at most `points`.
+    """Return the local descriptors of one keyframe, at most `points`.
 
     `luma` has shape (height, width), uint8; its longer side is usually 320 px, less for smaller videos.
     """
@@ -145,5 +175,5 @@ def share_found_again(features: KeyframeFeatures, earlier: KeyframeFeatures) -> 
 
 
 @functools.cache
-def _sift() -> cv2.SIFT:
-    return cv2.SIFT_create(contrastThreshold=CONTRAST_THRESHOLD)
+def _sift(points: int) -> Any:
+    return cv2.SIFT.create(nfeatures=_CANDIDATES * points, contrastThreshold=CONTRAST_THRESHOLD)

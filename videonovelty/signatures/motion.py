@@ -32,6 +32,8 @@ KNOWN_STEP_SECONDS = 0.2
 """Tick of the profiles the store keeps."""
 BLOCK_SECONDS = 30.0
 """Pictures are held this long at a time, so memory does not grow with the video."""
+MAX_TICKS = 1_000_000
+"""A profile ends here (27 hours at ten ticks a second): damaged time stamps leap by years."""
 SIDE_ROWS, SIDE_COLUMNS = 36, 64
 NOT_LOOKED_AT = 255
 """Activity of a tick that has no earlier picture to differ from, or that nobody could look at."""
@@ -63,7 +65,7 @@ class MotionRecorder:
 
     def _record_until(self, end_seconds: float) -> None:
         assert self._last is not None
-        while self._tick * self._step < end_seconds - 1e-9:
+        while self._tick * self._step < end_seconds - 1e-9 and self._tick < MAX_TICKS:
             if self._last_picture is None:
                 self._last_picture = cv2.resize(
                     self._last.sketch(), (SIDE_COLUMNS, SIDE_ROWS), interpolation=cv2.INTER_AREA

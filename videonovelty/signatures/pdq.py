@@ -76,7 +76,7 @@ def pdq(luma: U8) -> tuple[U8, U8]:
     median = np.partition(signed.reshape(-1, 4, _KEPT * _KEPT), lower, axis=2)[:, :, lower]
     # Transposed patterns have the transposed bits; the reference prints the last bit first.
     bits = signed > median[:, :, None, None]
-    patterns = np.stack((bits, bits.transpose(0, 1, 3, 2))).reshape(2, len(luma), 4, -1)[..., ::-1]
+    patterns = np.stack((bits, bits.transpose(0, 1, 3, 2))).reshape(2, len(luma), 4, _KEPT * _KEPT)[..., ::-1]
     packed = np.packbits(patterns, axis=3)
     return packed[_TRANSPOSED, :, _PATTERN].transpose(1, 0, 2).copy(), _quality(luma)
 

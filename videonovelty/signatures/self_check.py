@@ -46,8 +46,8 @@ def self_check() -> None:
         raise EnvironmentUnfitError(
             f"signatures are not what they were: {', '.join(changed)} changed. "
             f"This machine has OpenCV {cv2.__version__} and NumPy {np.__version__}; the golden codes were made with "
-            f"OpenCV {golden['opencv']} and NumPy {golden['numpy']}. Install the versions of requirements.lock, or enrol "
-            "the known videos anew."
+            f"OpenCV {golden['opencv']} and NumPy {golden['numpy']}. Install the versions of requirements.lock, or "
+            "enrol the known videos anew."
         )
 
 
@@ -79,7 +79,7 @@ def built_in_pictures() -> Iterator[U8]:
 
     Whole-number arithmetic only, from a frozen random stream, so they are the same everywhere.
     """
-    stream = np.random.RandomState(20240229)  # noqa: NPY002: the legacy stream is frozen by policy
+    stream = np.random.RandomState(20240229)  # the legacy stream is frozen by policy
     for height, width in ((180, 320), (320, 180), (180, 320)):
         total = np.zeros((height, width), np.int64)
         for size in (4, 8, 16, 32, 64):
@@ -97,5 +97,3 @@ def _features(plain: dict[str, Any]) -> KeyframeFeatures:
     codes = np.array([np.frombuffer(bytes.fromhex(code), np.uint8) for code in plain["codes"]], np.uint8).reshape(-1, 8)
     zeros = np.zeros(len(codes), np.uint8)
     return KeyframeFeatures(codes, codes, np.array(plain["xy"], np.uint16).reshape(-1, 2), zeros, zeros)
-
-

@@ -20,7 +20,22 @@ Rng = np.random.Generator
 Edit = Callable[[U8, Rng], U8]
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
-_WORDS = "wait for it follow more best part two full link below like share new watch this never seen before".split()
+_WORDS = (
+    "wait",
+    "for",
+    "it",
+    "follow",
+    "more",
+    "best",
+    "part",
+    "two",
+    "full",
+    "link",
+    "like",
+    "share",
+    "watch",
+    "never",
+)
 
 
 def make_edit(name: str, seed: int, *, host: U8 | None = None) -> Callable[[U8], U8]:
@@ -84,7 +99,9 @@ def stretch(frame: U8, rng: Rng) -> U8:
     """A wrong aspect ratio, by 10 … 33 %."""
     height, width = frame.shape[:2]
     factor = rng.uniform(1.10, 1.33)
-    return _resized(frame, int(width * factor), height) if rng.random() < 0.5 else _resized(frame, width, int(height * factor))
+    if rng.random() < 0.5:
+        return _resized(frame, int(width * factor), height)
+    return _resized(frame, width, int(height * factor))
 
 
 def brighten(frame: U8, rng: Rng) -> U8:
@@ -214,7 +231,8 @@ def meme(frame: U8, rng: Rng) -> U8:
     for line in (0.15, 0.32):
         text = _text(rng, 3)
         size = 0.8 * width / max(1, cv2.getTextSize(text, _FONT, 1.0, 1)[0][0])
-        cv2.putText(out, text, (int(0.1 * width), int(height * line)), _FONT, size, (0, 0, 0), max(1, width // 200), cv2.LINE_AA)
+        place = (int(0.1 * width), int(height * line))
+        cv2.putText(out, text, place, _FONT, size, (0, 0, 0), max(1, width // 200), cv2.LINE_AA)
     return out
 
 
@@ -384,19 +402,22 @@ EDITS: dict[str, Edit] = {
 
 
 def _clipped(values: npt.NDArray[np.floating]) -> U8:
-    return np.clip(values, 0, 255).astype(np.uint8)
+    clipped: U8 = np.clip(values, 0, 255).astype(np.uint8)
+    return clipped
 
 
 def _grainy(frame: U8, deviation: float) -> U8:
     # Grain moves from frame to frame, so it is drawn from the picture itself: the same picture gets the same grain.
-    rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(frame)))
+    rng = np.random.default_rng(zlib.crc32(frame.tobytes()))
     return _clipped(frame + deviation * rng.standard_normal(frame.shape, np.float32))
 
 
 def _jpeg(frame: U8, quality: int) -> U8:
     done, data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    back = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert done
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    assert back is not None
+    return np.ascontiguousarray(back[..., ::-1], np.uint8)
 
 
 def _resized(frame: U8, width: int, height: int) -> U8:

@@ -1,481 +1,52 @@
-"""Sample sets: videos whose right answer is known to the second, to measure and to tune with.
+"""Makes sample sets: out of any videos by editing them, or out of a team's own labelled pairs.
 
-A sample set is a folder:
-
-    sampleset.toml   format version, seed, counts, SHA-256 of the tables, sources left out and why
-    videos.csv       video, role, sources, split, seconds, edit, sha256
-    truth.csv        query, q_start, q_end, known, k_start, k_end, edit
-    negatives.csv    query, known, kind
-
-`video` is a path relative to the folder (or absolute) and names the video everywhere. Roles: `known` is enrolled and
-asked about, `distractor` is enrolled and never asked about, `query` is scanned. `sources` (separated by `;`) are the
-original contents a video shows; a source belongs to one `split` (`tune` or `holdout`), and so do all videos made of it.
-
-A row of truth says that `[q_start, q_end)` of the query is `[k_start, k_end)` of the known video, seconds; stretches of
-one query do not overlap, and what no row covers is new. A row of negatives says what a query is not: `novel` (no known
-video is in it; `known` is empty), `same_scene` (another take of the scene `known` shows), `new_inside` (new footage plays
-inside the picture of `known`, so it must not be cleared). Tables may also be Parquet (`truth.parquet`, …).
-
-`make_samples` makes a set out of any videos by editing them; `label_samples` out of a team's own labelled pairs.
+What a sample set is, and how it is read, stands in `videonovelty.tuning.sampletables`; how one query is cut and edited
+in `videonovelty.tuning.queries`.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
-import json
 import logging
 import multiprocessing
+import re
 import shutil
-import tomllib
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from videonovelty import footage
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
-from videonovelty.errors import SettingsError, VideoError
+from videonovelty.errors import VideoError
 from videonovelty.records import U8
-from videonovelty.tuning.edits import EDITS, NEEDS_HOST, make_edit
+from videonovelty.tuning.queries import ALL_EDITS, DRAWING_ON_OTHERS, Material, Plan, check_edit, plan_query, render
+from videonovelty.tuning.sampletables import (
+    NEGATIVE_KINDS,
+    SPLITS,
+    Negative,
+    SampleSet,
+    SampleSetError,
+    SampleVideo,
+    TruthSegment,
+    file_sha256,
+    load_sampleset,
+    number_of,
+    read_rows,
+    write_sampleset,
+)
+
+__all__ = ["SampleOptions", "SampleSet", "SampleSetError", "label_samples", "load_sampleset", "make_samples"]
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-ROLES = ("known", "query", "distractor")
-SPLITS = ("tune", "holdout")
-NEGATIVE_KINDS = ("novel", "same_scene", "new_inside")
-
-_TIME_TOLERANCE = 0.05
-"""Seconds a truth may reach past a video's end: one frame at 20 a second, as containers round."""
-
-
-class SampleSetError(SettingsError):
-    """A sample set is damaged or contradicts itself; names the file and the row."""
-
-
-@dataclass(frozen=True, slots=True)
-class SampleVideo:
-    """One row of videos.csv."""
-
-    video: str
-    role: str
-    sources: tuple[str, ...]
-    split: str
-    seconds: float
-    edit: str
-    """What was done to it, parts joined by `+`; empty for an untouched video."""
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class TruthSegment:
-    """One row of truth.csv: this stretch of the query is that stretch of the known video."""
-
-    query: str
-    q_start: float
-    q_end: float
-    known: str
-    k_start: float
-    k_end: float
-    edit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Negative:
-    """One row of negatives.csv."""
-
-    query: str
-    known: str
-    """Empty where it holds for every known video."""
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class SampleSet:
-    """A whole set, checked."""
-
-    folder: Path
-    videos: Mapping[str, SampleVideo]
-    truth: tuple[TruthSegment, ...]
-    negatives: tuple[Negative, ...]
-
-    def path(self, video: str) -> Path:
-        """Return where the file of `video` is."""
-        return self.folder / video
-
-    def of_role(self, *roles: str, split: str | None = None) -> list[SampleVideo]:
-        """Return the videos of these roles (and of one split), in the order of the table."""
-        return [v for v in self.videos.values() if v.role in roles and split in (None, v.split)]
-
-    def tables(self) -> dict[str, pa.Table]:
-        """Return the three tables as Arrow, for notebooks: `videos`, `truth`, `negatives`."""
-        return {
-            "videos": _table(SampleVideo, self.videos.values()),
-            "truth": _table(TruthSegment, self.truth),
-            "negatives": _table(Negative, self.negatives),
-        }
-
-
-# ---- plans: what a query shows, and therefore its truth -------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """A video that queries are cut from."""
-
-    name: str
-    """Its `video` in the set; empty when it is not enrolled, so that whatever shows it is new."""
-    source: str
-    path: Path | None
-    """None: generated footage of seed `generated`."""
-    start: float
-    end: float
-    """The seconds that may be used."""
-    fps: float
-    width: int
-    height: int
-    generated: int = 0
-
-    @property
-    def seconds(self) -> float:
-        """How long it is."""
-        return self.end - self.start
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Seconds `[start, end)` of a material, played at `speed`."""
-
-    material: Material
-    start: float
-    end: float
-    speed: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything that makes one query, small enough to hand to another process."""
-
-    video: str
-    edit: str
-    stretches: tuple[Stretch, ...]
-    frame_edits: tuple[str, ...]
-    seed: int
-    fps: float
-    width: int
-    height: int
-    host: Material
-    """What plays around, beside or over the footage, for the edits that need it."""
-    dissolve_seconds: float = 0.0
-    codec: str = "libx264"
-    crf: int = 24
-
-    def frames_of(self, stretch: Stretch) -> int:
-        """Return how many frames of the query a stretch gives."""
-        return max(1, round((stretch.end - stretch.start) / stretch.speed * self.fps))
-
-    def truth(self) -> list[TruthSegment]:
-        """Return the exact truth: whole frames of the query, the matching seconds of the known videos.
-
-        A dissolve belongs, half and half, to the footage that is stronger in it.
-        """
-        rows, position = [], 0
-        overlap = round(self.dissolve_seconds * self.fps)
-        for number, stretch in enumerate(self.stretches):
-            count = self.frames_of(stretch)
-            first = overlap // 2 if number > 0 else 0
-            last = count - (overlap - overlap // 2 if number + 1 < len(self.stretches) else 0)
-            if stretch.material.name:
-                rate = stretch.speed / self.fps
-                rows.append(
-                    TruthSegment(
-                        query=self.video,
-                        q_start=round((position + first) / self.fps, 4),
-                        q_end=round((position + last) / self.fps, 4),
-                        known=stretch.material.name,
-                        k_start=round(stretch.start + first * rate, 4),
-                        k_end=round(min(stretch.start + last * rate, stretch.material.end), 4),
-                        edit=self.edit,
-                    )
-                )
-            position += count - overlap
-        return rows
-
-    def seconds(self) -> float:
-        """Return how long the query is."""
-        overlap = round(self.dissolve_seconds * self.fps) * (len(self.stretches) - 1)
-        return (sum(map(self.frames_of, self.stretches)) - overlap) / self.fps
-
-
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """What a time edit may draw on."""
-
-    main: Material
-    other: Material
-    """Another known video of the same split (the same one where there is no other)."""
-    host: Material
-    """Footage that is in no known video."""
-    rng: np.random.Generator
-
-
-def _whole(scene: _Scene) -> list[Stretch]:
-    return [Stretch(scene.main, scene.main.start, scene.main.end)]
-
-
-def _clip(scene: _Scene) -> list[Stretch]:
-    """30–60 % of it."""
-    return [_part(scene, scene.main, 0.3, 0.6)]
-
-
-def _insert(scene: _Scene) -> list[Stretch]:
-    """Known footage within new footage."""
-    return [_new(scene, 3.0, 8.0), _part(scene, scene.main, 0.4, 0.9), _new(scene, 3.0, 8.0)]
-
-
-def _splice(scene: _Scene) -> list[Stretch]:
-    """New seconds pushed into known footage."""
-    cut = scene.main.start + scene.main.seconds * float(scene.rng.uniform(0.3, 0.7))
-    first, second = Stretch(scene.main, scene.main.start, cut), Stretch(scene.main, cut, scene.main.end)
-    return [first, _new(scene, 2.0, 5.0), second]
-
-
-def _replace(scene: _Scene) -> list[Stretch]:
-    """Known footage of which some seconds were overwritten by new ones."""
-    gone = min(float(scene.rng.uniform(2.0, 4.0)), 0.4 * scene.main.seconds)
-    cut = scene.main.start + float(scene.rng.uniform(0.25, 0.75)) * (scene.main.seconds - gone)
-    new = _new(scene, gone, gone)
-    return [Stretch(scene.main, scene.main.start, cut), new, Stretch(scene.main, cut + gone, scene.main.end)]
-
-
-def _reorder(scene: _Scene) -> list[Stretch]:
-    """Three or four pieces in another order, none where it was."""
-    count = int(scene.rng.integers(3, 5))
-    edges = np.linspace(scene.main.start, scene.main.end, count + 1)
-    order = np.roll(np.arange(count), int(scene.rng.integers(1, count)))
-    return [Stretch(scene.main, float(edges[i]), float(edges[i + 1])) for i in order]
-
-
-def _join(scene: _Scene) -> list[Stretch]:
-    """Two known videos one after the other, nothing new."""
-    return [_part(scene, scene.main, 0.4, 0.8), _part(scene, scene.other, 0.4, 0.8)]
-
-
-def _mash_up(scene: _Scene) -> list[Stretch]:
-    """Two known videos and new seconds between."""
-    return [_part(scene, scene.main, 0.3, 0.7), _new(scene, 4.0, 10.0), _part(scene, scene.other, 0.3, 0.7)]
-
-
-def _at_speed(speed: float) -> Callable[[_Scene], list[Stretch]]:
-    return lambda scene: [replace(stretch, speed=speed) for stretch in _whole(scene)]
-
-
-def _part(scene: _Scene, material: Material, least: float, most: float) -> Stretch:
-    """Return a stretch of a random share of `material`, at least 3 s where it is that long."""
-    length = min(material.seconds, max(3.0, material.seconds * float(scene.rng.uniform(least, most))))
-    start = material.start + float(scene.rng.uniform(0, material.seconds - length))
-    return Stretch(material, start, start + length)
-
-
-def _new(scene: _Scene, least: float, most: float) -> Stretch:
-    length = min(float(scene.rng.uniform(least, most)), scene.host.seconds)
-    start = scene.host.start + float(scene.rng.uniform(0, scene.host.seconds - length))
-    return Stretch(scene.host, start, start + length)
-
-
-TIME_EDITS: dict[str, Callable[[_Scene], list[Stretch]]] = {
-    "clip": _clip,
-    "insert": _insert,
-    "splice": _splice,
-    "replace": _replace,
-    "reorder": _reorder,
-    "join": _join,
-    "dissolve": _join,
-    "mash_up": _mash_up,
-    "speed_50": _at_speed(0.5),
-    "speed_75": _at_speed(0.75),
-    "speed_125": _at_speed(1.25),
-    "speed_150": _at_speed(1.5),
-    "speed_200": _at_speed(2.0),
-}
-"""Edits of time; a query takes one at most."""
-
-FILE_EDITS: dict[str, dict[str, Any]] = {
-    "copy": {},
-    "crf_36": {"crf": 36},
-    "codec_mpeg4": {"codec": "mpeg4", "crf": 28},
-    "codec_mpeg2": {"codec": "mpeg2video", "crf": 26},
-    "codec_hevc": {"codec": "libx265", "crf": 30},
-    "codec_vp9": {"codec": "libvpx-vp9", "crf": 36},
-    "fps_10": {"fps": 10.0},
-    "fps_50": {"fps": 50.0},
-    "resize_50": {"scale": 0.5},
-    "resize_200": {"scale": 2.0},
-}
-"""Edits of the file: what encodes it, how many frames a second, how large. A number after `codec_` edits is none."""
-
-COMPOSITIONS = (
-    "clip+mirror+crf_36",
-    "speed_125+crop_20+caption",
-    "splice+letterbox",
-    "insert+grey+codec_mpeg4",
-    "mash_up+crop_10+logo",
-    "replace+mirror",
-    "fps_10+blur+resize_50",
-)
-_MIXING = frozenset({"insert", "splice", "replace", "mash_up"})
-"""Time edits that add new footage."""
-_SUFFIX = {"mpeg4": ".avi", "mpeg2video": ".mpg", "libx265": ".mkv", "libvpx-vp9": ".webm"}
-
-ALL_EDITS: tuple[str, ...] = (*FILE_EDITS, *EDITS, *TIME_EDITS, *COMPOSITIONS)
-"""Every edit `make_samples` knows by name; others are made by joining parts with `+`."""
-
-
-def check_edit(edit: str) -> None:
-    """Raise SampleSetError unless each part of `edit` is known and it holds one edit of time at most."""
-    parts = edit.split("+")
-    for part in parts:
-        if part not in EDITS and part not in TIME_EDITS and part not in FILE_EDITS:
-            raise SampleSetError(f"unknown edit {part!r}; known: {', '.join((*FILE_EDITS, *EDITS, *TIME_EDITS))}")
-    if sum(part in TIME_EDITS for part in parts) > 1:
-        raise SampleSetError(f"edit {edit!r} has more than one edit of time")
-
-
-def plan_query(
-    video: str, edit: str, main: Material, *, other: Material, host: Material, seed: int
-) -> Plan:
-    """Return the plan of the query `video`: `edit` done to `main`. Its suffix is set by the codec."""
-    check_edit(edit)
-    parts = edit.split("+") if edit else []
-    rng = np.random.default_rng([seed, zlib.crc32(f"{main.source} {edit}".encode())])
-    scene = _Scene(main, other, host, rng)
-    cut = next((TIME_EDITS[part] for part in parts if part in TIME_EDITS), _whole)
-    options: dict[str, Any] = {}
-    for part in parts:
-        options |= FILE_EDITS.get(part, {})
-    scale = float(options.pop("scale", 1.0))
-    plan = Plan(
-        video=video,
-        edit=edit,
-        stretches=tuple(cut(scene)),
-        frame_edits=tuple(part for part in parts if part in EDITS),
-        seed=int(rng.integers(2**31)),
-        fps=min(main.fps, 30.0),
-        width=round(main.width * scale),
-        height=round(main.height * scale),
-        host=host,
-        dissolve_seconds=1.0 if "dissolve" in parts else 0.0,
-    )
-    plan = replace(plan, **options)
-    if plan.codec == "mpeg2video":
-        plan = replace(plan, fps=25.0)  # MPEG-2 has a list of frame rates
-    return replace(plan, video=str(Path(video).with_suffix(_SUFFIX.get(plan.codec, ".mp4"))))
-
-
-def render(plan: Plan, folder: Path) -> Path:
-    """Write the query of `plan` below `folder` and return its path. The same plan gives the same bytes."""
-    path = folder / plan.video
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(
-        path, _even(_edited(plan)), fps=plan.fps, codec=plan.codec, crf=plan.crf, gop=max(1, round(2 * plan.fps))
-    )
-    return path
-
-
-def _edited(plan: Plan) -> Iterator[U8]:
-    """Yield the query's pictures."""
-    pictures = _dissolved(plan) if plan.dissolve_seconds else _cut(plan)
-    if not plan.frame_edits:
-        yield from pictures
-        return
-    plain = {name: make_edit(name, plan.seed) for name in plan.frame_edits if name not in NEEDS_HOST}
-    around = _endless(plan) if len(plain) < len(plan.frame_edits) else itertools.repeat(None)
-    for picture, host in zip(pictures, around, strict=False):
-        for name in plan.frame_edits:
-            edit = plain.get(name) or make_edit(name, plan.seed, host=host)
-            picture = edit(picture)  # noqa: PLW2901
-        yield picture
-
-
-def _cut(plan: Plan) -> Iterator[U8]:
-    for stretch in plan.stretches:
-        yield from _pictures(plan, stretch, plan.frames_of(stretch))
-
-
-def _dissolved(plan: Plan) -> Iterator[U8]:
-    """Yield the stretches, each melting into the next."""
-    overlap = round(plan.dissolve_seconds * plan.fps)
-    tail: list[U8] = []
-    for number, stretch in enumerate(plan.stretches):
-        last = number + 1 == len(plan.stretches)
-        keep = plan.frames_of(stretch) - (0 if last else overlap)
-        following: list[U8] = []
-        for index, picture in enumerate(_pictures(plan, stretch, plan.frames_of(stretch))):
-            shown = picture
-            if index < len(tail):
-                weight = (index + 0.5) / len(tail)
-                shown = np.asarray(cv2.addWeighted(picture, weight, tail[index], 1 - weight, 0), np.uint8)
-            if index < keep:
-                yield shown
-            else:
-                following.append(shown)
-        tail = following
-
-
-def _pictures(plan: Plan, stretch: Stretch, count: int) -> Iterator[U8]:
-    """Yield `count` pictures: at each of the query's frame times, the one the material shows."""
-    times = (stretch.start + index * stretch.speed / plan.fps for index in range(count))
-    shown: U8 | None = None
-    # half a frame early: a container's times are rounded
-    early = 0.5 / max(plan.fps, stretch.material.fps)
-    frames = _frames_of(stretch.material, max(0.0, stretch.start - 1.0))
-    ahead = next(frames, None)
-    for seconds in times:
-        while ahead is not None and (shown is None or ahead[0] <= seconds + early):
-            shown = ahead[1]
-            ahead = next(frames, None)
-        assert shown is not None, "a material has been decoded before"
-        size = (plan.width, plan.height)
-        if shown.shape[1::-1] != size:
-            way = cv2.INTER_AREA if shown.shape[1] > plan.width else cv2.INTER_CUBIC
-            shown = np.asarray(cv2.resize(shown, size, interpolation=way), np.uint8)
-        yield shown
-
-
-def _frames_of(material: Material, start: float) -> Iterator[tuple[float, U8]]:
-    """Yield (seconds, picture) of a material from about `start` on."""
-    if material.path is not None:
-        return read_rgb(material.path, start_seconds=start, max_side=max(material.width, material.height))
-    pictures = footage.clip(
-        material.generated, material.end, width=material.width, height=material.height, fps=material.fps
-    )
-    return ((index / material.fps, picture) for index, picture in enumerate(pictures) if index / material.fps >= start)
-
-
-def _endless(plan: Plan) -> Iterator[U8]:
-    """Yield what plays around the footage, over and over."""
-    host = Stretch(plan.host, plan.host.start, plan.host.end)
-    while True:
-        yield from _pictures(plan, host, plan.frames_of(host))
-
-
-def _even(pictures: Iterable[U8]) -> Iterator[U8]:
-    """Yield the pictures with even sides, as encoders ask for."""
-    for picture in pictures:
-        yield np.ascontiguousarray(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
-
-
-# ---- making a set ---------------------------------------------------------------------------------------------------
+_TAKE_EDITS = ("copy", "mirror", "letterbox")
+"""What is done to the other takes of a scene: a mirrored take is no more the same footage than an upright one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,6 +69,8 @@ class SampleOptions:
     """Longer side of the edited copies, px."""
     rooms: int = 4
     """Generated fixed-camera rooms, each with one known and two new takes."""
+    room_seconds: float = 10.0
+    """Length of each take."""
     workers: int = 1
     """Processes."""
 
@@ -518,6 +91,8 @@ class _Source:
 
     material: Material
     fixed_camera: bool
+    whole_seconds: float
+    """Length of the file, of which `material` may be the beginning."""
     split: str = "tune"
     use: str = "known"
     """`known`, `novel`, `distractor` or `takes`."""
@@ -534,13 +109,13 @@ def make_samples(
     """Write a sample set made of `videos` into the empty or missing folder `out`, and return it.
 
     Each source is a known video, a new one or a distractor, and belongs to one split, by `options.seed`. Known and new
-    sources are edited alike, so that an edit can not give away which is which. Clips of a fixed camera become two takes
-    of one scene: their first part is enrolled, the rest is asked about. `sources` names the content of a video where
-    several show the same one; only the first of them is used. What cannot be used (unreadable, still, shorter than 4 s)
-    is left out, with the reason, in sampleset.toml.
+    sources are edited alike, so that an edit can not give away which is which. Clips of a fixed camera become two
+    takes of one scene: their first part is enrolled, the rest asked about. `sources` names the content of a video where
+    several show the same one; only the first of them is used. What can not be used (unreadable, still, shorter than
+    4 s) is left out, with the reason, in sampleset.toml.
 
-    Equal arguments and libraries give equal bytes. Raises SampleSetError when `out` is not empty, an edit is unknown, or
-    fewer than two videos can be used.
+    Equal arguments and libraries give equal bytes. Raises SampleSetError when `out` is not empty, an edit is unknown,
+    or fewer than two videos can be used.
     """
     chosen = options if options is not None else SampleOptions()
     for edit in chosen.edits:
@@ -557,12 +132,10 @@ def make_samples(
     _render_all([plan for plan, _ in plans], out, chosen.workers, progress)
     for plan, split in plans:
         draft.truth += plan.truth()
-        shown = dict.fromkeys(stretch.material.source for stretch in plan.stretches)
-        draft.videos.append(_row(out, plan.video, "query", tuple(shown), split, plan.seconds(), plan.edit))
+        draft.videos.append(_row(out, plan.video, "query", plan.sources(), split, plan.seconds(), plan.edit))
     _add_takes(usable, out, chosen, draft, progress)
     _add_rooms(out, chosen, draft, progress)
-    _write(out, draft, chosen)
-    return load_sampleset(out)
+    return _written(out, draft, chosen.seed)
 
 
 def _usable(
@@ -577,18 +150,18 @@ def _usable(
     seen: set[str] = set()
     for path in sorted(videos):
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        source = sources.get(path, content[:16])
+        source = re.sub(r"[^A-Za-z0-9_-]", "_", sources.get(path, content[:16]))
         if source in seen:
-            draft.left_out[str(path)] = f"shows the same content as another video ({source})"
+            draft.left_out[path.name] = f"shows the same content as another video ({source})"
             continue
         progress(f"reading {path.name}")
         try:
             found.append(_look_at(path, source, options))
             seen.add(source)
         except VideoError as error:
-            draft.left_out[str(path)] = error.reason.value
+            draft.left_out[path.name] = error.reason.value
         except SampleSetError as error:
-            draft.left_out[str(path)] = str(error)
+            draft.left_out[path.name] = str(error)
     return found
 
 
@@ -609,10 +182,17 @@ def _look_at(path: Path, source: str, options: SampleOptions) -> _Source:
     stack = np.stack(thumbs)
     if float(stack.std(axis=0).mean()) < 1.0 or float(stack.std(axis=(1, 2)).mean()) < 8.0:
         raise SampleSetError("still or blank")
-    name = f"known/{source}{path.suffix or '.bin'}"
+    name = f"known/{source}{path.suffix}"
     fps = float(np.clip(round(1 / step, 3), 1.0, 60.0))
     material = Material(name, source, path, 0.0, seconds, fps, size[0], size[1])
-    return _Source(material, fixed_camera=_is_fixed(stack) and seconds >= 12.0)
+    whole = seconds if times[-1] + 2 * step < options.max_seconds else _length(path)
+    return _Source(material, fixed_camera=_is_fixed(stack) and seconds >= 12.0, whole_seconds=whole)
+
+
+def _length(path: Path) -> float:
+    """Return how long a file plays, by decoding it."""
+    times = [seconds for seconds, _ in read_rgb(path, max_side=16)]
+    return times[-1] + (times[-1] / (len(times) - 1) if len(times) > 1 else 0.0)
 
 
 def _is_fixed(thumbs: U8) -> bool:
@@ -649,12 +229,205 @@ def _enrol(usable: list[_Source], out: Path, draft: _Draft) -> None:
             path = out / source.material.name
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.material.path, path)
-            role, known = source.use, source.material
-            seconds = _length(path) if known.seconds > 0.95 * SampleOptions.max_seconds else known.seconds
-            draft.videos.append(_row(out, known.name, role, (known.source,), source.split, seconds, ""))
+            name, shown = source.material.name, (source.material.source,)
+            draft.videos.append(_row(out, name, source.use, shown, source.split, source.whole_seconds, ""))
 
 
-def _length(path: Path) -> float:
-    """Return how long a file plays, by decoding it."""
-    times = [seconds for seconds, _ in read_rgb(path, max_side=16)]
-    return times[-1] + (times[-1] / (len(times) - 1) if len(times) > 1 else 0.0)
+def _plans(usable: list[_Source], options: SampleOptions, draft: _Draft) -> list[tuple[Plan, str]]:
+    """Return the plan and the split of every query made of known and of new sources; negatives go to `draft`."""
+    plans: list[tuple[Plan, str]] = []
+    alone = tuple(edit for edit in options.edits if not set(edit.split("+")) & DRAWING_ON_OTHERS) or ("copy",)
+    shuffled = np.random.default_rng([options.seed, 1]).permutation
+    turns = {"known": itertools.cycle(shuffled(options.edits)), "novel": itertools.cycle(shuffled(alone))}
+    lengths = {"known": len(options.edits), "novel": len(alone)}
+    for number, source in enumerate(usable):
+        if source.use not in turns:
+            continue
+        known = _mates(usable, source, "known")
+        # what is not enrolled has no name, so its seconds get no truth
+        main = source.material if source.use == "known" else replace(source.material, name="")
+        other = known[number % len(known)] if known else main
+        unseen = [replace(material, name="") for material in _mates(usable, source, "novel")]
+        host = unseen[number % len(unseen)] if unseen else _generated(options.seed + number, main)
+        count = lengths[source.use] if options.edits_per_video is None else options.edits_per_video
+        for edit in map(str, itertools.islice(turns[source.use], min(count, lengths[source.use]))):
+            video = f"query/{main.source}.{edit}"
+            plan = plan_query(f"{video}.mp4", edit, main, other=other, host=host, seed=options.seed)
+            plans.append((plan, source.split))
+            if source.use == "novel":
+                draft.negatives.append(Negative(plan.video, "", "novel"))
+        if source.use == "novel" and known:
+            video = f"query/{main.source}.inside.mp4"
+            plan = plan_query(video, "pip_30", main, other=main, host=other, seed=options.seed)
+            plans.append((replace(plan, edit="new_inside"), source.split))
+            draft.negatives.append(Negative(plan.video, other.name, "new_inside"))
+    return plans
+
+
+def _mates(usable: list[_Source], source: _Source, use: str) -> list[Material]:
+    """Return the other materials of one use in the source's split."""
+    return [s.material for s in usable if s.split == source.split and s.use == use and s is not source]
+
+
+def _generated(seed: int, like: Material) -> Material:
+    """Return new footage of the size of another: what host there is where every source is enrolled."""
+    name = f"generated{seed}"
+    return replace(like, name="", source=name, path=None, generated=900_000 + seed, start=0.0, end=12.0, fps=25.0)
+
+
+def _render_all(plans: list[Plan], out: Path, workers: int, progress: Callable[[str], None]) -> None:
+    """Write the queries, in `workers` processes."""
+    if workers <= 1:
+        for number, plan in enumerate(plans, start=1):
+            progress(f"{number} of {len(plans)}: {plan.video}")
+            render(plan, out)
+        return
+    # a fresh interpreter each: encoders have threads, and threads do not survive a fork
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for number, path in enumerate(pool.map(render, plans, itertools.repeat(out)), start=1):
+            progress(f"{number} of {len(plans)}: {path.name}")
+
+
+def _add_takes(
+    usable: list[_Source], out: Path, options: SampleOptions, draft: _Draft, progress: Callable[[str], None]
+) -> None:
+    """Cut clips of a fixed camera in two: the first part is enrolled, the rest is another take of its scene."""
+    for source in usable:
+        if source.use != "takes":
+            continue
+        whole = source.material
+        middle = whole.seconds / 2
+        first = replace(whole, name="", end=middle - 0.5)
+        second = replace(whole, name="", start=middle + 0.5)
+        _take(source, f"known/{whole.source}.take.mp4", first, "known", "copy", out, options, draft)
+        for edit in _TAKE_EDITS:
+            name = f"query/{whole.source}.take.{edit}.mp4"
+            progress(name)
+            _take(source, name, second, "query", edit, out, options, draft)
+            draft.negatives.append(Negative(name, f"known/{whole.source}.take.mp4", "same_scene"))
+
+
+def _take(
+    source: _Source,
+    name: str,
+    material: Material,
+    role: str,
+    edit: str,
+    out: Path,
+    options: SampleOptions,
+    draft: _Draft,
+) -> None:
+    """Write one part of a fixed camera's clip."""
+    plan = plan_query(name, edit, material, other=material, host=material, seed=options.seed)
+    render(plan, out)
+    edit = "" if edit == "copy" else edit
+    draft.videos.append(_row(out, plan.video, role, (material.source,), source.split, plan.seconds(), edit))
+
+
+def _add_rooms(out: Path, options: SampleOptions, draft: _Draft, progress: Callable[[str], None]) -> None:
+    """Write generated rooms: one take enrolled, an edited copy of it asked about, and two other takes."""
+    width, height, fps, seconds = 320, 180, 25.0, options.room_seconds
+    for number in range(options.rooms):
+        room = options.seed * 1000 + number
+        source, split = f"room{room}", SPLITS[number % 2]
+        known = f"known/{source}.mp4"
+        progress(f"room {room}")
+        for take, name, role in (
+            (0, known, "known"),
+            (1, f"query/{source}.take1.mp4", "query"),
+            (2, f"query/{source}.take2.mp4", "query"),
+        ):
+            path = out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pictures = footage.fixed_camera(room, take, seconds, width=width, height=height, fps=fps)
+            write_video(path, pictures, fps=fps, crf=22, gop=50)
+            draft.videos.append(_row(out, name, role, (source,), split, seconds, ""))
+            if role == "query":
+                draft.negatives.append(Negative(name, known, "same_scene"))
+        material = Material(known, source, out / known, 0.0, seconds, fps, width, height)
+        plan = plan_query(
+            f"query/{source}.copy.mp4", "letterbox+crf_36", material, other=material, host=material, seed=options.seed
+        )
+        render(plan, out)
+        draft.truth += plan.truth()
+        draft.videos.append(_row(out, plan.video, "query", (source,), split, plan.seconds(), plan.edit))
+
+
+def _row(
+    out: Path, video: str, role: str, sources: tuple[str, ...], split: str, seconds: float, edit: str
+) -> SampleVideo:
+    digest = file_sha256(out / video)
+    return SampleVideo(video, role, sources, split, round(seconds, 4), edit, digest)
+
+
+# ---- a team's own pairs ---------------------------------------------------------------------------------------------
+
+
+def label_samples(pairs: Path, out: Path, *, seed: int = 0, holdout_share: float = 0.5) -> SampleSet:
+    """Write a sample set into the empty or missing folder `out` from a table of labelled pairs, and return it.
+
+    `pairs` is a CSV with the columns of truth.csv; `query` and `known` are files, relative to the CSV. A pair whose
+    times are all empty holds from end to end; a row whose `edit` is one of `NEGATIVE_KINDS` is a negative (no times),
+    with `known` empty for `novel`. Videos stay where they are. Videos linked by any row count as one source and share
+    a split.
+
+    Raises SampleSetError naming the row that is wrong, VideoError for a video that cannot be read.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise SampleSetError(f"{out}: not empty; a sample set is made in a folder of its own")
+    rows = read_rows(pairs, [f.name for f in fields(TruthSegment)])
+    where = [f"{pairs} row {number}" for number in range(2, len(rows) + 2)]
+    draft, lengths = _Draft(), {}
+    for row, place in zip(rows, where, strict=True):
+        for column in ("query", "known"):
+            if not row[column] and (column == "query" or row["edit"] != "novel"):
+                raise SampleSetError(f"{place}: no {column}")
+            if row[column]:
+                path = (pairs.parent / row[column]).resolve()
+                if not path.is_file():
+                    raise SampleSetError(f"{place}: no such video: {row[column]}")
+                row[column] = str(path)
+                if row[column] not in lengths:
+                    lengths[row[column]] = _length(path)
+        if row["edit"] in NEGATIVE_KINDS:
+            draft.negatives.append(Negative(row["query"], row["known"], row["edit"]))
+            continue
+        times = [row[name] for name in ("q_start", "q_end", "k_start", "k_end")]
+        if not any(times):
+            times = ["0", str(lengths[row["query"]]), "0", str(lengths[row["known"]])]
+        q_start, q_end, k_start, k_end = (number_of(text, place) for text in times)
+        draft.truth.append(TruthSegment(row["query"], q_start, q_end, row["known"], k_start, k_end, row["edit"]))
+    linked = _linked([(row["query"], row["known"]) for row in rows])
+    names = sorted(set(linked.values()))
+    order = np.random.default_rng(seed).permutation(len(names))
+    split = {names[i]: SPLITS[place >= len(names) * (1 - holdout_share)] for place, i in enumerate(order)}
+    queries = {row["query"] for row in rows}
+    edits = {segment.query: segment.edit for segment in draft.truth}
+    for video, source in linked.items():
+        role = "query" if video in queries else "known"
+        digest, edit = file_sha256(Path(video)), edits.get(video, "")
+        row_ = SampleVideo(video, role, (source,), split[source], round(lengths[video], 4), edit, digest)
+        draft.videos.append(row_)
+    out.mkdir(parents=True, exist_ok=True)
+    return _written(out, draft, seed)
+
+
+def _written(out: Path, draft: _Draft, seed: int) -> SampleSet:
+    return write_sampleset(out, draft.videos, draft.truth, draft.negatives, seed=seed, left_out=draft.left_out)
+
+
+def _linked(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the source of each video: videos linked by pairs, directly or not, share one."""
+    parent: dict[str, str] = {}
+
+    def root(video: str) -> str:
+        parent.setdefault(video, video)
+        while parent[video] != video:
+            video = parent[video]
+        return video
+
+    for query, known in pairs:
+        one, two = root(query), root(known or query)
+        parent[max(one, two)] = min(one, two)
+    roots = sorted({root(video) for video in parent})
+    return {video: f"source{roots.index(root(video)):04}" for video in parent}

@@ -5,10 +5,15 @@ const ROWS = JSON.parse(document.getElementById('rows').textContent);
 const COLUMNS = ROWS.columns;
 const COUNT = ROWS.count;
 const VERDICTS = Object.keys(ROWS.verdicts);
-const KIND_TEXT = { novel: 'novel', same_scene: 'same scene', undecoded: 'undecoded', uninformative: 'nothing to compare', known: 'known' };
-const KIND_OF_LETTER = { n: 'novel', s: 'same_scene', x: 'undecoded', u: 'uninformative', k: 'known' };
+const KIND_TEXT = { novel: 'novel', same_scene: 'same scene', inside: 'known in part of the picture', undecoded: 'undecoded', uninformative: 'nothing to compare', known: 'known' };
+const KIND_OF_LETTER = { n: 'novel', s: 'same_scene', p: 'inside', x: 'undecoded', u: 'uninformative', k: 'known' };
 const LETTER_OF_KIND = Object.fromEntries(Object.entries(KIND_OF_LETTER).map(([letter, kind]) => [kind, letter]));
 const IDENTIFIED_TEXT = { no: 'still searched for', yes: 'identified', unknown: 'not known whether identified' };
+
+/** What a table of words says for a key that may come from anywhere. */
+function word(words, key, otherwise) {
+  return Object.hasOwn(words, key) ? words[key] : otherwise;
+}
 
 /** Value of a coded column for row i. */
 function coded(name, i) {

@@ -15,7 +15,7 @@ function readKept() {
     kept.analyst = String(stored.analyst || '');
     kept.unsaved = Number(stored.unsaved || 0);
     for (const [entry, made] of Object.entries(stored.made || {})) {
-      if (ROW_OF_ENTRY.has(entry) && (made.decision === '' || made.decision in DECISIONS)) kept.made.set(entry, made);
+      if (ROW_OF_ENTRY.has(entry) && (made.decision === '' || Object.hasOwn(DECISIONS, made.decision))) kept.made.set(entry, made);
     }
   } catch {
     kept.inBrowser = false;
@@ -144,7 +144,7 @@ function compareWith(text) {
     }
     if (record === null || record.format !== DECISIONS_FORMAT) return 'This is not a file of decisions.';
     const analyst = String(record.analyst || '').trim();
-    if (record.run_id !== ROWS.run_id || !ROW_OF_ENTRY.has(record.entry) || !(record.decision in DECISIONS) || !analyst) {
+    if (record.run_id !== ROWS.run_id || !ROW_OF_ENTRY.has(record.entry) || !Object.hasOwn(DECISIONS, record.decision) || !analyst) {
       foreign += 1;
       continue;
     }

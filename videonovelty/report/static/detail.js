@@ -83,7 +83,7 @@ function timeline(i, stretches) {
     }, share > 0.13 ? h('span', {}, KIND_TEXT[s.kind]) : null);
     part.style.left = `${100 * s.start / whole}%`;
     part.style.width = `max(3px, ${100 * share}%)`;
-    if (s.kind === 'novel' || s.kind === 'same_scene') part.style.zIndex = '1';
+    if (s.kind === 'novel' || s.kind === 'same_scene' || s.kind === 'inside') part.style.zIndex = '1';
     bar.append(part);
   });
   const axis = h('div', { class: 'axis', 'aria-hidden': 'true' });
@@ -123,26 +123,26 @@ function stretchTable(i, stretches) {
     h('h3', {}, 'Stretches ', open.length ? copyButton('Copy times to view', times, 'times to view') : null),
     h('table', { class: 'grid' }, h('caption', { class: 'vh' }, 'Stretches of the video and what explains them'),
       h('thead', {}, h('tr', {}, ['Time', 'Kind', 'Explained by'].map((text) => h('th', { scope: 'col' }, text)))), body),
-    more > 0 ? h('p', { class: 'muted' }, `${more} more stretches are in segments.csv.`) : null,
+    ...(more > 0 ? [h('p', { class: 'muted' }, `${more} more stretches are in segments.csv.`)] : []),
   ];
 }
 
 /** What explains a stretch, in words. */
 function explanation(s) {
-  if (!s.id) return h('span', { class: 'muted' }, { novel: 'in no known video', undecoded: 'could not be decoded: nobody looked at it', uninformative: 'blank or featureless', same_scene: 'known video not stated', known: 'known video not stated' }[s.kind]);
+  if (!s.id) return h('span', { class: 'muted' }, { novel: 'in no known video', undecoded: 'could not be decoded: nobody looked at it', uninformative: 'blank or featureless', inside: 'known video not stated', same_scene: 'known video not stated', known: 'known video not stated' }[s.kind]);
   const said = [];
   if (s.knownStart !== undefined && s.knownStart !== null && s.knownEnd !== null && s.knownEnd !== undefined) said.push(`its ${clock(s.knownStart)}–${clock(s.knownEnd)}`);
   if (s.speed && Math.abs(s.speed - 1) > 0.005) said.push(`at ${s.speed}× speed`);
   if (s.mirrored) said.push('mirrored');
   if (s.share !== null && s.share !== undefined) said.push(s.share >= 0.97 ? 'fills the picture' : `fills ${Math.round(100 * s.share)} % of the picture`);
-  const proof = { bytes: 'proof: same bytes', time: 'proof: movement agrees in time' }[s.proof] || 'no proof of same footage';
+  const proof = word({ bytes: 'proof: same bytes', time: 'proof: movement agrees in time' }, s.proof, 'no proof of same footage');
   const numbers = [];
   if (s.frames) numbers.push(count(s.frames, 'keyframe', 'keyframes'));
   if (s.bits !== null && s.bits !== undefined) numbers.push(`${s.bits} bits apart`);
   if (s.inliers) numbers.push(count(s.inliers, 'matching point', 'matching points'));
   return [
     h('div', {}, [s.list ? h('b', {}, h('bdi', {}, s.list)) : 'list not stated', ` (${s.disposition || 'disposition not stated'})`, s.series ? [' · series ', h('bdi', {}, s.series)] : null].flat()),
-    h('div', { class: s.identified === 'no' ? 'flag' : 'muted' }, `children ${IDENTIFIED_TEXT[s.identified] || IDENTIFIED_TEXT.unknown}`),
+    h('div', { class: s.identified === 'no' ? 'flag' : 'muted' }, `children ${word(IDENTIFIED_TEXT, s.identified, IDENTIFIED_TEXT.unknown)}`),
     said.length ? h('div', {}, said.join(' · ')) : null,
     h('div', { class: 'muted' }, [proof, ...numbers].join(' · ')),
     h('div', { class: 'ids' }, h('bdi', { class: 'mono', title: s.id }, `${s.id.slice(0, 16)}…`), copyButton('Copy id', s.id, 'id of the known video')),
@@ -154,7 +154,8 @@ function names(i, detail) {
   return [
     h('h3', {}, paths.length === 1 ? 'Path and id' : `${paths.length} paths of the same bytes, and id`),
     h('div', { class: 'ids' },
-      ...paths.slice(0, 100).flatMap((path, n) => [h('bdi', { class: 'mono', title: `raw bytes, base64: ${detail.raw[n]}` }, path), copyButton('Copy path', path, 'path')]),
+      ...paths.slice(0, 100).flatMap((path, n) => [h('bdi', { class: 'mono' }, path), copyButton('Copy path', path, 'path'),
+        ...(detail.exact[n] ? [h('bdi', { class: 'mono muted' }, `exactly: ${detail.exact[n]}`), copyButton('Copy exact path for a shell', detail.exact[n], 'exact path')] : [])]),
       ...(paths.length > 100 ? [h('span', { class: 'muted' }, `${paths.length - 100} more are in verdicts.csv`), h('span')] : []),
       h('bdi', { class: 'mono' }, COLUMNS.unread[i] ? 'no id: the file could not be read' : COLUMNS.entry[i]),
       COLUMNS.unread[i] ? h('span') : copyButton('Copy id', COLUMNS.entry[i], 'id')),

@@ -14,7 +14,7 @@ function say(text) {
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   for (const name of FILTERS) state[name] = given.get(name) || '';
-  state.sort = given.get('sort') in SORTS ? given.get('sort') : 'order';
+  state.sort = Object.hasOwn(SORTS, given.get('sort')) ? given.get('sort') : 'order';
   state.down = given.has('down') ? given.get('down') === '1' : Boolean(SORTS[state.sort] && SORTS[state.sort].down);
   state.at = given.get('at') || '';
   state.open = given.get('open') === '1';
@@ -150,10 +150,17 @@ function moveTo(place) {
   say(`${place + 1} of ${shown.length}: ${verdict}, ${spoken(COLUMNS.view[i])} to view${decisionOf(i) ? ', decided: ' + DECISIONS[decisionOf(i)] : ''}`);
 }
 
+/** In a narrow window open details cover the page: what is under them is out of reach until they close. */
+function showOpen() {
+  html.classList.toggle('open', state.open);
+  const covered = state.open && matchMedia('(max-width: 60rem)').matches;
+  for (const part of document.querySelectorAll('.top, .glance, .queue-head, .list-pane, .hand-over')) part.inert = covered;
+}
+
 function openDetail() {
   if (currentRow() < 0) return;
   state.open = true;
-  html.classList.add('open');
+  showOpen();
   showDetail();
   writeAddress(true);
   const title = byId('detail-title');
@@ -162,7 +169,7 @@ function openDetail() {
 
 function closeDetail() {
   state.open = false;
-  html.classList.remove('open');
+  showOpen();
   writeAddress(true);
   draw();
   const element = drawn.get(currentRow());
@@ -330,11 +337,11 @@ function start() {
   scroller.addEventListener('scroll', () => {
     if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); });
   }, { passive: true });
-  window.addEventListener('resize', () => { measure(); draw(); });
+  window.addEventListener('resize', () => { measure(); showOpen(); draw(); });
   document.addEventListener('keydown', onKey);
   window.addEventListener('popstate', () => {
     readAddress();
-    html.classList.toggle('open', state.open);
+    showOpen();
     changed(false);
   });
 
@@ -362,7 +369,7 @@ function start() {
   });
 
   readAddress();
-  html.classList.toggle('open', state.open);
+  showOpen();
   changed(false);
   writeAddress(false);
 }

@@ -1,0 +1,67 @@
+# make demo: sets up and shows the main job on sample footage.   make test: sets up and runs every test and linter.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DEV := $(VENV)/.dev
+RUN := $(VENV)/.run
+
+.PHONY: demo test test-all lint format types setup setup-dev clean lock doctor
+
+demo: $(RUN)
+	$(BIN)/videonovelty demo demo
+
+test: lint types
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: lint types
+	$(BIN)/python -m pytest
+
+lint: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+format: $(DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: $(RUN)
+setup-dev: $(DEV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "A virtual environment could not be made. On Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+
+# The lock holds hashes: what is installed is what was tested. The project itself is used from this folder.
+$(RUN): $(VENV)/bin/python requirements.lock pyproject.toml
+	$(PIP) install --quiet --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/python -m compileall -q videonovelty
+	$(MAKE) --no-print-directory $(VENV)/.linked
+	@touch $@
+
+$(DEV): $(VENV)/bin/python requirements-dev.lock pyproject.toml
+	$(PIP) install --quiet --require-hashes --only-binary :all: -r requirements-dev.lock
+	$(MAKE) --no-print-directory $(VENV)/.linked
+	@touch $@ $(RUN)
+
+# The build tool is in the lock as well, so nothing is fetched here.
+$(VENV)/.linked: $(VENV)/bin/python pyproject.toml
+	$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+doctor: $(RUN)
+	$(BIN)/videonovelty doctor
+
+lock:
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+	  --no-header --python-version 3.11 --extra build --extra test --extra tune pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+	  --no-header --python-version 3.11 --extra build -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

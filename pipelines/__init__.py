@@ -1,0 +1,1 @@
+"""The jobs people schedule: short scripts over the library, with their settings in sample_config/."""

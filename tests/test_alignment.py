@@ -1,0 +1,149 @@
+"""Lines, stretches and proof: planted truth is found, and other takes are not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import make_video
+from tests.signing_help import SETTINGS, sign
+from videonovelty import footage
+from videonovelty.grouping import explain_any
+from videonovelty.matching.alignment import Stretch
+from videonovelty.matching.proof import TickEvidence, holding
+from videonovelty.matching.timeline import correlate_motion, lines_through_matches
+from videonovelty.records import MotionProfile, SignedVideo
+
+FAR = 128
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="module")
+def known(clips: Path) -> SignedVideo:
+    return sign(make_video.make_clip(clips / "known.mp4", 21, 12.0))
+
+
+def _proven(query: SignedVideo, known: SignedVideo) -> list[Stretch]:
+    return [stretch for stretch in explain_any(query, known, SETTINGS) if stretch.proof.proven]
+
+
+def test_reencoded_clip_is_proven_from_end_to_end(clips: Path, known: SignedVideo) -> None:
+    query = sign(make_video.make_clip(clips / "re.mkv", 21, 12.0, codec="libx264", crf=33, gop=50))
+    (stretch,) = _proven(query, known)
+    assert stretch.start_seconds == pytest.approx(0.0, abs=0.01)
+    assert stretch.end_seconds == pytest.approx(12.0, abs=0.1)
+    assert stretch.line.offset_seconds == pytest.approx(0.0, abs=0.1)
+    assert stretch.line.speed == 1.0
+
+
+def test_clip_from_the_middle_is_found_at_its_place(clips: Path, known: SignedVideo) -> None:
+    query = sign(make_video.concatenate(clips / "middle.mp4", [(21, 4.0, 9.0)], crf=30))
+    (stretch,) = _proven(query, known)
+    assert stretch.line.offset_seconds == pytest.approx(4.0, abs=0.2)
+    assert stretch.end_seconds - stretch.start_seconds == pytest.approx(5.0, abs=0.3)
+
+
+def test_mirrored_copy_is_proven_and_says_so(clips: Path, known: SignedVideo) -> None:
+    query = sign(make_video.edited(clips / "mirror.mp4", make_video.mirrored(make_video.frames(21, 12.0)), crf=28))
+    (stretch,) = _proven(query, known)
+    assert stretch.mirrored
+
+
+def test_known_seconds_inside_new_footage_are_the_only_ones_explained(clips: Path, known: SignedVideo) -> None:
+    # seconds 3 … 8 of the known clip between 4 new seconds and 4 other new seconds
+    query = sign(make_video.concatenate(clips / "inside.mp4", [(77, 0.0, 4.0), (21, 3.0, 8.0), (78, 0.0, 4.0)]))
+    (stretch,) = _proven(query, known)
+    assert stretch.start_seconds == pytest.approx(4.0, abs=0.5)
+    assert stretch.end_seconds == pytest.approx(9.0, abs=0.5)
+    assert stretch.line.offset_seconds == pytest.approx(-1.0, abs=0.2)
+
+
+@pytest.mark.parametrize("inserted", [1.0, 2.0, 3.0])
+def test_new_seconds_inside_known_footage_are_never_explained(
+    clips: Path, known: SignedVideo, inserted: float
+) -> None:
+    path = clips / f"splice{inserted}.mp4"
+    query = sign(make_video.splice(path, 21, insert_at=5.0, insert_seed=99, insert_seconds=inserted, seconds=12.0))
+    over = sum(
+        max(0.0, min(s.end_seconds, 5.0 + inserted) - max(s.start_seconds, 5.0)) for s in _proven(query, known)
+    )
+    assert over <= 0.35
+    explained = sum(s.end_seconds - s.start_seconds for s in _proven(query, known))
+    assert explained >= 10.0  # of the 12 known seconds
+
+
+def test_other_footage_has_no_stretch_at_all(clips: Path, known: SignedVideo) -> None:
+    assert explain_any(sign(make_video.make_clip(clips / "new.mp4", 55, 8.0)), known, SETTINGS) == []
+
+
+@pytest.mark.parametrize("room", range(3))
+def test_another_take_of_a_known_room_is_never_proven(clips: Path, room: int) -> None:
+    known = sign(make_video.other_take(clips / f"room{room}.mp4", room=room, take=0, seconds=10.0))
+    query = sign(make_video.other_take(clips / f"room{room}take.mp4", room=room, take=1, seconds=10.0))
+    assert _proven(query, known) == []
+
+
+def test_still_picture_proves_nothing(clips: Path) -> None:
+    known = sign(make_video.still(clips / "still.mp4", 4, 8.0))
+    query = sign(make_video.still(clips / "still2.mp4", 4, 8.0, crf=30))
+    assert _proven(query, known) == []
+
+
+@pytest.mark.parametrize(("speed", "seconds"), [(1.0, 0.0), (0.5, 2.0), (2.0, -3.0)])
+def test_line_through_planted_matches_is_found(speed: float, seconds: float) -> None:
+    query = np.arange(0.0, 12.0, 0.9)
+    known = np.arange(0.0, 30.0, 0.45)
+    distance = np.full((len(query), len(known)), FAR, np.int16)
+    for i, t in enumerate(query):
+        j = int(np.abs(known - (speed * t + seconds)).argmin())
+        if abs(known[j] - (speed * t + seconds)) < 0.3:
+            distance[i, j] = 8
+    distance[2, :] = 8  # one keyframe looks like everything
+    (line, *_) = lines_through_matches(
+        query, known, distance, variant=0, radius_bits=31, speeds=(1.0, 0.5, 2.0), tolerance_seconds=0.5, count=3
+    )
+    assert line.speed == speed
+    assert line.offset_seconds == pytest.approx(seconds, abs=0.4)
+
+
+def test_motion_correlation_finds_the_planted_offset() -> None:
+    rng = np.random.default_rng(3)
+    fine = rng.integers(-1, 2, (400, 16)).astype(np.int8)
+    known = MotionProfile(0.2, np.zeros(200, np.uint8), fine[::2].copy())
+    query = MotionProfile(0.1, np.zeros(100, np.uint8), fine[150:250].copy())
+    correlation = correlate_motion(query, known, speed=1.0, least_ticks=20)
+    ((offset, agreement),) = correlation.peaks(1, least_events=40, apart_seconds=1.0)
+    assert offset == pytest.approx(15.0)
+    assert agreement == pytest.approx(1.0)
+
+
+@settings(max_examples=50)
+@given(st.integers(20, 80), st.integers(0, 60), st.integers(8, 30))
+def test_contradicted_ticks_never_hold(ticks: int, at: int, length: int) -> None:
+    at = min(at, ticks - 1)
+    agree, changes = np.full(ticks, 8.0), np.full(ticks, 10.0)
+    agree[at : at + length] = 0.0
+    evidence = TickEvidence(np.arange(ticks) * 0.2, agree, changes, changes)
+    path = holding(evidence, np.zeros(0), np.zeros(0), expected=0.3, switch_cost=8.0)
+    contradicted = path[at : at + length]
+    assert not contradicted.any() or len(contradicted) < 8  # too few at an end to speak
+
+
+def test_line_of_a_silent_video_holds_nowhere_by_motion_alone() -> None:
+    zeros = np.zeros(50)
+    evidence = TickEvidence(np.arange(50) * 0.2, zeros, zeros, zeros)
+    path = holding(evidence, np.zeros(0), np.zeros(0), expected=0.3, switch_cost=8.0)
+    assert not path.any()
+
+
+def test_footage_makes_different_takes_look_alike() -> None:
+    # the test above would mean nothing if the generator's takes did not share their background
+    one = next(iter(footage.fixed_camera(0, 0, 1.0))).astype(int)
+    other = next(iter(footage.fixed_camera(0, 1, 1.0))).astype(int)
+    assert (np.abs(one - other) < 12).all(axis=2).mean() > 0.5

@@ -1,0 +1,918 @@
+"""The known store: what was added is found, what was removed never is, and nothing that fails half-way changes it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import random
+import resource
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from make_known import SCHEME, entry, md5, sha1, signatures, video_id
+
+from videonovelty.errors import KnownStoreError
+from videonovelty.known import KnownEntry, KnownStore, Snapshot, compaction, staging
+from videonovelty.known import store as store_module
+from videonovelty.known.shards import STORED_STEP_SECONDS, pack_signs, unpack_signs
+from videonovelty.matching import hamming
+from videonovelty.records import ContentHashes, KnownVideo, ListMembership
+from videonovelty.schemas import KNOWN_FRAMES, KNOWN_LOCAL, KNOWN_PROFILES, KNOWN_VIDEOS
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+WHO = {"actor": "analyst 7", "reason": "test"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> KnownStore:
+    return KnownStore.create(tmp_path / "store")
+
+
+def contents(snapshot: Snapshot) -> dict[str, set[str]]:
+    """Return what a snapshot holds: video ids and the lists each is on."""
+    return {video.video_id: {m.list_name for m in video.memberships} for video in snapshot.videos()}
+
+
+def expected(numbers: dict[int, str]) -> dict[str, set[str]]:
+    return {video_id(number): set(lists) for number, lists in numbers.items()}
+
+
+def hashes(number: int, **changed: str) -> ContentHashes:
+    values = {"video_id": video_id(number), "md5": md5(number), "sha1": sha1(number), **changed}
+    return ContentHashes(**values, size_bytes=1)
+
+
+# ---- opening ----
+
+
+def test_missing_store_says_how_to_create_it(tmp_path: Path) -> None:
+    with pytest.raises(KnownStoreError, match=r"does not exist; create it with `videonovelty known add"):
+        KnownStore.open(tmp_path / "nowhere")
+
+
+def test_folder_of_something_else_is_neither_opened_nor_created(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(KnownStoreError, match="not a known store"):
+        KnownStore.open(tmp_path)
+    with pytest.raises(KnownStoreError, match="not empty"):
+        KnownStore.create(tmp_path)
+
+
+def test_create_opens_the_store_that_is_there(store: KnownStore) -> None:
+    store.add([entry(1)], **WHO)
+    assert KnownStore.create(store.path).snapshot().n_videos == 1
+
+
+def test_half_made_store_is_completed(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "shards").mkdir()
+    assert KnownStore.create(tmp_path).snapshot().number == 0
+
+
+def test_empty_store_answers_everything_with_nothing(store: KnownStore) -> None:
+    snapshot = store.snapshot()
+    assert (snapshot.n_videos, snapshot.n_frames, snapshot.schemes) == (0, 0, ())
+    assert snapshot.lookup([hashes(1)]) == [None]
+    assert snapshot.describe([video_id(1)]) == {}
+    assert snapshot.frame_shards(SCHEME) == ()
+    assert snapshot.frames_of([video_id(1)], SCHEME) == {}
+    assert store.verify() == []
+    assert store.stats()["videos"] == 0
+    assert store.compact(**WHO).n_videos == 0
+
+
+def test_everything_is_for_its_owner_only(store: KnownStore) -> None:
+    store.add([entry(1)], **WHO)
+    store.remove(video_ids=[video_id(1)], **WHO)
+    store.compact(**WHO)
+    for path in (store.path, *store.path.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+# ---- what was added comes back ----
+
+
+def test_stored_signatures_come_back_as_they_were(store: KnownStore) -> None:
+    snapshot = store.add((entry(i) for i in range(30)), **WHO)
+    assert (snapshot.n_videos, snapshot.n_frames, snapshot.schemes) == (30, 180, (SCHEME,))
+    ids = [video_id(i) for i in range(30)]
+    frames, motion = snapshot.frames_of(ids, SCHEME), snapshot.motion_of(ids, SCHEME)
+    local = snapshot.local_of(ids, SCHEME)
+    assert list(motion) != [] and set(frames) == set(motion) == set(ids)
+    for number in range(30):
+        want, got = signatures(number), frames[video_id(number)]
+        assert np.array_equal(got.pdq, want.pdq[:, 0])
+        assert np.array_equal(got.pdq_inner, want.pdq_inner[:, 0])
+        assert np.array_equal(got.quality, want.quality)
+        assert np.array_equal(got.informative, want.informative)
+        assert np.allclose(got.pts_seconds, want.pts_seconds, atol=0.0005)
+        profile = motion[video_id(number)]
+        assert profile.step_seconds == STORED_STEP_SECONDS
+        assert np.array_equal(profile.activity, want.motion.activity[::2])
+        assert np.array_equal(profile.signs, want.motion.signs[::2])
+        features = local[video_id(number)].features
+        assert np.array_equal(features.codes, want.local.codes)
+        assert np.array_equal(features.xy, want.local.xy)
+        assert np.array_equal(features.scale, want.local.scale)
+        assert np.array_equal(features.angle, want.local.angle)
+        with_any = np.diff(want.local.offsets) > 0
+        assert np.allclose(local[video_id(number)].seconds, want.pts_seconds[with_any], atol=0.0005)
+        assert np.array_equal(np.diff(features.offsets), np.diff(want.local.offsets)[with_any])
+
+
+def test_profile_at_the_stored_step_is_kept_whole(store: KnownStore) -> None:
+    first = store.add([entry(1)], **WHO).motion_of([video_id(1)], SCHEME)[video_id(1)]
+    given_entry = entry(2)
+    assert given_entry.signatures is not None
+    again = type(given_entry.signatures)(
+        **{
+            name: getattr(given_entry.signatures, name) if name != "motion" else first
+            for name in given_entry.signatures.__dataclass_fields__
+        }
+    )
+    snapshot = store.add([KnownEntry(given_entry.video, again)], **WHO)
+    assert np.array_equal(snapshot.motion_of([video_id(2)], SCHEME)[video_id(2)].activity, first.activity)
+
+
+@given(st.lists(st.lists(st.sampled_from([-1, 0, 1]), min_size=16, max_size=16), max_size=6))
+def test_signs_come_back_from_two_bits_a_cell(rows: list[list[int]]) -> None:
+    signs = np.array(rows, np.int8).reshape(-1, 16)
+    packed = pack_signs(signs)
+    assert len(packed) == 4 * len(signs)
+    assert np.array_equal(unpack_signs(packed), signs)
+
+
+def test_shards_hold_the_codes_of_every_video_once(store: KnownStore) -> None:
+    store.add((entry(i) for i in range(20)), **WHO)
+    snapshot = store.add((entry(i, n=3) for i in range(20, 30)), **WHO)
+    seen: dict[str, list[bytes]] = {}
+    for shard in snapshot.frame_shards(SCHEME):
+        codes = snapshot.load_codes(pickle.loads(pickle.dumps(shard)))
+        assert (np.diff(codes.video_index) >= 0).all()
+        for row, place in enumerate(codes.video_index):
+            seen.setdefault(codes.video_ids[int(place)], []).append(codes.pdq[row].tobytes())
+    assert seen == {
+        video_id(i): [row.tobytes() for row in signatures(i, n=6 if i < 20 else 3).pdq[:, 0]] for i in range(30)
+    }
+    n_local = sum(len(snapshot.load_local_codes(shard).codes) for shard in snapshot.local_shards(SCHEME))
+    assert n_local == sum(len(signatures(i, n=6 if i < 20 else 3).local.codes) for i in range(30))
+
+
+def test_files_hold_the_columns_the_schemas_promise(store: KnownStore) -> None:
+    store.add((entry(i) for i in range(5)), **WHO)
+    schemas = {"shards": KNOWN_FRAMES, "local": KNOWN_LOCAL, "profiles": KNOWN_PROFILES, "videos": KNOWN_VIDEOS}
+    for folder, schema in schemas.items():
+        (path,) = (store.path / folder).glob("*.parquet")
+        assert pq.read_schema(path).equals(schema)
+        assert pq.read_schema(path).metadata == schema.metadata
+    group = pq.ParquetFile(next((store.path / "shards").glob("*.parquet"))).metadata.row_group(0)
+    pdq = next(group.column(i) for i in range(6) if group.column(i).path_in_schema == "pdq")
+    assert pdq.compression == "UNCOMPRESSED"
+    assert "PLAIN" in pdq.encodings
+    assert "RLE_DICTIONARY" not in pdq.encodings
+
+
+def test_video_without_keyframes_or_without_signatures_is_still_known(store: KnownStore) -> None:
+    snapshot = store.add([entry(1, n=0), entry(2, signed=False)], **WHO)
+    assert snapshot.n_videos == 2
+    assert all(snapshot.lookup([hashes(1), hashes(2)]))
+    assert snapshot.frames_of([video_id(1), video_id(2)], SCHEME) == {}
+    assert snapshot.signed([video_id(1), video_id(2)], SCHEME) == {video_id(1)}
+    assert store.verify() == []
+
+
+def test_schemes_are_kept_apart(store: KnownStore) -> None:
+    store.add([entry(1, scheme="old")], **WHO)
+    snapshot = store.add([entry(1, scheme="new")], **WHO)
+    assert snapshot.schemes == ("new", "old")
+    assert snapshot.n_videos == 1
+    assert [len(snapshot.frame_shards(scheme)) for scheme in ("old", "new", "other")] == [1, 1, 0]
+    assert snapshot.frames_of([video_id(1)], "other") == {}
+    assert store.verify() == []
+
+
+# ---- looking up ----
+
+
+def test_lookup_finds_by_any_digest_and_never_by_a_contradicted_one(store: KnownStore) -> None:
+    snapshot = store.add((entry(i) for i in range(50)), **WHO)
+    other = "ab" * 32
+    asked = [
+        hashes(3),
+        hashes(60),
+        hashes(4, video_id=other),
+        hashes(5, video_id=other, md5=""),
+        hashes(6, video_id=other, sha1="cd" * 20),  # an MD5 collision made on purpose
+        hashes(7, md5="", sha1=""),
+    ]
+    found = [video.video_id if video else None for video in snapshot.lookup(asked)]
+    assert found == [video_id(3), None, video_id(4), video_id(5), None, video_id(7)]
+
+
+def test_lookup_puts_together_what_lists_with_different_digests_say(store: KnownStore) -> None:
+    store.add([entry(1, ["A"])], **WHO)
+    by_md5 = KnownVideo("cc" * 32, 0.0, md5(1), "", (ListMembership("B", "abuse"),))
+    snapshot = store.add([KnownEntry(by_md5, None)], **WHO)
+    (video,) = snapshot.lookup([hashes(1)])
+    assert video is not None
+    assert video.video_id == video_id(1)
+    assert [m.list_name for m in video.memberships] == ["A", "B"]
+
+
+def test_describe_gives_back_what_each_list_says(store: KnownStore) -> None:
+    store.add([entry(5, ["A"])], **WHO)
+    snapshot = store.add([entry(5, ["B"], disposition="other")], **WHO)
+    video = snapshot.describe([video_id(5), video_id(6)])[video_id(5)]
+    assert video.duration_seconds == 3.0
+    assert (video.md5, video.sha1) == (md5(5), sha1(5))
+    assert video.memberships == (
+        entry(5, ["A"]).video.memberships[0],
+        entry(5, ["B"], disposition="other").video.memberships[0],
+    )
+
+
+def test_snapshot_pickles_as_path_and_number(store: KnownStore) -> None:
+    first = store.add([entry(1)], **WHO)
+    store.add([entry(2)], **WHO)
+    assert len(pickle.dumps(first)) < 500
+    assert contents(pickle.loads(pickle.dumps(first))) == expected({1: "A"})
+
+
+# ---- adding again ----
+
+
+def test_adding_again_stores_only_what_is_new(store: KnownStore) -> None:
+    store.add((entry(i) for i in range(10)), **WHO)
+    again = store.add((entry(i) for i in range(10)), **WHO)
+    assert again.number == 1
+    more = store.add((entry(i, ["A", "B"]) for i in range(5, 12)), **WHO)
+    assert more.manifest.changes == {
+        "videos_added": 2,
+        "memberships_added": 9,
+        "videos_signed": 2,
+        "frames_added": 12,
+    }
+    assert contents(more) == expected({**dict.fromkeys(range(5), "A"), **dict.fromkeys(range(5, 12), "AB")})
+    assert store.verify() == []
+
+
+def test_video_given_twice_in_one_go_is_stored_once(store: KnownStore) -> None:
+    snapshot = store.add([entry(1, ["A"]), entry(1, ["A"]), entry(1, ["B"])], **WHO)
+    assert (snapshot.n_videos, snapshot.n_frames) == (1, 6)
+    assert contents(snapshot) == expected({1: "AB"})
+    assert store.verify() == []
+
+
+def test_signatures_come_later_to_a_video_known_by_digest(store: KnownStore) -> None:
+    store.add([entry(1, signed=False)], **WHO)
+    snapshot = store.add([entry(1)], **WHO)
+    assert (snapshot.n_videos, snapshot.n_frames) == (1, 6)
+
+
+def test_many_small_shards_are_written_while_entries_arrive(store: KnownStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "BATCH_ENTRIES", 4)
+    monkeypatch.setattr(staging, "SHARD_FRAMES", 30)
+    monkeypatch.setattr(staging, "SHARD_VIDEOS", 7)
+    snapshot = store.add((entry(i) for i in range(40)), **WHO)
+    assert len(snapshot.frame_shards(SCHEME)) == 5
+    assert snapshot.number == 1
+    assert contents(snapshot) == expected(dict.fromkeys(range(40), "A"))
+    assert store.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (KnownEntry(KnownVideo("xyz", 1.0, memberships=(ListMembership("A", "abuse"),)), None), "hex"),
+        (KnownEntry(KnownVideo(video_id(1), 1.0), None), "on no list"),
+        (KnownEntry(KnownVideo(video_id(1), 1.0, memberships=(ListMembership("A", "bad"),)), None), "disposition"),
+        (KnownEntry(KnownVideo(video_id(1), 1.0, "ab", "", (ListMembership("A", "abuse"),)), None), "md5"),
+        (KnownEntry(entry(1).video, signatures(2)), "signatures of"),
+    ],
+)
+def test_entry_that_could_not_be_given_back_stops_the_add(store: KnownStore, wrong: KnownEntry, message: str) -> None:
+    with pytest.raises(KnownStoreError, match=message):
+        store.add([entry(3), wrong], **WHO)
+    assert store.snapshot().number == 0
+    assert store.verify() == []
+    assert list((store.path / "shards").iterdir()) == []
+
+
+def test_change_needs_to_say_who_makes_it(store: KnownStore) -> None:
+    with pytest.raises(KnownStoreError, match="who"):
+        store.add([entry(1)], actor="", reason="")
+    assert store.snapshot().number == 0
+
+
+# ---- removing ----
+
+
+def test_removed_video_never_matches_after_the_next_open(store: KnownStore) -> None:
+    before = store.add((entry(i) for i in range(10)), **WHO)
+    after = store.remove(video_ids=[video_id(3)], **WHO)
+    assert after.manifest.changes["frames_removed"] == 6
+    assert after.lookup([hashes(3)]) == [None]
+    assert after.describe([video_id(3)]) == {}
+    assert after.frames_of([video_id(3)], SCHEME) == {}
+    assert after.motion_of([video_id(3)], SCHEME) == {}
+    assert after.local_of([video_id(3)], SCHEME) == {}
+    query = signatures(3).pdq[:, 0]
+    for snapshot, hits in ((before, 6), (after, 0)):
+        (shard,) = snapshot.frame_shards(SCHEME)
+        codes = snapshot.load_codes(shard)
+        assert len(codes.pdq) == snapshot.n_frames == 54 + hits
+        assert len(hamming.scan(codes.pdq, query, 31).query_index) == hits
+        assert (video_id(3) in codes.video_ids) == (hits > 0)
+    assert contents(before)[video_id(3)] == {"A"}  # a pinned snapshot is not disturbed
+    assert store.verify() == []
+
+
+def test_removing_a_list_keeps_videos_other_lists_hold(store: KnownStore) -> None:
+    store.add([entry(1, ["A"]), entry(2, ["A", "B"]), entry(3, ["B"])], **WHO)
+    snapshot = store.remove(list_name="A", **WHO)
+    assert contents(snapshot) == expected({2: "B", 3: "B"})
+    assert (snapshot.n_videos, snapshot.n_frames) == (2, 12)
+    assert store.stats()["lists"] == {"B": 2}
+    assert store.verify() == []
+
+
+def test_video_and_list_together_narrow_the_removal(store: KnownStore) -> None:
+    store.add([entry(1, ["A", "B"]), entry(2, ["A"])], **WHO)
+    snapshot = store.remove(video_ids=[video_id(1)], list_name="A", **WHO)
+    assert contents(snapshot) == expected({1: "B", 2: "A"})
+
+
+def test_removed_video_can_be_added_again(store: KnownStore) -> None:
+    store.add([entry(1), entry(2)], **WHO)
+    store.remove(video_ids=[video_id(1)], **WHO)
+    snapshot = store.add([entry(1)], **WHO)
+    assert contents(snapshot) == expected({1: "A", 2: "A"})
+    assert len(snapshot.frames_of([video_id(1)], SCHEME)[video_id(1)].pdq) == 6
+    assert sum(len(snapshot.load_codes(s).pdq) for s in snapshot.frame_shards(SCHEME)) == 12
+    assert store.verify() == []
+    store.remove(video_ids=[video_id(1)], **WHO)
+    assert contents(store.compact(**WHO)) == expected({2: "A"})
+    assert store.verify() == []
+
+
+def test_removing_nothing_is_an_error(store: KnownStore) -> None:
+    store.add([entry(1)], **WHO)
+    for what in ({"video_ids": [video_id(9)]}, {"list_name": "Z"}, {}):
+        with pytest.raises(KnownStoreError):
+            store.remove(**what, **WHO)  # type: ignore[arg-type]
+    assert store.snapshot().number == 1
+
+
+def test_compact_makes_the_bytes_disappear(store: KnownStore) -> None:
+    store.add((entry(i) for i in range(10)), **WHO)
+    store.add((entry(i) for i in range(10, 20)), **WHO)
+    store.remove(video_ids=[video_id(3)], **WHO)
+    needles = [signatures(3).pdq[k, 0].tobytes() for k in range(6)] + [bytes.fromhex(video_id(3))]
+
+    def anywhere() -> bool:
+        return any(n in p.read_bytes() for n in needles for p in store.path.rglob("*") if p.is_file())
+
+    assert anywhere()
+    old = store.snapshot(1)
+    snapshot = store.compact(**WHO)
+    assert not anywhere()
+    assert contents(snapshot) == expected({i: "A" for i in range(20) if i != 3})
+    assert len(snapshot.frame_shards(SCHEME)) == 1
+    assert store.stats()["tombstones"] == 0
+    assert store.verify() == []
+    assert [line.available for line in store.log()] == [True, False, False, False, True]
+    with pytest.raises(KnownStoreError, match="compacted away"):
+        old.describe([video_id(1)])
+    with pytest.raises(KnownStoreError, match="compacted away"):
+        store.rollback(1, **WHO)
+
+
+def test_compacting_in_parts_loses_nothing(store: KnownStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for start in (0, 20, 40):
+        store.add((entry(i) for i in range(start, start + 20)), **WHO)
+    before = store.snapshot()
+    wanted = before.frames_of([video_id(i) for i in range(60)], SCHEME)
+    monkeypatch.setattr(compaction, "PART_ROWS", 50)
+    monkeypatch.setattr(compaction, "SHARD_ROWS", dict.fromkeys(compaction.SHARD_ROWS, 100))
+    snapshot = store.compact(**WHO)
+    assert len(snapshot.frame_shards(SCHEME)) > 1
+    got = snapshot.frames_of([video_id(i) for i in range(60)], SCHEME)
+    assert all(np.array_equal(got[v].pdq, wanted[v].pdq) for v in wanted)
+    assert store.verify() == []
+
+
+def test_rollback_brings_a_snapshot_back_as_a_new_one(store: KnownStore) -> None:
+    store.add([entry(1)], **WHO)
+    store.add([entry(2)], **WHO)
+    store.remove(video_ids=[video_id(1)], **WHO)
+    snapshot = store.rollback(1, **WHO)
+    assert snapshot.number == 4
+    assert contents(snapshot) == expected({1: "A"})
+    assert contents(store.remove(video_ids=[video_id(1)], **WHO)) == {}
+    assert contents(store.add([entry(1), entry(2)], **WHO)) == expected({1: "A", 2: "A"})
+    assert store.verify() == []
+
+
+def test_log_tells_who_did_what_and_why(store: KnownStore) -> None:
+    store.add([entry(1)], actor="imports", reason="ICSE delivery 12")
+    store.remove(video_ids=[video_id(1)], actor="m.keller", reason="court order 5/26")
+    lines = store.log()
+    assert [(line.number, line.action, line.actor, line.reason) for line in lines] == [
+        (0, "create", "videonovelty", ""),
+        (1, "add", "imports", "ICSE delivery 12"),
+        (2, "remove", "m.keller", "court order 5/26"),
+    ]
+    assert lines[1].changes["videos_added"] == 1
+    assert "pyarrow" in lines[1].versions
+    assert lines[1].time.endswith("+00:00")
+
+
+def test_stats_count_videos_by_list_and_disposition(store: KnownStore) -> None:
+    store.add([entry(1, ["A", "B"]), entry(2, ["A"])], **WHO)
+    store.add([entry(3, ["C"], disposition="benign"), entry(4, signed=False)], **WHO)
+    stats = store.stats()
+    assert stats["videos"] == 4
+    assert stats["frames"] == 18
+    assert stats["lists"] == {"A": 3, "B": 1, "C": 1}
+    assert stats["dispositions"] == {"abuse": 3, "benign": 1}
+    assert stats["schemes"] == {
+        SCHEME: {
+            "videos": 3,
+            "frames": 18,
+            "descriptors": sum(len(signatures(i).local.codes) for i in (1, 2, 3)),
+            "stop_frames": 0,
+        }
+    }
+
+
+def test_stop_frames_are_the_pictures_many_videos_share() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (600, 32), dtype=np.uint8)
+    owners = np.repeat(np.arange(100), 6)
+    black, logo = codes[0].copy(), codes[7].copy()
+    codes[::6] = black  # in all videos
+    codes[1:60:6] = logo  # in ten
+    codes[61 : 61 + 6 * 5 : 6] = codes[400]  # in five and one more
+    codes[2], codes[3] = codes[4], codes[4]  # thrice in one video: no sign of anything
+    found, in_videos = compaction.stop_frames(codes, owners)
+    assert np.array_equal(found[:2], np.stack([black, logo]))
+    assert in_videos.tolist()[:2] == [100, 10]
+    assert len(found) <= 3
+
+
+def test_compact_finds_the_stop_frames_and_stats_shows_them(store: KnownStore) -> None:
+    entries = [entry(i) for i in range(12)]
+    for made in entries:
+        assert made.signatures is not None
+        made.signatures.pdq[0, 0] = 7
+        made.signatures.informative[0] = True
+    store.add(entries, **WHO)
+    snapshot = store.compact(**WHO)
+    assert snapshot.stop_codes(SCHEME).tolist() == [[7] * 32]
+    assert store.stats()["stop_frames"] == 1
+    assert len(store.compact(**WHO).stop_codes(SCHEME)) == 1
+    assert store.verify() == []
+
+
+# ---- independence ----
+
+
+def matches(snapshot: Snapshot, queries: np.ndarray) -> set[tuple[int, str, float, int]]:
+    found: set[tuple[int, str, float, int]] = set()
+    for shard in snapshot.frame_shards(SCHEME):
+        codes = snapshot.load_codes(shard)
+        for q, k, d in zip(*hamming.join(codes.pdq, queries, 31), strict=True):
+            found.add((int(q), codes.video_ids[int(codes.video_index[k])], float(codes.seconds[k]), int(d)))
+    return found
+
+
+def test_partition_of_the_store_changes_no_match(tmp_path: Path) -> None:
+    queries = np.concatenate([signatures(i).pdq[:, 0] for i in range(0, 40, 3)])
+    queries[::2, :2] ^= 3
+    one = KnownStore.create(tmp_path / "one")
+    one.add((entry(i) for i in range(40)), **WHO)
+    many = KnownStore.create(tmp_path / "many")
+    for start in range(0, 40, 7):
+        many.add((entry(i) for i in reversed(range(start, min(40, start + 7)))), **WHO)
+    together = matches(one.snapshot(), queries)
+    assert len(together) == len(queries)
+    assert matches(many.snapshot(), queries) == together
+    assert matches(many.compact(**WHO), queries) == together
+
+
+def test_adding_unrelated_videos_changes_nothing_for_the_others(store: KnownStore) -> None:
+    first = store.add((entry(i) for i in range(10)), **WHO)
+    queries = np.concatenate([signatures(i).pdq[:, 0] for i in range(10)])
+    videos, found = first.lookup([hashes(i) for i in range(10)]), matches(first, queries)
+    second = store.add((entry(i, ["Z"]) for i in range(100, 160)), **WHO)
+    assert second.lookup([hashes(i) for i in range(10)]) == videos
+    assert matches(second, queries) == found
+
+
+# ---- a model of the store ----
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.lists(st.integers(0, 7), min_size=1, max_size=4), st.sampled_from("ABC")),
+            st.tuples(st.just("remove"), st.integers(0, 7), st.sampled_from(["", "A", "B", "C"])),
+            st.tuples(st.just("remove list"), st.sampled_from("ABC")),
+            st.tuples(st.just("compact")),
+            st.tuples(st.just("rollback"), st.integers(0, 10)),
+        ),
+        max_size=8,
+    )
+)
+def test_any_order_of_changes_leaves_what_a_dictionary_would(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[object, ...]]
+) -> None:
+    store = KnownStore.create(tmp_path_factory.mktemp("model") / "store")
+    model: dict[int, set[str]] = {}
+    history = {0: {}}
+    for step in steps:
+        before = store.snapshot().number
+        with contextlib.suppress(KnownStoreError):
+            match step:
+                case ("add", list(numbers), str(name)):
+                    for number in numbers:
+                        model.setdefault(number, set()).add(name)
+                    store.add([entry(number, [name], n=2) for number in numbers], **WHO)
+                case ("remove", int(number), str(name)):
+                    store.remove(video_ids=[video_id(number)], list_name=name or None, **WHO)
+                    model[number] = model[number] - {name} if name else set()
+                case ("remove list", str(name)):
+                    store.remove(list_name=name, **WHO)
+                    model = {number: lists - {name} for number, lists in model.items()}
+                case ("compact",):
+                    store.compact(**WHO)
+                    history = {}
+                case ("rollback", int(number)):
+                    store.rollback(number, **WHO)
+                    model = history[number]
+        model = {number: set(lists) for number, lists in model.items() if lists}
+        latest = store.snapshot()
+        if latest.number > before:
+            history[latest.number] = {number: set(lists) for number, lists in model.items()}
+        assert contents(latest) == {video_id(number): lists for number, lists in model.items()}
+        assert set(latest.frames_of([video_id(i) for i in range(8)], SCHEME)) == {video_id(i) for i in model}
+        assert store.verify() == []
+
+
+# ---- several writers ----
+
+
+def test_writer_that_loses_the_race_commits_on_top(store: KnownStore) -> None:
+    store.add([entry(0)], **WHO)
+
+    def entries() -> Iterator[KnownEntry]:
+        yield entry(1)
+        yield entry(2, ["A", "B"])
+        KnownStore.open(store.path).add([entry(2), entry(3)], actor="other", reason="meanwhile")
+        yield entry(3)
+        yield entry(4)
+
+    snapshot = store.add(entries(), **WHO)
+    assert snapshot.number == 3
+    assert contents(snapshot) == expected({0: "A", 1: "A", 2: "AB", 3: "A", 4: "A"})
+    assert snapshot.manifest.changes["videos_added"] == 2
+    assert snapshot.n_frames == 30
+    assert store.verify() == []
+    assert [line.actor for line in store.log()[2:]] == ["other", "analyst 7"]
+
+
+def test_writer_that_finds_everything_said_already_commits_nothing(store: KnownStore) -> None:
+    def entries() -> Iterator[KnownEntry]:
+        yield entry(1)
+        KnownStore.open(store.path).add([entry(1)], **WHO)
+
+    assert store.add(entries(), **WHO).number == 1
+    assert store.verify() == []
+
+
+def test_video_removed_while_it_is_added_to_another_list_is_not_left_without_signatures(store: KnownStore) -> None:
+    store.add([entry(1, ["A"])], **WHO)
+
+    def entries() -> Iterator[KnownEntry]:
+        yield entry(1, ["B"])
+        KnownStore.open(store.path).remove(video_ids=[video_id(1)], **WHO)
+
+    with pytest.raises(KnownStoreError, match="Run the command again"):
+        store.add(entries(), **WHO)
+    assert contents(store.snapshot()) == {}
+    snapshot = store.add([entry(1, ["B"])], **WHO)
+    assert snapshot.frames_of([video_id(1)], SCHEME)
+    assert store.verify() == []
+
+
+def test_add_and_remove_during_a_compaction_are_kept(store: KnownStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add((entry(i) for i in range(4)), **WHO)
+    real = store_module.compacted_files
+
+    def slow(snapshot: Snapshot) -> Iterator[object]:
+        yield from real(snapshot)
+        other = KnownStore.open(store.path)
+        other.add([entry(9)], **WHO)
+        other.remove(video_ids=[video_id(2)], **WHO)
+
+    monkeypatch.setattr(store_module, "compacted_files", slow)
+    snapshot = store.compact(**WHO)
+    assert contents(snapshot) == expected({0: "A", 1: "A", 3: "A", 9: "A"})
+    assert snapshot.frames_of([video_id(2)], SCHEME) == {}
+    assert store.verify() == []
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Fork and do `work`; return the child's process id."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except KnownStoreError:
+            code = 5
+        finally:
+            os._exit(code)
+    return pid
+
+
+def wait(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_two_processes_that_add_at_once_lose_nothing(store: KnownStore) -> None:
+    def writer(first: int, name: str) -> None:
+        for start in range(first, first + 20, 4):
+            KnownStore.open(store.path).add([entry(i, [name], n=2) for i in range(start, start + 8)], **WHO)
+
+    children = [in_child(lambda f=f, n=n: writer(f, n)) for f, n in ((0, "A"), (10, "B"), (0, "B"))]  # type: ignore[misc]
+    assert [wait(pid) for pid in children] == [0, 0, 0]
+    want = {i: ("A" if i < 24 else "") + "B" for i in range(34)}
+    assert contents(store.snapshot()) == expected(want)
+    assert store.verify() == []
+
+
+# ---- stopped at any moment ----
+
+OPERATIONS = ("add", "remove", "compact")
+
+
+def operate(store: KnownStore, name: str) -> None:
+    if name == "add":
+        store.add([entry(i, ["A", "N"], n=2) for i in range(3, 7)], **WHO)
+    elif name == "remove":
+        store.remove(list_name="A", **WHO)
+    else:
+        store.compact(**WHO)
+
+
+def prepared(path: Path) -> KnownStore:
+    store = KnownStore.create(path)
+    store.add([entry(i, n=2) for i in range(4)] + [entry(8, ["B"], n=2)], **WHO)
+    store.add([entry(9, ["B"], n=2)], **WHO)
+    store.remove(video_ids=[video_id(0)], **WHO)
+    return store
+
+
+BEFORE = {1: "A", 2: "A", 3: "A", 8: "B", 9: "B"}
+AFTER = {
+    "add": {1: "A", 2: "A", 3: "AN", 4: "AN", 5: "AN", 6: "AN", 8: "B", 9: "B"},
+    "remove": {8: "B", 9: "B"},
+    "compact": BEFORE,
+}
+
+
+def count_system_calls(act: Callable[[str], None]) -> None:
+    """Have `act` called before every system call that writes, from now on in this process."""
+    import sys
+
+    def hook(event: str, args: tuple[object, ...]) -> None:
+        writes = event == "open" and isinstance(args[2], int) and args[2] & os.O_CREAT
+        if writes or event in ("os.rename", "os.link", "os.remove", "os.mkdir"):
+            act(event)
+
+    sys.addaudithook(hook)
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        act("fsync")
+        real(descriptor)
+
+    os.fsync = fsync
+
+
+def killed_at(store: KnownStore, name: str, moment: int) -> int:
+    """Do an operation in a child that is killed before its `moment`-th system call; return its exit code."""
+
+    def work() -> None:
+        left = moment
+
+        def act(_: str) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        count_system_calls(act)
+        operate(store, name)
+
+    return wait(in_child(work))
+
+
+def check_after_kill(path: Path, name: str) -> None:
+    store = KnownStore.open(path)
+    assert store.verify() == []
+    now = contents(store.snapshot())
+    assert now in (expected(BEFORE), expected(AFTER[name]))
+    if name == "remove" and now == expected(AFTER[name]):
+        assert store.snapshot().frames_of([video_id(i) for i in range(4)], SCHEME) == {}
+    with contextlib.suppress(KnownStoreError):  # nothing left to remove when it was committed already
+        operate(store, name)
+    assert contents(store.snapshot()) == expected(AFTER[name])
+    assert store.verify() == []
+    store.compact(**WHO)
+    assert contents(store.snapshot()) == expected(AFTER[name])
+    assert store.verify() == []
+    present = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file() and p.parent.name != "manifests"}
+    named = {n for f in store.snapshot().manifest.files for n in (f.path, f.index_path) if n}
+    assert present == named | {"README", "staging.lock", "history.lock"}
+
+
+def kill_at_every(tmp_path: Path, name: str, moments: range) -> int:
+    hamming.warm_up()
+    for moment in moments:
+        path = tmp_path / f"{name}{moment}"
+        code = killed_at(prepared(path), name, moment)
+        assert code in (0, -signal.SIGKILL)
+        check_after_kill(path, name)
+        if code == 0:
+            return moment
+    return moments.stop
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_kill_at_any_sixth_system_call_leaves_the_store_whole(tmp_path: Path, name: str) -> None:
+    assert kill_at_every(tmp_path, name, range(1, 200, 6)) > 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_kill_at_every_system_call_leaves_the_store_whole(tmp_path: Path, name: str) -> None:
+    assert kill_at_every(tmp_path, name, range(1, 400)) < 400
+
+
+def kill_at_random(tmp_path: Path, times: int, seed: int) -> None:
+    hamming.warm_up()
+    chance = random.Random(seed)
+    for attempt in range(times):
+        name = OPERATIONS[attempt % 3]
+        path = tmp_path / f"{attempt}"
+        store = prepared(path)
+        pid = in_child(lambda store=store, name=name: operate(store, name))  # type: ignore[misc]
+        time.sleep(chance.random() * 0.12)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        assert wait(pid) in (0, -signal.SIGKILL)
+        check_after_kill(path, name)
+
+
+def test_kill_at_random_moments_leaves_the_store_whole(tmp_path: Path) -> None:
+    kill_at_random(tmp_path, 9, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_200_kills_at_random_moments_leave_the_store_whole(tmp_path: Path) -> None:
+    kill_at_random(tmp_path, 201, 2)
+
+
+# ---- full disk ----
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_full_disk_at_any_write_changes_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = prepared(tmp_path / "store")
+    files = {p for p in store.path.rglob("*") if p.is_file()}
+    real = os.fsync
+    for moment in range(1, 100):
+        left = moment
+
+        def full(descriptor: int) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise OSError(28, "No space left on device")
+            real(descriptor)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            try:
+                operate(store, name)
+            except KnownStoreError as error:
+                assert "disk is full" in str(error)
+            except OSError:
+                pytest.fail("a full disk is reported as what it is")
+        if left > 0:
+            break
+        if contents(store.snapshot()) == expected(BEFORE) and store.snapshot().number == 3:
+            assert {p for p in store.path.rglob("*") if p.is_file()} - files <= {
+                store.path / "staging.lock",
+                store.path / "history.lock",
+            }
+        assert store.verify() == []
+        if store.snapshot().number > 3:
+            break
+    with contextlib.suppress(KnownStoreError):
+        operate(store, name)
+    assert contents(store.snapshot()) == expected(AFTER[name])
+    assert store.verify() == []
+
+
+@pytest.mark.parametrize("limit", [0, 300, 1500, 3000, 6000])
+def test_write_that_stops_half_way_changes_nothing(tmp_path: Path, limit: int) -> None:
+    store = prepared(tmp_path / "store")
+
+    def work() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        operate(store, "add")
+
+    assert wait(in_child(work)) == 5
+    assert contents(store.snapshot()) == expected(BEFORE)
+    assert store.verify() == []
+    operate(store, "add")
+    assert contents(store.snapshot()) == expected(AFTER["add"])
+
+
+# ---- damage ----
+
+
+def test_verify_names_every_damaged_or_missing_file(store: KnownStore) -> None:
+    snapshot = store.add((entry(i) for i in range(5)), **WHO)
+    changed, missing = snapshot.manifest.of_kind("frames")[0], snapshot.manifest.of_kind("local")[0]
+    path = store.path / changed.path
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(bytes(raw))
+    (store.path / missing.path).unlink()
+    problems = store.verify()
+    assert any(changed.path in p and "changed" in p for p in problems)
+    assert any(missing.path in p and "missing" in p for p in problems)
+    assert len(problems) == 2
+
+
+def test_cut_shard_is_an_error_and_never_an_empty_answer(store: KnownStore) -> None:
+    snapshot = store.add((entry(i) for i in range(5)), **WHO)
+    (shard,) = snapshot.frame_shards(SCHEME)
+    shard.path.write_bytes(shard.path.read_bytes()[:-100])
+    with pytest.raises(KnownStoreError, match="known verify"):
+        store.snapshot().load_codes(shard)
+    with pytest.raises(KnownStoreError, match="known verify"):
+        store.snapshot().frames_of([video_id(1)], SCHEME)
+
+
+def test_missing_manifest_in_the_middle_is_noticed(store: KnownStore) -> None:
+    for number in range(3):
+        store.add([entry(number)], **WHO)
+    (store.path / "manifests/000000000002.json").unlink()
+    assert store.verify() == ["snapshots are missing from the history"]
+
+
+def test_rewritten_history_is_noticed(store: KnownStore, tmp_path: Path) -> None:
+    other = KnownStore.create(tmp_path / "other")
+    other.add([entry(7)], actor="someone else", reason="")
+    store.add([entry(1)], **WHO)
+    store.add([entry(2)], **WHO)
+    path = store.path / "manifests/000000000001.json"
+    path.write_bytes((other.path / "manifests/000000000001.json").read_bytes())
+    assert any("snapshot 1 is not the one" in p for p in store.verify())
+
+
+def test_left_overs_are_swept_but_not_while_somebody_writes(store: KnownStore) -> None:
+    store.add([entry(1)], **WHO)
+    left_over = store.path / "shards/.tmp-abc"
+    left_over.write_bytes(b"x")
+    swept: list[int] = []
+
+    def entries() -> Iterator[KnownEntry]:
+        yield entry(2)
+        swept.append(KnownStore.open(store.path).sweep())
+        assert left_over.exists()
+
+    store.add(entries(), **WHO)
+    assert swept == [0]
+    assert store.verify() == []
+    assert store.sweep() == 1
+    assert not left_over.exists()
+    assert contents(store.snapshot()) == expected({1: "A", 2: "A"})

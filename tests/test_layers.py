@@ -1,0 +1,69 @@
+"""The import table of the architecture: each library is met at one door."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOORS = {
+    "av": ("videonovelty/decode/",),
+    "dask": ("videonovelty/engine.py", "pipelines/"),
+    "distributed": ("videonovelty/engine.py", "pipelines/"),
+    "typer": ("videonovelty/cli/",),
+    "rich": ("videonovelty/cli/", "videonovelty/demo_run.py"),
+    "jinja2": ("videonovelty/report/",),
+    "numba": ("videonovelty/matching/hamming.py", "videonovelty/doctor.py"),
+    "skimage": ("videonovelty/footage.py", "videonovelty/tuning/"),
+}
+# What the decoding child imports must not know anything that comes after it.
+LATER = ("batch", "cli", "engine", "grouping", "journal", "known", "matching", "report", "run", "screening", "verdict")
+INSIDE_THE_CHILD = ("decode/*.py", "keyframes.py", "signatures/*.py", "signing.py", "records.py", "errors.py")
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_library_is_imported_at_its_door_only(library: str) -> None:
+    sources = [p for folder in ("videonovelty", "pipelines") for p in (ROOT / folder).rglob("*.py")]
+    outside = [
+        str(path.relative_to(ROOT))
+        for path in sources
+        if any(name.split(".")[0] == library for name in _imports(path))
+        and not str(path.relative_to(ROOT)).startswith(DOORS[library])
+    ]
+    assert outside == []
+
+
+def test_decoding_child_imports_nothing_of_the_later_stages() -> None:
+    wrong = [
+        (str(path.relative_to(ROOT)), name)
+        for pattern in INSIDE_THE_CHILD
+        for path in (ROOT / "videonovelty").glob(pattern)
+        for name in _imports(path)
+        if name.startswith(tuple(f"videonovelty.{later}" for later in LATER))
+    ]
+    assert wrong == []
+
+
+def test_opencv_reads_no_files() -> None:
+    readers = ("VideoCapture", "imread", "imreadmulti", "FileStorage")
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "videonovelty").rglob("*.py")
+        if any(f"cv2.{reader}" in path.read_text() for reader in readers)
+    ]
+    assert wrong == []
+
+
+def test_no_module_is_a_drawer() -> None:
+    drawers = {"utils", "helpers", "common", "base", "manager", "misc"}
+    assert not [path for path in (ROOT / "videonovelty").rglob("*.py") if path.stem in drawers]

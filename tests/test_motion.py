@@ -1,0 +1,90 @@
+"""The motion profile: the same rhythm in edited copies, another one in other footage."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videonovelty import footage
+from videonovelty.records import Frame, MotionProfile
+from videonovelty.signatures.motion import MotionRecorder, thinned, turned
+from videonovelty.signatures.pdq import DIHEDRAL, INVERSE
+
+FPS = 25.0
+
+
+def _frames(pictures: Iterator[np.ndarray], fps: float = FPS) -> Iterator[Frame]:
+    import cv2
+
+    for number, picture in enumerate(pictures):
+        luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+
+        def scaled(width: int, height: int, luma: np.ndarray = luma) -> np.ndarray:
+            return cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)
+
+        yield Frame(number / fps, scaled(64, 36), scaled, lambda f=scaled: f(128, 72), 320, 180)  # type: ignore[misc]
+
+
+def _profile(pictures: Iterator[np.ndarray], seconds: float, fps: float = FPS) -> MotionProfile:
+    recorder = MotionRecorder(0.1)
+    for _ in recorder.watch(_frames(pictures, fps)):
+        pass
+    return recorder.finish(seconds)
+
+
+def _agreement(one: MotionProfile, other: MotionProfile) -> float:
+    a, b = one.signs.astype(float), other.signs.astype(float)
+    return float((a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum()))
+
+
+def test_profile_has_a_tick_every_step() -> None:
+    profile = _profile(footage.clip(1, 4.0), 4.0)
+    assert len(profile.activity) == 40
+    assert profile.activity[0] == 255  # nothing before it
+    assert (profile.activity[2:] < 255).all()
+
+
+def test_half_the_frame_rate_and_mirroring_keep_the_rhythm() -> None:
+    plain = _profile(footage.clip(1, 6.0), 6.0)
+    half = _profile((p for n, p in enumerate(footage.clip(1, 6.0)) if n % 2 == 0), 6.0, FPS / 2)
+    mirror = _profile((p[:, ::-1] for p in footage.clip(1, 6.0)), 6.0)
+    assert _agreement(plain, half) > 0.8
+    flip = DIHEDRAL.index("flip_horizontal")
+    turned_back = MotionProfile(mirror.step_seconds, mirror.activity, turned(mirror.signs, flip))
+    assert _agreement(plain, turned_back) > 0.95
+    assert _agreement(plain, mirror) < 0.6
+
+
+def test_other_footage_has_another_rhythm() -> None:
+    assert abs(_agreement(_profile(footage.clip(1, 6.0), 6.0), _profile(footage.clip(2, 6.0), 6.0))) < 0.3
+
+
+def test_brightness_changes_nothing() -> None:
+    bright = ((p // 2 + 60).astype(np.uint8) for p in footage.clip(3, 4.0))
+    assert _agreement(_profile(footage.clip(3, 4.0), 4.0), _profile(bright, 4.0)) > 0.85
+
+
+def test_still_footage_has_no_signs() -> None:
+    assert not _profile(footage.static(1, 3.0), 3.0).signs.any()
+
+
+def test_memory_is_bounded_by_blocks_and_blocks_join_without_a_seam() -> None:
+    long = _profile(footage.clip(5, 35.0, width=160, height=90), 35.0)
+    assert len(long.activity) == 350
+    assert (long.activity[295:305] < 255).all()  # the first block ends here
+    assert long.signs[290:315].any(axis=1).sum() > 10
+
+
+@given(st.integers(0, 7), st.integers(1, 30))
+def test_turning_there_and_back_is_nothing(variant: int, ticks: int) -> None:
+    signs = np.random.default_rng(ticks).integers(-1, 2, (ticks, 16)).astype(np.int8)
+    assert np.array_equal(turned(turned(signs, variant), int(INVERSE[variant])), signs)
+
+
+def test_thinning_keeps_every_other_tick() -> None:
+    profile = _profile(footage.clip(1, 2.0), 2.0)
+    store = thinned(profile, 0.2)
+    assert store.step_seconds == pytest.approx(0.2)
+    assert np.array_equal(store.signs, profile.signs[::2])

@@ -1,0 +1,170 @@
+"""Candidates by local descriptors: for what PDQ does not see (crops, frames around a video, pictures in pictures).
+
+The descriptors of a batch of queries, as they are and mirrored, meet those of one shard at a time; each vote weighs
+one over the known videos its descriptor meets (inverse document frequency), so common texture counts little. What is
+returned are pairs of keyframes to verify, few a known video. The join is approximate: it proposes and proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.known.shards import LocalCodes
+from videonovelty.matching.hamming import join_approximate
+from videonovelty.records import F64, LOCAL_BYTES, U8, Signatures
+from videonovelty.settings import MatchingSettings
+
+I64 = npt.NDArray[np.int64]
+
+JOIN_RECALL = 0.9
+"""Of the pairs at the radius; closer ones are found more often, and one of many descriptors is enough."""
+QUERY_BLOCK = 200_000
+"""Query descriptors looked up at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalQueryCodes:
+    """The descriptors of a batch of queries, plain ones and mirrored ones."""
+
+    codes: U8
+    """Shape (k, 8)."""
+    video: I64
+    keyframe: I64
+    mirrored: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalHits:
+    """Keyframe pairs of one shard and their votes, one row a pair; shape (p,) each."""
+
+    video: I64
+    keyframe: I64
+    mirrored: npt.NDArray[np.bool_]
+    known: I64
+    """Index into `known_ids`, which holds only the known videos met."""
+    known_seconds: F64
+    votes: F64
+    known_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalCandidate:
+    """One known video that shares descriptors with a query."""
+
+    known_video_id: str
+    mirrored: bool
+    votes: float
+    pairs: npt.NDArray[np.float64]
+    """Rows (query keyframe, known seconds), most votes first."""
+
+
+def collect_local_codes(signatures: Sequence[Signatures]) -> LocalQueryCodes:
+    """Return the descriptors of all informative keyframes of a batch, each as it is and as its mirror image."""
+    codes, video, keyframe, mirrored = [], [], [], []
+    for number, signed in enumerate(signatures):
+        owner = np.repeat(np.arange(len(signed.pts_seconds)), np.diff(signed.local.offsets))
+        useful = signed.informative[owner]
+        for flag, source in ((False, signed.local.codes), (True, signed.local.mirrored_codes)):
+            if len(source) == 0:
+                continue
+            codes.append(source[useful])
+            keyframe.append(owner[useful])
+            video.append(np.full(int(useful.sum()), number, np.int64))
+            mirrored.append(np.full(int(useful.sum()), flag))
+    if not codes:
+        none = np.zeros(0, np.int64)
+        return LocalQueryCodes(np.zeros((0, LOCAL_BYTES), np.uint8), none, none, np.zeros(0, np.bool_))
+    return LocalQueryCodes(
+        np.ascontiguousarray(np.concatenate(codes)),
+        np.concatenate(video),
+        np.concatenate(keyframe).astype(np.int64),
+        np.concatenate(mirrored),
+    )
+
+
+def match_local_shard(shard: LocalCodes, queries: LocalQueryCodes, settings: MatchingSettings) -> LocalHits:
+    """Return the pairs of keyframes of `queries` and `shard` that share enough descriptors to be worth verifying.
+
+    Queries are taken in blocks of whole keyframes, so memory is bounded by the matches of one block.
+    """
+    changed = np.ones(len(shard.codes), np.bool_)
+    changed[1:] = (np.diff(shard.video_index) != 0) | (np.diff(shard.seconds) != 0)
+    moment = np.cumsum(changed) - 1  # number of the known keyframe each descriptor is of
+    first = np.flatnonzero(changed)
+    moment_video, moment_seconds = shard.video_index[first].astype(np.int64), shard.seconds[first]
+    # number of the query keyframe, a mirrored one counting as another
+    owner = np.stack([queries.video, queries.keyframe, queries.mirrored.astype(np.int64)], axis=1)
+    begins = np.ones(len(owner), np.bool_)
+    begins[1:] = (np.diff(owner, axis=0) != 0).any(axis=1)
+    frame = np.cumsum(begins) - 1
+    owner = owner[begins]
+    found: list[npt.NDArray[np.int64]] = []
+    votes: list[F64] = []
+    starts = np.flatnonzero(begins)
+    cuts = [0, *starts[np.searchsorted(starts, np.arange(QUERY_BLOCK, len(frame), QUERY_BLOCK))], len(frame)]
+    for low, high in pairwise(cuts):
+        if high <= low or len(moment_video) == 0:
+            continue
+        pairs = join_approximate(
+            shard.codes,
+            queries.codes[low:high],
+            settings.local_radius_bits,
+            recall=JOIN_RECALL,
+            max_hits_per_query=settings.max_hits_per_keyframe,
+        )
+        n_moments, n_videos = len(moment_video), int(moment_video.max()) + 1
+        # a descriptor votes once for a known keyframe, and its vote is shared out over the videos it meets
+        met = np.unique(pairs.query_index * n_moments + moment[pairs.known_index])
+        descriptor, place = met // n_moments, met % n_moments
+        videos = np.unique(descriptor * n_videos + moment_video[place]) // n_videos
+        rarity = 1.0 / np.maximum(np.bincount(videos, minlength=high - low), 1)
+        keys, row = np.unique(frame[low:high][descriptor] * n_moments + place, return_inverse=True)
+        total = np.bincount(row, weights=rarity[descriptor], minlength=len(keys))
+        enough = total >= settings.local_votes
+        found.append(np.stack([keys[enough] // n_moments, keys[enough] % n_moments], axis=1))
+        votes.append(total[enough])
+    rows = np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+    met_videos, known = np.unique(moment_video[rows[:, 1]], return_inverse=True)
+    return LocalHits(
+        owner[rows[:, 0], 0],
+        owner[rows[:, 0], 1],
+        owner[rows[:, 0], 2].astype(np.bool_),
+        known.astype(np.int64),
+        moment_seconds[rows[:, 1]],
+        np.concatenate(votes) if votes else np.zeros(0),
+        tuple(shard.video_ids[int(number)] for number in met_videos),
+    )
+
+
+def rank_local_candidates(
+    hits: Sequence[LocalHits], n_queries: int, settings: MatchingSettings
+) -> list[tuple[LocalCandidate, ...]]:
+    """Return each query's candidates, best first: at most `max_local_candidates`, each with its best pairs."""
+    found: list[list[LocalCandidate]] = [[] for _ in range(n_queries)]
+    for part in hits:
+        order = np.lexsort((-part.votes, part.mirrored, part.known, part.video))
+        keys = np.stack([part.video, part.known, part.mirrored.astype(np.int64)], axis=1)[order]
+        starts = np.flatnonzero(np.concatenate([[True], (np.diff(keys, axis=0) != 0).any(axis=1)])) if len(keys) else []
+        for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True):
+            rows = order[start:stop]
+            # the best known moment of each keyframe says how much of the query agrees
+            _, best = np.unique(part.keyframe[rows], return_index=True)
+            pairs = np.stack([part.keyframe[rows], part.known_seconds[rows]], axis=1).astype(np.float64)
+            found[int(keys[start, 0])].append(
+                LocalCandidate(
+                    part.known_ids[int(keys[start, 1])],
+                    bool(keys[start, 2]),
+                    float(part.votes[rows][best].sum()),
+                    pairs[: settings.local_pairs],
+                )
+            )
+    ranked = []
+    for candidates in found:
+        candidates.sort(key=lambda candidate: (-candidate.votes, candidate.known_video_id, candidate.mirrored))
+        ranked.append(tuple(candidates[: settings.max_local_candidates]))
+    return ranked

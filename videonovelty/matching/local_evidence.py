@@ -1,0 +1,130 @@
+"""Local descriptors as evidence on a line in time: does a keyframe lie geometrically in what the known video shows?
+
+Keyframes of a static shot carry descriptors only where they differ from the one before, so a moment is represented by
+the last keyframe at or before it that carries some.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.known.snapshot import KnownLocal
+from videonovelty.matching.geometry import GeometricMatch, verify
+from videonovelty.records import F64, Signatures
+from videonovelty.settings import ProofSettings
+
+I64 = npt.NDArray[np.int64]
+
+NOT_LOOKED = -1
+"""Inliers of a keyframe that has no descriptors to compare, or whose aligned moment has none."""
+MIN_DESCRIPTORS = 20
+"""Fewer descriptors than this on either side say nothing when they do not match."""
+_COUNTED_FROM = 4
+
+
+@dataclass(slots=True, eq=False)
+class LocalPair:
+    """The descriptors of one query and one known video, with every verification made so far."""
+
+    query: Signatures
+    known: KnownLocal
+    mirrored: bool
+    aspect: float
+    """Width over height of the query's picture."""
+    _bearers: I64 = field(init=False)
+    """Indices of the query's keyframes that carry descriptors."""
+    _verified: dict[tuple[int, int], GeometricMatch | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._bearers = np.flatnonzero(np.diff(self.query.local.offsets) > 0)
+
+    def match(self, query_keyframe: int, known_place: int) -> GeometricMatch | None:
+        """Return how one bearing keyframe of the query lies in one of the known video."""
+        key = (query_keyframe, known_place)
+        if key not in self._verified:
+            local, other = self.query.local, self.known.features
+            mine = slice(int(local.offsets[query_keyframe]), int(local.offsets[query_keyframe + 1]))
+            theirs = slice(int(other.offsets[known_place]), int(other.offsets[known_place + 1]))
+            codes = local.mirrored_codes if self.mirrored else local.codes
+            self._verified[key] = verify(
+                codes[mine],
+                local.xy[mine],
+                other.codes[theirs],
+                other.xy[theirs],
+                self.aspect,
+                mirrored=self.mirrored,
+                min_inliers=_COUNTED_FROM,
+            )
+        return self._verified[key]
+
+    def inliers_on(self, known_seconds: F64, reach_seconds: float) -> tuple[npt.NDArray[np.int64], F64]:
+        """Return, for every keyframe of the query, the most inliers with its aligned moment, and their spatial share.
+
+        `known_seconds`, shape (n_query,), is where the line puts each keyframe. Inliers are `NOT_LOOKED` where there is
+        nothing to compare; the share is 0 where there are none.
+        """
+        n = len(known_seconds)
+        inliers = np.full(n, NOT_LOOKED, np.int64)
+        share = np.zeros(n)
+        if len(self._bearers) == 0 or len(self.known.seconds) == 0:
+            return inliers, share
+        sizes = np.diff(self.query.local.offsets)
+        known_sizes = np.diff(self.known.features.offsets)
+        bearer_of = np.searchsorted(self._bearers, np.arange(n), side="right") - 1
+        for keyframe in range(n):
+            if bearer_of[keyframe] < 0:
+                continue
+            mine = int(self._bearers[bearer_of[keyframe]])
+            at = float(known_seconds[keyframe])
+            standing = int(np.searchsorted(self.known.seconds, at + 1e-6, side="right")) - 1
+            near = np.flatnonzero(np.abs(self.known.seconds - at) <= reach_seconds)
+            places = {int(place) for place in near} | ({standing} if standing >= 0 else set())
+            best: GeometricMatch | None = None
+            comparable = False
+            for place in sorted(places):
+                comparable |= int(min(sizes[mine], known_sizes[place])) >= MIN_DESCRIPTORS
+                found = self.match(mine, place)
+                if found is not None and (best is None or found.inliers > best.inliers):
+                    best = found
+            if best is not None:
+                inliers[keyframe], share[keyframe] = best.inliers, self._share(best)
+            elif comparable:
+                inliers[keyframe] = 0
+        return inliers, share
+
+    def _share(self, match: GeometricMatch) -> float:
+        """Return how much of the query's picture the known picture takes, 0 … 1.
+
+        That is where the transform puts the known picture, not where descriptors happened to match: a low sky matches
+        nowhere. The known picture's extent is that of all its descriptors.
+        """
+        longer, shorter = max(self.aspect, 1.0), min(self.aspect, 1.0)
+        width, height = (1.0, shorter / longer) if self.aspect >= 1 else (shorter / longer, 1.0)
+        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+        if self.mirrored:
+            corners[:, 0] = -corners[:, 0]
+        placed = (corners @ match.transform[:, :2].T + match.transform[:, 2]).astype(np.float32)
+        extent = self.known.features.xy.max(axis=0) / 65535.0 if len(self.known.features.xy) else np.ones(2)
+        known = np.array([[0, 0], [extent[0], 0], extent, [0, extent[1]]], np.float32)
+        whole = abs(float(cv2.contourArea(placed)))
+        if whole <= 0:
+            return match.spatial_share
+        shared, _ = cv2.intersectConvexConvex(placed, known)
+        return max(match.spatial_share, min(1.0, float(shared) / whole))
+
+    def pairs(self, candidates: npt.NDArray[np.float64], settings: ProofSettings) -> list[tuple[int, float, int]]:
+        """Return (query keyframe, known seconds, inliers) of the verified pairs among `candidates`.
+
+        `candidates` has rows (query keyframe, known seconds) as the descriptor join proposed them.
+        """
+        found = []
+        for keyframe, seconds in candidates:
+            place = int(np.abs(self.known.seconds - seconds).argmin())
+            match = self.match(int(keyframe), place)
+            if match is not None and match.inliers >= settings.min_inliers:
+                found.append((int(keyframe), float(self.known.seconds[place]), match.inliers))
+        return found
