@@ -188,7 +188,7 @@ def edit(
 
 def _blend(kind: str, old: U8, new: U8, share: float) -> U8:
     if kind == "dissolve":
-        return cv2.addWeighted(old, 1 - share, new, share, 0).astype(np.uint8)
+        return np.asarray(cv2.addWeighted(old, 1 - share, new, share, 0), np.uint8)
     if kind == "wipe":
         mixed = old.copy()
         mixed[:, : int(WIDTH * share)] = new[:, : int(WIDTH * share)]

@@ -65,14 +65,10 @@ def test_known_seconds_inside_new_footage_are_the_only_ones_explained(clips: Pat
 
 
 @pytest.mark.parametrize("inserted", [1.0, 2.0, 3.0])
-def test_new_seconds_inside_known_footage_are_never_explained(
-    clips: Path, known: SignedVideo, inserted: float
-) -> None:
+def test_new_seconds_inside_known_footage_are_never_explained(clips: Path, known: SignedVideo, inserted: float) -> None:
     path = clips / f"splice{inserted}.mp4"
     query = sign(make_video.splice(path, 21, insert_at=5.0, insert_seed=99, insert_seconds=inserted, seconds=12.0))
-    over = sum(
-        max(0.0, min(s.end_seconds, 5.0 + inserted) - max(s.start_seconds, 5.0)) for s in _proven(query, known)
-    )
+    over = sum(max(0.0, min(s.end_seconds, 5.0 + inserted) - max(s.start_seconds, 5.0)) for s in _proven(query, known))
     assert over <= 0.35
     explained = sum(s.end_seconds - s.start_seconds for s in _proven(query, known))
     assert explained >= 10.0  # of the 12 known seconds

@@ -39,7 +39,12 @@ def test_bars_are_cut_to_within_two_pixels(seed: int, bars: tuple[int, int, int,
     }[kind]
     inside = picture(seed)
     # the planted picture must not itself begin with a line of the bar's colour
-    edges = [grey(inside)[:3].ravel(), grey(inside)[-3:].ravel(), grey(inside)[:, :3].ravel(), grey(inside)[:, -3:].ravel()]
+    edges = [
+        grey(inside)[:3].ravel(),
+        grey(inside)[-3:].ravel(),
+        grey(inside)[:, :3].ravel(),
+        grey(inside)[:, -3:].ravel(),
+    ]
     assume(all((np.abs(edge.astype(int) - level) > 30).mean() > 0.6 for edge in edges))
     found = inner_box(grey(framed(inside, top, bottom, left, right, level)))
     assert np.abs(np.subtract(found, (top, top + 180, left, left + 320))).max() <= 2
@@ -61,7 +66,9 @@ def test_coloured_noisy_bars_are_cut() -> None:
 
 def test_subtitles_in_one_bar_do_not_hide_it() -> None:
     boxed = framed(picture(3), 40, 40, 0, 0)
-    cv2.putText(boxed, "what the person says", (80, 250), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (230, 230, 230), 1, cv2.LINE_AA)
+    cv2.putText(
+        boxed, "what the person says", (80, 250), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (230, 230, 230), 1, cv2.LINE_AA
+    )
     top, bottom, _, _ = inner_box(grey(boxed))
     assert abs(top - 40) <= 2
     assert abs(bottom - 220) <= 2

@@ -34,7 +34,9 @@ def planted(
     query_xy = np.concatenate((moved, rng.uniform(0.05, 0.5, (strangers, 2))))
     known_angle = rng.integers(0, 256, n + strangers)
     known_scale = rng.integers(20, 40, n + strangers)
-    query_angle = np.concatenate((known_angle[:n] + round(turn / (2 * np.pi) * 256), rng.integers(0, 256, strangers))) % 256
+    query_angle = (
+        np.concatenate((known_angle[:n] + round(turn / (2 * np.pi) * 256), rng.integers(0, 256, strangers))) % 256
+    )
     query_scale = np.concatenate((known_scale[:n] + round(8 * np.log2(zoom)), rng.integers(20, 40, strangers)))
     if mirrored:
         query_xy[:, 0] = 0.6 - query_xy[:, 0]

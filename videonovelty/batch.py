@@ -219,13 +219,14 @@ def sign_all(
             ends[video_id] = SignResult(video_id, None, Reason.QUARANTINED)
             continue
         waiting.append(SignTask(content.sighting.path_raw, video_id, content.hashes.size_bytes, run.path))
-    task = functools.partial(sign_content, settings=settings)
     done, failed, seconds = len(ends), sum(end.part_sha256 is None for end in ends.values()), 0.0
     alone = [item for item in waiting if item.video_id in suspects]
     others = [item for item in waiting if item.video_id not in suspects]
     for items, one_at_a_time in ((alone, True), (others, False)):
+        if not items:
+            continue
         results = engine.map_unordered(
-            task,
+            functools.partial(sign_content, settings=settings),
             items,
             cost=lambda item: float(item.size_bytes),
             one_at_a_time=one_at_a_time,

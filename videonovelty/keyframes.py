@@ -104,7 +104,7 @@ class KeyframeChoice(Iterator[Keyframe]):
                 elif current is not None:
                     yield self._keyframe(current, now)
                 current = following
-            elif self._early is not None and current is not None and current.settled:
+            elif self._early is not None and current is not None and current.frame is not frame:
                 self._early.append(_Standing(now, current.shot_start_seconds, frame, current.shot, pinned=False))
             if self._early is not None:
                 yield from self._enough()
@@ -140,7 +140,7 @@ class KeyframeChoice(Iterator[Keyframe]):
             self._next_grid = (now // self._settings.grid_seconds + 1) * self._settings.grid_seconds
         if not current.settled:
             # The pictures around a cut are often blended or coarse: take the first that stays like the one before.
-            current.frame = frame
+            self._move(current, frame)
             still = difference < self._settings.cut_floor / 255 / 4
             current.settled = still or on_grid or now - current.start_seconds >= _SETTLE_SECONDS
             return None
@@ -162,12 +162,18 @@ class KeyframeChoice(Iterator[Keyframe]):
         if not current.fixed:
             young = frame.pts_seconds - current.start_seconds <= longest / 2
             if young and all(self._alike(small, one) for one in current.stretch):
-                current.frame = frame
+                self._move(current, frame)
                 current.stretch.append(small)
                 return True
             current.fixed = True
             current.stretch = [_small(current.frame.thumb)]
         return self._alike(small, current.stretch[0])
+
+    def _move(self, current: _Standing, frame: Frame) -> None:
+        """Let a later picture stand for the interval; while keyframes are few, the one before remains a spare."""
+        if self._early is not None:
+            self._early.append(replace(current, start_seconds=current.frame.pts_seconds, pinned=False))
+        current.frame = frame
 
     def _alike(self, one: F32, other: F32) -> bool:
         return not _differ(one, other, self._settings.novelty_difference, self._settings.novelty_correlation)
@@ -187,7 +193,7 @@ class KeyframeChoice(Iterator[Keyframe]):
         """Yield the keyframes of a video too short for enough of its own, spares among them."""
         early = {one.frame.pts_seconds: one for one in sorted(self._early or [], key=lambda one: one.pinned)}
         ordered = [early[pts] for pts in sorted(early)]
-        starts = [ordered[0].start_seconds]
+        starts = [ordered[0].shot_start_seconds]
         for one, following in pairwise(ordered):
             if following.shot != one.shot:
                 starts.append(following.shot_start_seconds)

@@ -27,7 +27,9 @@ def main() -> None:
     rows = []
     for picture in pictures():
         codes, quality = pdqhash.compute_dihedral(np.repeat(picture[:, :, None], 3, axis=2))
-        rows.append({"quality": quality, "codes": [np.packbits(np.asarray(c, np.uint8)).tobytes().hex() for c in codes]})
+        rows.append(
+            {"quality": quality, "codes": [np.packbits(np.asarray(c, np.uint8)).tobytes().hex() for c in codes]}
+        )
     Path(__file__).with_name("pdq.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 

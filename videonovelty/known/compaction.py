@@ -86,18 +86,23 @@ def sampled_stop_frames(snapshot: Snapshot, scheme: str) -> tuple[U8, npt.NDArra
     A sample of whole videos is joined with itself; of the codes met in too many videos the most common are taken, one
     for each neighbourhood.
     """
-    shards = snapshot.frame_shards(scheme)
-    total = sum(shard.rows for shard in shards)
-    step = max(1, total // STOP_SAMPLE)
-    codes, owners, n_videos = [], [], 0
-    for shard in shards:
-        part = snapshot.load_codes(shard)
-        chosen = (part.video_index % step == 0) & part.informative
-        codes.append(part.pdq[chosen])
-        owners.append(part.video_index[chosen].astype(np.int64) + n_videos)
-        n_videos += len(part.video_ids)
-    if not codes:
-        return np.zeros((0, 32), np.uint8), np.zeros(0, np.int64)
+    entries = snapshot.manifest.of_kind("frames", scheme)
+    step = max(1, sum(entry.rows for entry in entries) // STOP_SAMPLE)
+    codes, owners = [np.zeros((0, 32), np.uint8)], [np.zeros(0, np.int64)]
+    n_videos = 0
+    for entry in entries:
+        _, _, rows, alive = snapshot.rows_of(entry)
+        numbers = np.arange(len(rows))
+        video_of_row = np.repeat(numbers, rows)
+        chosen = np.repeat(alive & (numbers % step == 0), rows)
+        first = 0
+        for table in snapshot.tables(entry):
+            part = slice(first, first + table.num_rows)
+            keep = chosen[part] & table["informative"].to_numpy(zero_copy_only=False)
+            codes.append(binary_column(table["pdq"])[keep])
+            owners.append(video_of_row[part][keep] + n_videos)
+            first += table.num_rows
+        n_videos += len(rows)
     return stop_frames(np.concatenate(codes), np.concatenate(owners))
 
 

@@ -15,7 +15,7 @@ import os
 import platform
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -160,10 +160,8 @@ def commit(store: Path, manifest: Manifest) -> None:
 
     Raises LostRaceError when the number is taken, KnownStoreError when the disk is full or offers no hard links.
     """
-    content = {"kind": KIND, **{k: v for k, v in _plain(manifest).items() if k != "files"}}
-    lines = ",\n".join(json.dumps(asdict(entry), ensure_ascii=False) for entry in manifest.files)
-    head = json.dumps(content, ensure_ascii=False)
-    body = f'{head[:-1]}, "files": [\n{lines}\n]}}'.encode()
+    content = {"kind": KIND, **_plain(manifest), "files": [_plain(entry) for entry in manifest.files]}
+    body = json.dumps(content, ensure_ascii=False).encode()
     seal = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
     folder = store / "manifests"
     temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
@@ -188,8 +186,8 @@ def commit(store: Path, manifest: Manifest) -> None:
             temporary.unlink()
 
 
-def _plain(manifest: Manifest) -> dict[str, Any]:
-    return {name: getattr(manifest, name) for name in Manifest.__dataclass_fields__}
+def _plain(record: Manifest | FileEntry) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 def now() -> str:

@@ -207,7 +207,7 @@ def _with_perspective(
         design = np.column_stack((query[inside], np.ones(int(inside.sum()))))
         plane = np.linalg.lstsq(design, known[inside], rcond=None)[0]
         squeeze = np.linalg.svd(plane[:2], compute_uv=False)
-        if squeeze[1] < _MAX_SQUEEZE * squeeze[0]:
+        if squeeze[1] < _MAX_SQUEEZE * squeeze[0] or np.linalg.det(plane[:2]) <= 0:
             break
         miss = np.linalg.norm(query @ plane[:2] + plane[2] - known, axis=1)
         wider = (miss <= _TOLERANCE) & agrees

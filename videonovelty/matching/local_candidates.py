@@ -149,8 +149,9 @@ def rank_local_candidates(
     for part in hits:
         order = np.lexsort((-part.votes, part.mirrored, part.known, part.video))
         keys = np.stack([part.video, part.known, part.mirrored.astype(np.int64)], axis=1)[order]
-        starts = np.flatnonzero(np.concatenate([[True], (np.diff(keys, axis=0) != 0).any(axis=1)])) if len(keys) else []
-        for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True):
+        begins = np.ones(len(keys), np.bool_)
+        begins[1:] = (np.diff(keys, axis=0) != 0).any(axis=1)
+        for start, stop in pairwise([*np.flatnonzero(begins), len(keys)]):
             rows = order[start:stop]
             # the best known moment of each keyframe says how much of the query agrees
             _, best = np.unique(part.keyframe[rows], return_index=True)

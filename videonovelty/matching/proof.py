@@ -90,8 +90,8 @@ def holding(
     """Return for each tick whether the line holds there: the two-state path with the highest total score.
 
     A tick scores its agreement minus `expected` of its changes; a keyframe's score (shape (k,), positive: looks like
-    the aligned moment) goes to the tick nearest to it. Each change of state costs `switch_cost`; `penalty` is taken off the
-    ticks' scores.
+    the aligned moment) goes to the tick nearest to it. Each change of state costs `switch_cost`; `penalty`, a number or
+    one a tick, is taken off the ticks' scores.
     """
     ticks = len(evidence.query_seconds)
     if ticks == 0:

@@ -18,6 +18,7 @@ from videonovelty.records import F64, N_DIHEDRAL, PDQ_BYTES, U8, Frame, Keyframe
 from videonovelty.settings import SignatureSettings
 from videonovelty.signatures import embedding
 from videonovelty.signatures.borders import inner_box
+from videonovelty.signatures.built_in import self_check
 from videonovelty.signatures.local import (
     CONTRAST_THRESHOLD,
     KeyframeFeatures,
@@ -27,7 +28,6 @@ from videonovelty.signatures.local import (
     share_found_again,
 )
 from videonovelty.signatures.pdq import PDQ_SIDE, pdq
-from videonovelty.signatures.self_check import self_check
 
 __all__ = ["KeyframeSignatures", "scheme", "self_check", "sign_keyframes"]
 

@@ -40,8 +40,8 @@ SAME_PLACE = POSITION_FULL // 50
 _ROWS_A_PRODUCT = 32
 """Products of this size stay on one thread in every BLAS; a pool of threads is of no use in a locked child process."""
 _CELLS = 8
-_CANDIDATES = 3
-"""Points described for each one kept. Bounds what a picture of noise costs."""
+_CANDIDATES = 10
+"""Points described for each one kept, at most: bounds what a picture of noise costs, and leaves lettering room."""
 
 MIRROR_BINS: npt.NDArray[np.int64] = np.array(
     [((3 - row) * 4 + column) * 8 + (8 - turn) % 8 for row in range(4) for column in range(4) for turn in range(8)]

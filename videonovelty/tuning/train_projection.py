@@ -5,13 +5,14 @@
 The directions are the leading principal components of square-rooted SIFT descriptors, the thresholds their means, both
 rounded to whole numbers so that signing is exact. They are learnt from the pictures scikit-image bundles and from
 generated ones, none of them footage; a directory of videos is added only where one is named. A new projection is a new
-scheme: every known video has to be enrolled again, and `self_check.json` has to be made anew.
+scheme: every known video has to be enrolled again, and `self_check.json` is written anew with it.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,8 @@ from skimage.io import imread
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.errors import VideoError
 from videonovelty.records import U8
-from videonovelty.signatures.local import BITS, LOCAL_SIDE, detect, root_descriptors
+from videonovelty.signatures.built_in import GOLDEN_FILE, sign_built_in
+from videonovelty.signatures.local import BITS, LOCAL_SIDE, detect, projection, root_descriptors
 from videonovelty.tuning.edits import EDITS, generated_picture
 
 BUNDLED = (
@@ -99,6 +101,9 @@ def main() -> None:
         found.append(descriptors_of(picture, rng))
     directions, thresholds = learn(np.concatenate(found))
     np.savez(options.out, directions=directions, thresholds=thresholds, trained_on=np.array(names))
+    if options.out == default:
+        projection.cache_clear()
+        default.with_name(GOLDEN_FILE).write_text(json.dumps(sign_built_in()) + "\n", encoding="utf-8")
     total = sum(map(len, found))
     logging.getLogger(__name__).warning("%s: %d descriptors of %d pictures", options.out, total, len(names))
 
