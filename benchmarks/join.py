@@ -399,7 +399,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
             row["ms_a_query"], place, f" {row['ms_a_query']:.3g} ms, recall {row['pair_recall']:.3f}", va="center"
         )
     axes.set_xscale("log")
-    axes.margins(x=0.35)
+    axes.set_xlim(right=50 * max(r["ms_a_query"] for r in rows))
     axes.set_xlabel("CPU milliseconds a query, one thread")
     axes.set_title(f"radius {RADIUS}, {result['peers']['known']:,} known codes")
     figure.tight_layout()

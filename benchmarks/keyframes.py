@@ -138,9 +138,9 @@ def _filled(picture: U8) -> U8:
     height, width = picture.shape[:2]
     scale = max(WIDTH / width, HEIGHT / height)
     size = (max(WIDTH, round(width * scale)), max(HEIGHT, round(height * scale)))
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC).astype(np.uint8)
+    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     top, left = (size[1] - HEIGHT) // 2, (size[0] - WIDTH) // 2
-    return picture[top : top + HEIGHT, left : left + WIDTH]
+    return np.asarray(picture[top : top + HEIGHT, left : left + WIDTH], np.uint8)
 
 
 def edit(
@@ -195,9 +195,8 @@ def _blend(kind: str, old: U8, new: U8, share: float) -> U8:
         return mixed
     level = 0 if kind == "black" else 255
     picture, weight = (old, 1 - 2 * share) if share < 0.5 else (new, 2 * share - 1)
-    return cv2.addWeighted(picture, max(weight, 0.0), np.full_like(picture, level), 1 - max(weight, 0.0), 0).astype(
-        np.uint8
-    )
+    weight = max(weight, 0.0)
+    return np.asarray(cv2.addWeighted(picture, weight, np.full_like(picture, level), 1 - weight, 0), np.uint8)
 
 
 def score(cuts: list[int], truth: Truth) -> dict[str, float]:

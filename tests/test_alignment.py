@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+import make_video
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from signing_help import SETTINGS, sign
 
-from tests import make_video
-from tests.signing_help import SETTINGS, sign
 from videonovelty import footage
 from videonovelty.grouping import explain_any
 from videonovelty.matching.alignment import Stretch

@@ -19,7 +19,7 @@ def test_edit_is_repeatable_keeps_its_input_and_one_size_for_all_frames(name: st
     before = FRAME.copy()
     edit = make_edit(name, 7)
     first = edit(FRAME)
-    assert (FRAME == before).all()
+    assert (before == FRAME).all()
     assert first.dtype == np.uint8
     assert first.ndim == 3
     assert first.shape[2] == 3
@@ -31,7 +31,7 @@ def test_edit_is_repeatable_keeps_its_input_and_one_size_for_all_frames(name: st
 
 @pytest.mark.parametrize("name", sorted(set(EDITS) - UNSEEDED))
 def test_another_seed_gives_another_edit(name: str) -> None:
-    made = [make_edit(name, seed)(FRAME) for seed in range(8)]
+    made = [make_edit(name, seed)(FRAME) for seed in range(4)]
     assert any(m.shape != made[0].shape or not (m == made[0]).all() for m in made[1:])
 
 

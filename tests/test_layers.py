@@ -13,7 +13,7 @@ DOORS = {
     "typer": ("videonovelty/cli/",),
     "rich": ("videonovelty/cli/", "videonovelty/demo_run.py"),
     "jinja2": ("videonovelty/report/",),
-    "numba": ("videonovelty/matching/hamming.py", "videonovelty/doctor.py"),
+    "numba": ("videonovelty/matching/kernels.py", "videonovelty/matching/hamming.py"),
     "skimage": ("videonovelty/footage.py", "videonovelty/tuning/"),
 }
 # What the decoding child imports must not know anything that comes after it.

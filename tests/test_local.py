@@ -233,7 +233,7 @@ def test_self_check_names_what_changed(part: str, monkeypatch: pytest.MonkeyPatc
     elif part == "projection":
         made["projection"] = "0" * 64
     else:
-        made[part][0] = made[part][1]
+        made[part] = made[part][::-1]
     monkeypatch.setattr(checking, "sign_built_in", lambda: made)
     with pytest.raises(EnvironmentUnfitError, match=part):
         checking.self_check()

@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from golden.regenerate_pdq import pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden.regenerate_pdq import pictures
 from videonovelty.signatures.pdq import DIHEDRAL, INVERSE, MIRRORED, from_hex, pdq, to_hex
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "pdq.json").read_text())

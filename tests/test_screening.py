@@ -3,15 +3,16 @@
 import base64
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import make_video
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from tests import make_video
 from videonovelty.cli.app import app, exit_code
 from videonovelty.errors import VideoNoveltyError
 from videonovelty.schemas import GROUPS, SEGMENTS, VERDICTS
@@ -125,7 +126,7 @@ def test_segments_tile_each_video(night: Night) -> None:
             found = night.segments(row["video_id"])
             assert found[0]["start_seconds"] == 0
             assert found[-1]["end_seconds"] == pytest.approx(row["duration_seconds"], abs=0.002)
-            assert all(a["end_seconds"] == b["start_seconds"] for a, b in zip(found[:-1], found[1:], strict=True))
+            assert all(a["end_seconds"] == b["start_seconds"] for a, b in pairwise(found))
 
 
 def test_near_duplicates_of_a_new_video_stand_behind_one_leader(night: Night) -> None:

@@ -1,5 +1,7 @@
 """Segments tile the video, whatever lies over what."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +43,7 @@ def test_segments_tile_the_video_without_gap_or_overlap(duration, stretches, uni
     )
     assert found[0].start_seconds == 0
     assert abs(found[-1].end_seconds - duration) < 0.001
-    for one, other in zip(found[:-1], found[1:], strict=True):
+    for one, other in pairwise(found):
         assert one.end_seconds == other.start_seconds
     assert all(s.end_seconds > s.start_seconds for s in found)
 

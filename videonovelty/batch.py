@@ -168,8 +168,7 @@ def sight_all(
     chunks = [tuple(to_read[i : i + SIGHTINGS_PER_TASK]) for i in range(0, len(to_read), SIGHTINGS_PER_TASK)]
     task = functools.partial(sight_files, settings=settings)
     for chunk, answer in engine.map_unordered(task, chunks):
-        lost = isinstance(answer, EngineFailure)
-        result = [(Sighting(p, "", 0, 0, Reason.IO_ERROR, answer.detail), None, 0) for p in chunk] if lost else answer
+        result = _unread(chunk, answer.detail) if isinstance(answer, EngineFailure) else answer
         run.journal.append_many(_remember(sighting, hashes, inode) for sighting, hashes, inode in result if hashes)
         found += [(sighting, hashes) for sighting, hashes, _ in result]
         done += len(chunk)
@@ -180,6 +179,10 @@ def sight_all(
         if hashes is not None:
             contents.setdefault(hashes.video_id, Content(hashes, sighting))
     return [sighting for sighting, _ in found], contents
+
+
+def _unread(paths: Sequence[bytes], detail: str) -> list[tuple[Sighting, ContentHashes | None, int]]:
+    return [(Sighting(path, "", 0, 0, Reason.IO_ERROR, detail), None, 0) for path in paths]
 
 
 def sign_all(

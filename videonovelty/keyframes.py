@@ -42,14 +42,15 @@ _PIXELS = 64 * 36
 
 @dataclass(slots=True)
 class _Seen:
-    """A frame waiting for the verdict whether it begins a shot."""
+    """A frame near the one that is judged: does it begin a shot?"""
 
-    frame: Frame
+    frame: Frame | None
+    """None once it is judged, so that its picture can go; the thumb is still compared with later ones."""
+    thumb: U8
     histogram: npt.NDArray[np.int64]
     difference: float
     """Mean absolute difference to the frame before, share of full scale."""
     score: float
-    is_cut: bool = False
 
 
 @dataclass(slots=True)
@@ -214,23 +215,26 @@ class KeyframeChoice(Iterator[Keyframe]):
 
     def _longest(self, now: float) -> float:
         """Return how long one keyframe may stand: stretched so that still footage uses half of the cap at most."""
-        stretched = 2 * self._horizon(now) / self._settings.max_keyframes
-        if stretched > self._settings.longest_interval_seconds:
-            self._thinned = True
-            return stretched
-        return self._settings.longest_interval_seconds
+        usual = self._settings.longest_interval_seconds
+        if self._given <= self._settings.max_keyframes * _BURST_SHARE:
+            return usual  # so that a declared duration that lies thins nothing
+        stretched = max(2 * self._horizon(now) / self._settings.max_keyframes, self._even_gap(now))
+        self._thinned |= stretched > usual
+        return max(usual, stretched)
 
     def _allowed(self, now: float, current: _Standing) -> bool:
         """Return whether the cap leaves room for one more keyframe here, spreading what is left evenly."""
-        cap = self._settings.max_keyframes
-        horizon = max(self._horizon(now), 1e-9)
-        if self._given <= cap * min(now / horizon + _BURST_SHARE, 1 - _BURST_SHARE):
+        share_of_time = now / max(self._horizon(now), 1e-9)
+        if self._given <= self._settings.max_keyframes * min(share_of_time + _BURST_SHARE, 1 - _BURST_SHARE):
             return True
-        left = cap - 1 - self._given - self._settings.min_keyframes
-        if left > 0 and now - current.start_seconds >= (horizon - now) / left:
-            return True
-        self._thinned = True
-        return False
+        allowed = now - current.start_seconds >= self._even_gap(now)
+        self._thinned |= not allowed
+        return allowed
+
+    def _even_gap(self, now: float) -> float:
+        """Return how far apart keyframes must be from here on for what is left of the cap to reach the end."""
+        left = self._settings.max_keyframes - self._settings.min_keyframes - 1 - self._given
+        return (self._horizon(now) - now) / left if left > 0 else float("inf")
 
 
 def choose_keyframes(
@@ -238,8 +242,8 @@ def choose_keyframes(
 ) -> KeyframeChoice:
     """Yield the keyframes of one video in order; their intervals tile its time, from the first frame to the last's end.
 
-    `frames` come in presentation order. A dozen of them are kept alive at any time, the current keyframe's until the
-    next one is found. Use each keyframe's pixels at once.
+    `frames` come in presentation order. At most fourteen of them are kept alive at any time (seven once there are
+    enough keyframes), the current keyframe's until the next one is found. Use each keyframe's pixels at once.
 
     A cut is a thumb that differs from the one before by `cut_floor` grey levels and `cut_ratio` times as much as its
     neighbourhood does, unless the same content, brightened, was a flash. Each shot begins an interval, whose picture is
@@ -317,10 +321,10 @@ def _with_cuts(frames: Iterable[Frame], settings: KeyframeSettings) -> Iterator[
 def _seen(frame: Frame, before: _Seen | None) -> _Seen:
     histogram = np.bincount((frame.thumb >> 3).ravel(), minlength=32)
     if before is None:
-        return _Seen(frame, histogram, 0.0, 0.0)
-    difference = _distance(frame.thumb, before.frame.thumb)
+        return _Seen(frame, frame.thumb, histogram, 0.0, 0.0)
+    difference = _distance(frame.thumb, before.thumb)
     shift = float(np.abs(histogram - before.histogram).sum()) / (2 * _PIXELS)
-    return _Seen(frame, histogram, difference, difference + _HISTOGRAM_WEIGHT * shift)
+    return _Seen(frame, frame.thumb, histogram, difference, difference + _HISTOGRAM_WEIGHT * shift)
 
 
 def _distance(one: U8, other: U8) -> float:
@@ -329,46 +333,54 @@ def _distance(one: U8, other: U8) -> float:
 
 
 def _judged(window: deque[_Seen], i: int, settings: KeyframeSettings) -> tuple[Frame, bool, float]:
-    seen = window[i]
-    seen.is_cut = _is_cut(window, i, settings)
-    return seen.frame, seen.is_cut, seen.difference
+    frame = window[i].frame
+    assert frame is not None
+    window[i].frame = None
+    return frame, _is_cut(window, i, settings), window[i].difference
 
 
 def _is_cut(window: deque[_Seen], i: int, settings: KeyframeSettings) -> bool:
     here = window[i].score
     if i == 0 or here < settings.cut_floor / 255 + _HISTOGRAM_WEIGHT * _HISTOGRAM_FLOOR:
         return False
+    first, last = _steps_of_cut(window, i)
+    if here < max(window[first].score, window[last].score):
+        return False  # the larger of the two steps is the cut
     low, high = max(1, i - _NEIGHBOURS), min(len(window), i + 1 + _NEIGHBOURS)
-    around = sorted(window[j].score for j in range(low, high) if j != i)
-    if around and here < settings.cut_ratio * (_usual(around, window[i - 1].frame, window[i].frame) + _RATIO_FLOOR):
-        return False
-    return not _is_blend(window, i) and not _is_flash(window, i)
+    around = sorted(window[j].score for j in range(low, high) if j not in (i, first, last))
+    usual = _usual(around, window[first - 1].thumb, window[last].thumb)
+    return here >= settings.cut_ratio * (usual + _RATIO_FLOOR) and not _is_flash(window, i)
 
 
-def _usual(around: list[float], before: Frame, after: Frame) -> float:
+def _steps_of_cut(window: deque[_Seen], i: int) -> tuple[int, int]:
+    """Return (first, last) step of the change at `i`: two where one frame in between is a mixture of both shots.
+
+    Then what changes in two steps is about as much as their sum, where movement comes and goes.
+    """
+    for first in (i - 1, i):
+        if first < 1 or first + 1 >= len(window):
+            continue
+        steps = window[first].difference, window[first + 1].difference
+        whole = _distance(window[first - 1].thumb, window[first + 1].thumb)
+        if min(steps) > 0.15 * max(steps) and whole >= _BLEND_SHARE * sum(steps):
+            return first, first + 1
+    return i, i
+
+
+def _usual(around: list[float], before: U8, after: U8) -> float:
     """Return the change around a frame that its own change is measured against; `around` is sorted.
 
     Pictures that have nothing in common are a cut even with another cut close by: the median, which that does not
     raise. Where the picture stays what it was but for something fast in front of it, the change has to stand alone.
     """
-    correlation = _correlation(_small(before.thumb), _small(after.thumb))
+    if not around:
+        return 0.0
+    correlation = _correlation(_small(before), _small(after))
     if correlation > _SAME_SCENE_CORRELATION:
         return around[-1]
     if correlation > _OTHER_SCENE_CORRELATION:
         return sum(around) / len(around)
     return around[(len(around) - 1) // 2]
-
-
-def _is_blend(window: deque[_Seen], i: int) -> bool:
-    """Return whether the cut is not here but one frame away: the frame between is a mixture of both shots."""
-    for first in (i - 1, i):
-        if first < 1 or first + 1 >= len(window):
-            continue
-        step, next_step = window[first].difference, window[first + 1].difference
-        whole = _distance(window[first - 1].frame.thumb, window[first + 1].frame.thumb)
-        if whole >= _BLEND_SHARE * (step + next_step) and (next_step > step) == (first == i):
-            return min(step, next_step) > 0.15 * max(step, next_step)
-    return False
 
 
 def _is_flash(window: deque[_Seen], i: int) -> bool:
@@ -377,9 +389,9 @@ def _is_flash(window: deque[_Seen], i: int) -> bool:
     A picture of something else put in for a few frames is no flash: it gets a shot, and so a keyframe, of its own.
     """
     limit = 0.35 * window[i].difference + 0.01
-    before, after = window[i - 1].frame.thumb, window[i].frame.thumb
-    later = (window[j].frame.thumb for j in range(i + 1, min(len(window), i + 1 + _FLASH_FRAMES)))
-    earlier = (window[j].frame.thumb for j in range(max(0, i - 1 - _FLASH_FRAMES), i - 1))
+    before, after = window[i - 1].thumb, window[i].thumb
+    later = (window[j].thumb for j in range(i + 1, min(len(window), i + 1 + _FLASH_FRAMES)))
+    earlier = (window[j].thumb for j in range(max(0, i - 1 - _FLASH_FRAMES), i - 1))
     if any(_distance(before, thumb) < limit for thumb in later):
         flash = after
     elif any(_distance(thumb, after) < limit for thumb in earlier):

@@ -190,8 +190,9 @@ class ProofSettings(_Table):
     """Local descriptors that agree in place for a keyframe to lie in its aligned moment."""
     geometric_bits: int = Field(48, ge=0, le=128)
     """What such an agreement counts as, in PDQ bits: geometry asks more of the movement than a near picture does."""
-    offset_search_seconds: float = Field(1.2, ge=0)
-    """How far around the line of matched keyframes the exact offset is searched."""
+    offset_search_seconds: float = Field(2.2, ge=0)
+    """How far around the line of matched keyframes the exact offset is searched: more than twice the time tolerance,
+    which a vote may mix two lines within."""
 
 
 class VerdictSettings(_Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,12 +76,19 @@ def compare(
             f"{row['known_end_seconds']:.2f} s at speed {row['speed']:g}"
             f"{', mirrored' if row['mirrored'] else ''}: {proof}\n"
             f"    movement agrees {row['agreement']:.2f} over {row['changes']} changes, "
-            f"{row['deviations']:.1f} deviations above other moments; {row['keyframes']} keyframes at {row['median_distance_bits']} of 256 bits in the median",
+            f"{row['deviations']:.1f} deviations above other moments; {row['keyframes']} keyframes, "
+            f"{_likeness(row)}",
             markup=False,
         )
     if not rows:
         output.print("nothing of the first is found in the second")
     output.print(f"verdict if only the second were known: {verdict.verdict} ({verdict.reason})", markup=False)
+
+
+def _likeness(row: Mapping[str, Any]) -> str:
+    if row["inliers"] is not None:
+        return f"{row['inliers']} places agree in the median, {row['spatial_share']:.0%} of the picture"
+    return f"{row['median_distance_bits']:.0f} of 256 bits apart in the median"
 
 
 def inspect(

@@ -245,11 +245,11 @@ def _distinct(lines: Sequence[Line]) -> list[Line]:
 
 def _near_line(a: Alignment, line: Line) -> Bool:
     gap = np.abs(line.known_seconds(a.query.pts_seconds)[:, None] - a.known.frames.pts_seconds[None, :])
-    near = ((gap <= _reach(a, line)) & (a.distance <= a.proof.aligned_bits)).any(axis=1)
+    near = np.asarray(((gap <= _reach(a, line)) & (a.distance <= a.proof.aligned_bits)).any(axis=1))
     for keyframe, seconds, _ in a.by_local:
         at = line.speed * a.query.pts_seconds[keyframe] + line.offset_seconds
         near[keyframe] |= abs(at - seconds) <= _reach(a, line)
-    return np.asarray(near)
+    return near
 
 
 def _reach(a: Alignment, line: Line) -> float:

@@ -142,13 +142,14 @@ class _Own:
 
 def _similarity(query: F64, known: F64, own: _Own | None) -> tuple[F64, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return the similarity most pairs obey, refined on them, which pairs these are, and which agree by themselves."""
-    z, w = query @ (1, 1j), known @ (1, 1j)  # as complex numbers a similarity is w = a z + b
+    # as complex numbers a similarity is w = a z + b
+    z, w = query[:, 0] + 1j * query[:, 1], known[:, 0] + 1j * known[:, 1]
     m = len(z)
     everyone = np.ones(m, np.bool_)
     one, other = _drawn(m)
     far = np.abs(z[one] - z[other]) > 2 * _DISTINCT
     one, other = one[far], other[far]
-    a: npt.NDArray[np.complex128] = (w[one] - w[other]) / (z[one] - z[other])
+    a = (w[one] - w[other]) / (z[one] - z[other])
     sane = (np.abs(a) > _SCALES[0]) & (np.abs(a) < _SCALES[1])
     if own is not None:
         for point in (one, other):

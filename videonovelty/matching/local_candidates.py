@@ -127,7 +127,7 @@ def match_local_shard(shard: LocalCodes, queries: LocalQueryCodes, settings: Mat
         total = np.bincount(row, weights=rarity[descriptor], minlength=len(keys))
         enough = total >= settings.local_votes
         found.append(np.stack([keys[enough] // n_moments, keys[enough] % n_moments], axis=1))
-        votes.append(total[enough])
+        votes.append(total[enough].astype(np.float64))
     rows = np.concatenate(found) if found else np.zeros((0, 2), np.int64)
     met_videos, known = np.unique(moment_video[rows[:, 1]], return_inverse=True)
     return LocalHits(

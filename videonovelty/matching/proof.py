@@ -48,7 +48,7 @@ def evidence_on_line(query: MotionProfile, known: MotionProfile, line: Line) -> 
     inside = (index >= 0) & (index < len(query.signs))
     index, known_index, at = index[inside], known_index[inside], at[inside]
     one, other = query.signs[index].astype(np.float64), known.signs[known_index].astype(np.float64)
-    return TickEvidence(at, (one * other).sum(axis=1), (one**2).sum(axis=1), (other**2).sum(axis=1))
+    return TickEvidence(at.astype(np.float64), (one * other).sum(axis=1), (one**2).sum(axis=1), (other**2).sum(axis=1))
 
 
 def best_offset(

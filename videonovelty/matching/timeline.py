@@ -52,7 +52,7 @@ def lines_through_matches(
     query_index, known_index = np.nonzero(distance <= radius_bits)
     if len(query_index) == 0:
         return []
-    weight = (radius_bits + 8.0 - distance[query_index, known_index]) / (radius_bits + 8.0)
+    weight: F64 = ((radius_bits + 8.0 - distance[query_index, known_index]) / (radius_bits + 8.0)).astype(np.float64)
     # A keyframe that looks like many moments of the known video says little about time.
     weight /= np.sqrt(np.bincount(query_index, minlength=len(query_seconds))[query_index])
     found: list[Line] = []

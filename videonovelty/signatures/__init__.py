@@ -27,6 +27,7 @@ from videonovelty.signatures.local import (
     projection,
     share_found_again,
 )
+from videonovelty.signatures.motion import MOTION_VERSION
 from videonovelty.signatures.pdq import PDQ_SIDE, pdq
 
 __all__ = ["KeyframeSignatures", "scheme", "self_check", "sign_keyframes"]
@@ -66,9 +67,9 @@ def scheme(settings: SignatureSettings) -> str:
     """Return the name of the algorithms and parameters in `settings`; signatures of different names never match.
 
     >>> scheme(SignatureSettings(local=False))
-    'pdq64+inner1+cv5'
+    'pdq64+inner1+motion1+cv5'
     """
-    parts = [f"pdq{PDQ_SIDE}", "inner1"]
+    parts = [f"pdq{PDQ_SIDE}", "inner1", MOTION_VERSION]
     if settings.local:
         parts.append(
             f"sift{settings.local_side}x{settings.local_points}c{CONTRAST_THRESHOLD:g}root64-{projection().sha256[:12]}"

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from videonovelty.records import U8
-
-_I16 = npt.NDArray[np.int16]
 
 _MIN_TOLERANCE = 6
 _MAX_TOLERANCE = 24
@@ -47,15 +46,14 @@ def inner_box(luma: U8) -> tuple[int, int, int, int]:
     height, width = luma.shape
     if height < 16 or width < 16:
         return 0, height, 0, width
-    values = luma.astype(np.int16)
-    top, bottom = _bars(values)
-    left, right = _bars(np.ascontiguousarray(values[top : height - bottom].T))
+    top, bottom = _bars(luma)
+    left, right = _bars(_turned(luma[top : height - bottom]))
     if left or right:  # side bars keep the lines above and below from looking like bars of their own
-        top, bottom = _bars(np.ascontiguousarray(values[:, left : width - right]))
+        top, bottom = _bars(luma[:, left : width - right])
     if not (top or bottom or left or right):
-        top, bottom = _blurred_fill(values)
+        top, bottom = _blurred_fill(luma)
         if not (top or bottom):
-            left, right = _blurred_fill(np.ascontiguousarray(values.T))
+            left, right = _blurred_fill(_turned(luma))
     return top, height - bottom, left, width - right
 
 
@@ -66,21 +64,34 @@ class _Run:
     """Of each line from the edge inwards: how much of it has the bar's colour."""
 
 
-def _run(values: _I16, limit: int) -> _Run:
-    edge = values[:2]
-    colour = np.int16(np.median(edge))
-    spread = 1.4826 * float(np.median(np.abs(edge - colour)))
-    tolerance = np.int16(min(max(4 * spread, _MIN_TOLERANCE), _MAX_TOLERANCE))
-    share = (np.abs(values[:limit] - colour) <= tolerance).mean(axis=1)
+def _turned(luma: U8) -> U8:
+    return np.ascontiguousarray(luma.T)
+
+
+def _line_means(values: U8) -> npt.NDArray[np.float64]:
+    return np.asarray(cv2.reduce(values, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[:, 0], np.float64)
+
+
+def _middle(values: npt.NDArray[np.int16]) -> int:
+    return int(np.partition(values, len(values) // 2)[len(values) // 2])
+
+
+def _run(luma: U8, limit: int) -> _Run:
+    edge = luma[:2].ravel().astype(np.int16)
+    colour = _middle(edge)
+    spread = 1.4826 * _middle(np.abs(edge - colour))
+    tolerance = int(min(max(4 * spread, _MIN_TOLERANCE), _MAX_TOLERANCE))
+    alike = cv2.inRange(luma[:limit], np.array(colour - tolerance), np.array(colour + tolerance))
+    share = _line_means(np.asarray(alike, np.uint8)) / 255
     outside = np.flatnonzero(share < _BAR_SHARE)
     return _Run(int(outside[0]) if len(outside) else limit, share)
 
 
-def _bars(values: _I16) -> tuple[int, int]:
-    """Return how many lines at the start and at the end of `values` are bars."""
-    n = len(values)
+def _bars(luma: U8) -> tuple[int, int]:
+    """Return how many lines at the start and at the end of `luma` are bars."""
+    n = len(luma)
     limit = int(n * _MAX_CUT)
-    first, last = _run(values, limit), _run(values[::-1], limit)
+    first, last = _run(luma, limit), _run(np.ascontiguousarray(luma[::-1]), limit)
     wider = max(first.lines, last.lines)
     start, end = (_widened(run, wider) for run in (first, last))
     if abs(start - end) > 2:
@@ -101,16 +112,16 @@ def _widened(run: _Run, wider: int) -> int:
     return wider
 
 
-def _blurred_fill(values: _I16) -> tuple[int, int]:
+def _blurred_fill(luma: U8) -> tuple[int, int]:
     """Return the lines before and after a sharp picture that lies between two blurred stretches of equal length.
 
     Clips of another shape are padded with a blurred, enlarged copy of themselves. There the fine detail of a line
     (second difference along it) nearly vanishes, and a seam runs along the whole picture where it begins.
     """
-    n = len(values)
+    n = len(luma)
     limit = int(n * _MAX_FILL)
-    detail = np.abs(values[:, :-2] - 2 * values[:, 1:-1] + values[:, 2:]).mean(axis=1)
-    seam = np.abs(values[1:] - values[:-1]).mean(axis=1)
+    detail = _line_means(cv2.convertScaleAbs(cv2.Sobel(luma, cv2.CV_16S, 2, 0, ksize=1)))
+    seam = _line_means(np.asarray(cv2.absdiff(luma[1:], luma[:-1]), np.uint8))
     both = np.minimum(seam[:limit], seam[::-1][:limit])  # symmetric: the weaker of the two seams counts
     shifted = np.minimum(seam[1 : limit + 1], seam[::-1][:limit])
     cut, end = (int(both.argmax()) + 1,) * 2

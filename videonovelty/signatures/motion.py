@@ -22,6 +22,8 @@ from videonovelty.signatures.pdq import DIHEDRAL
 
 F32 = npt.NDArray[np.float32]
 
+MOTION_VERSION = "motion1"
+"""Part of the scheme: profiles made in another way are never compared."""
 GRID = 4
 LAG_SECONDS = 0.4
 """Signs compare pictures this far apart: long against half a tick of the store, short against a movement."""

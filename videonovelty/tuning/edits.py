@@ -105,36 +105,44 @@ def stretch(frame: U8, rng: Rng) -> U8:
 
 
 def brighten(frame: U8, rng: Rng) -> U8:
+    """Lighter by 30 … 55 grey levels."""
     return _clipped(frame.astype(np.float32) + rng.uniform(30, 55))
 
 
 def darken(frame: U8, rng: Rng) -> U8:
+    """40 … 60 % of the light."""
     return _clipped(frame.astype(np.float32) * rng.uniform(0.4, 0.6))
 
 
 def contrast(frame: U8, rng: Rng) -> U8:
+    """Half to two thirds of the contrast."""
     return _clipped((frame.astype(np.float32) - 128) * rng.uniform(0.5, 0.65) + 128)
 
 
 def gamma(frame: U8, rng: Rng) -> U8:
+    """Midtones darkened by a gamma of 1.7 … 2.2."""
     return _clipped(255 * (frame.astype(np.float32) / 255) ** rng.uniform(1.7, 2.2))
 
 
 def hue(frame: U8, rng: Rng) -> U8:
+    """All colours turned."""
     hsv = cv2.cvtColor(frame, cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0].astype(np.int16) + int(rng.integers(30, 60))) % 180
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
 
 
 def grey(frame: U8, rng: Rng) -> U8:  # noqa: ARG001
+    """Black and white."""
     return np.asarray(cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
 
 
 def blur(frame: U8, rng: Rng) -> U8:
+    """Out of focus."""
     return np.asarray(cv2.GaussianBlur(frame, (0, 0), rng.uniform(2.5, 3.5) * max(frame.shape[:2]) / 640))
 
 
 def noise(frame: U8, rng: Rng) -> U8:
+    """Strong grain."""
     return _grainy(frame, rng.uniform(20, 28))
 
 
@@ -250,14 +258,17 @@ def _crop(share: float) -> Edit:
 
 
 def mirror(frame: U8, rng: Rng) -> U8:  # noqa: ARG001
+    """Left and right swapped."""
     return np.ascontiguousarray(frame[:, ::-1])
 
 
 def rotate_90(frame: U8, rng: Rng) -> U8:
+    """A quarter turn either way."""
     return np.ascontiguousarray(np.rot90(frame, 1 if rng.random() < 0.5 else 3))
 
 
 def rotate_180(frame: U8, rng: Rng) -> U8:  # noqa: ARG001
+    """Upside down, not mirrored."""
     return np.ascontiguousarray(np.rot90(frame, 2))
 
 
@@ -322,14 +333,17 @@ def _screen_recording(frame: U8, rng: Rng, host: U8) -> U8:
 
 
 def mirror_crop_caption(frame: U8, rng: Rng) -> U8:
+    """Mirrored, cropped by 20 % and captioned."""
     return caption(EDITS["crop_20"](mirror(frame, rng), rng), rng)
 
 
 def crop_hue_reencode(frame: U8, rng: Rng) -> U8:
+    """Cropped by 20 %, recoloured and re-encoded."""
     return reencode(hue(EDITS["crop_20"](frame, rng), rng), rng)
 
 
 def letterbox_mirror_grey(frame: U8, rng: Rng) -> U8:
+    """Grey, mirrored and letterboxed."""
     return letterbox(mirror(grey(frame, rng), rng), rng)
 
 
