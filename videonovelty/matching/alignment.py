@@ -244,11 +244,13 @@ def _distinct(lines: Sequence[Line]) -> list[Line]:
 
 
 def _near_line(a: Alignment, line: Line) -> Bool:
+    """Return which keyframes the vote for `line` may have counted: it mixes lines that lie close together."""
     gap = np.abs(line.known_seconds(a.query.pts_seconds)[:, None] - a.known.frames.pts_seconds[None, :])
-    near = np.asarray(((gap <= _reach(a, line)) & (a.distance <= a.proof.aligned_bits)).any(axis=1))
+    reach = max(_reach(a, line), a.proof.offset_search_seconds)
+    near = np.asarray(((gap <= reach) & (a.distance <= a.proof.aligned_bits)).any(axis=1))
     for keyframe, seconds, _ in a.by_local:
         at = line.speed * a.query.pts_seconds[keyframe] + line.offset_seconds
-        near[keyframe] |= abs(at - seconds) <= _reach(a, line)
+        near[keyframe] |= abs(at - seconds) <= reach
     return near
 
 
