@@ -40,6 +40,7 @@ class DemoResult:
 def run_demo(folder: Path, settings: Settings, *, say: Callable[[str], None], report: Report) -> DemoResult:
     """Make footage, a store and a run under `folder`, and return the outcome. What an earlier demo left is replaced."""
     self_check()
+    folder = folder.absolute()
     for name in ("originals", "intake", "known", "run"):
         shutil.rmtree(folder / name, ignore_errors=True)
     say(f"making sample footage in {folder}")

@@ -71,7 +71,7 @@ def enrol(
     """
     if membership.disposition not in DISPOSITIONS:
         raise SettingsError(
-            f"--disposition {membership.disposition}: one of {', '.join(DISPOSITIONS)} says what kind of material it is."
+            f"--disposition {membership.disposition}: {', '.join(DISPOSITIONS)} say what kind of material it is."
         )
     entries = list(enumerate_intake(paths, settings.intake))
     sightings, contents = sight_all(entries, run, engine, settings, report)

@@ -34,6 +34,7 @@ _SAME_SCENE_CORRELATION = (
 _OTHER_SCENE_CORRELATION = 0.3
 _QUICK_CHANGE = 2.5  # times the cut floor: a frame that differs so much is looked at outside the grid too
 _QUICK_SECONDS = 0.2  # …unless a keyframe was taken so shortly before
+_PEAK, _BREAK, _BREAK_RATIO = 1.2, 0.4, 1.5
 _SETTLE_SECONDS = 0.2
 _FLAT_DEVIATION = 8.0  # grey levels: a flash to white or black has no structure to compare
 _BURST_SHARE = 0.05  # of the cap: how far ahead of an even pace keyframes may run
@@ -347,9 +348,20 @@ def _is_cut(window: deque[_Seen], i: int, settings: KeyframeSettings) -> bool:
     if here < max(window[first].score, window[last].score):
         return False  # the larger of the two steps is the cut
     low, high = max(1, i - _NEIGHBOURS), min(len(window), i + 1 + _NEIGHBOURS)
-    around = sorted(window[j].score for j in range(low, high) if j not in (i, first, last))
-    usual = _usual(around, window[first - 1].thumb, window[last].thumb)
-    return here >= settings.cut_ratio * (usual + _RATIO_FLOOR) and not _is_flash(window, i)
+    near = [j for j in range(low, high) if j not in (i, first, last)]
+    around = sorted(window[j].score for j in near)
+    stands_out = here >= settings.cut_ratio * (
+        _usual(around, window[first - 1].thumb, window[last].thumb) + _RATIO_FLOOR
+    )
+    return (stands_out or _breaks_off(window, i, near)) and not _is_flash(window, i)
+
+
+def _breaks_off(window: deque[_Seen], i: int, near: list[int]) -> bool:
+    """Return whether the picture changes its structure here as nowhere near: a cut amid fast movement."""
+    if not near or window[i].score < _PEAK * max(window[j].score for j in near):
+        return False
+    lost = {j: 1 - _correlation(_small(window[j - 1].thumb), _small(window[j].thumb)) for j in (i, *near)}
+    return lost[i] > _BREAK and lost[i] >= _BREAK_RATIO * max(lost[j] for j in near)
 
 
 def _steps_of_cut(window: deque[_Seen], i: int) -> tuple[int, int]:

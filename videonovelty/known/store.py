@@ -341,7 +341,7 @@ class KnownStore:
         return problems
 
     def stats(self) -> dict[str, object]:
-        """Return what the latest snapshot holds: videos and keyframes by list, disposition, scheme; bytes; stop frames."""
+        """Return what the latest snapshot holds: videos, keyframes by list, disposition, scheme; bytes; stop frames."""
         snapshot = self.snapshot()
         _, lists, dispositions = snapshot.count_videos()
         schemes: dict[str, dict[str, int]] = {}

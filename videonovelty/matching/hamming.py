@@ -148,7 +148,7 @@ def join_approximate(
 def warm_up(note: Callable[[str], None] | None = None) -> float:
     """Compile the kernels, or load them from the disk cache, and return the seconds it took (0.0 when done before).
 
-    `note` receives a line of text when compiling begins. Compiling takes some twenty CPU seconds, loading less than one.
+    `note` receives a line of text when compiling begins. Compiling takes some twenty CPU seconds, loading under one.
     """
     if _state.ready:
         return 0.0
