@@ -53,7 +53,7 @@ function writeAddressSoon() {
 function showFilters() {
   for (const name of FILTERS) {
     const field = byId('f-' + name);
-    if (field.value !== state[name]) field.value = state[name];
+    if (field.value.trim() !== state[name]) field.value = state[name]; // a space being typed stays
     field.classList.toggle('on', state[name] !== '');
   }
   const order = byId('f-sort');
