@@ -186,9 +186,17 @@ def demo(
     Example: [bold]videonovelty demo[/bold]
     """
     from videonovelty.demo_run import run_demo
+    from videonovelty.errors import EnvironmentUnfitError
+    from videonovelty.sandbox import Sandbox
 
+    settings = load(None, workers, allow_unsandboxed)
+    try:
+        Sandbox(settings).close()
+    except EnvironmentUnfitError as error:
+        say(f"{error}\nThe demo goes on without the lock: it opens only footage it made itself.")
+        settings = load(None, workers, True)
     with StageProgress() as progress:
-        result = run_demo(folder, load(None, workers, allow_unsandboxed), say=say, report=progress)
+        result = run_demo(folder, settings, say=say, report=progress)
     output.print(result.table)
     print_summary(result.document)
     output.print(f"report: {result.page}", markup=False)
