@@ -206,6 +206,20 @@ def test_removed_list_no_longer_matches(night: Night, tmp_path: Path) -> None:
     assert (row["verdict"], row["snapshot"]) == ("known", 3)
 
 
+def test_recheck_lists_the_verdicts_a_removal_takes_away(night: Night, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run("known", "add", night.known, "--store", store, "--list", "planted", "--workers", "0")
+    run("scan", night.intake, "--store", store, "--run", tmp_path / "run", "--workers", "0", code=3)
+    assert json.loads(run("known", "recheck", tmp_path / "run", "--store", store, "--json")) == []
+    one = next(row["best_known_id"] for name, row in night.verdicts().items() if name == "reencoded.mkv")
+    run("known", "remove", "--video", one, "--store", store, "--reason", "withdrawn")
+    fallen = json.loads(run("known", "recheck", tmp_path / "run", "--store", store, "--json"))
+    names = {Path(row["path"]).name for row in fallen}
+    assert names == {"same bytes.bin", "reencoded.mkv", "spliced.mp4"}
+    assert all(row["revoked"] == [one] for row in fallen)
+    run("known", "recheck", tmp_path / "nothing", "--store", store, code=5)
+
+
 # ---- commands that look ----
 
 

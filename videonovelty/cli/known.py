@@ -228,3 +228,29 @@ def _tell_snapshot(snapshot: Any, as_json: bool) -> None:
         output.print(
             f"snapshot {snapshot.number}: {snapshot.n_videos} videos, {snapshot.n_frames} keyframes", markup=False
         )
+
+
+@app.command("recheck")
+def recheck(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of earlier nights.")],
+    store: Store,
+    as_json: Json = False,
+) -> None:
+    """List the verdicts of earlier runs that rest on videos the store no longer holds.
+
+    Example: [bold]videonovelty known recheck runs/2026-11-21 runs/2026-11-22 --store /srv/known[/bold]
+    """
+    from videonovelty.known.store import KnownStore
+    from videonovelty.recheck import fallen_verdicts
+
+    fallen = list(fallen_verdicts(runs, KnownStore.open(store).snapshot()))
+    if as_json:
+        print_json([asdict(one) for one in fallen])
+        return
+    for one in fallen:
+        output.print(
+            f"{one.run}: {one.path}: {one.verdict} no longer stands: {one.seconds:.1f} s rested on "
+            f"{', '.join(video_id[:16] for video_id in one.revoked)}",
+            markup=False,
+        )
+    output.print(f"{len(fallen)} verdict(s) no longer stand")
