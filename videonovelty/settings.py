@@ -176,7 +176,7 @@ class ProofSettings(_Table):
     """Shorter stretches need a higher agreement, the shorter the higher…"""
     short_agreement: float = Field(0.3, ge=0, lt=1)
     """…by up to this much at `min_seconds`."""
-    around_contradiction: float = Field(0.2, gt=-1, lt=1)
+    around_contradiction: float = Field(0.35, gt=-1, lt=1)
     """An agreement below this around a moment speaks against the line there."""
     around_seconds: float = Field(0.8, gt=0)
     """Around a keyframe, this far to both sides…"""
