@@ -53,7 +53,7 @@ class Opened:
 
 def until(page: Any, condition: str) -> None:
     """Wait for a condition; playwright's own wait needs eval, which the page's policy forbids."""
-    for _ in range(200):
+    for _ in range(1200):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(25)
@@ -80,7 +80,7 @@ def opened(browser: Any) -> Callable[..., Any]:
     @contextmanager
     def use(path: Path, fragment: str = "", *, before: str = "", **context: Any) -> Iterator[Opened]:
         made = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "offline": True, **context})
-        made.set_default_timeout(10_000)
+        made.set_default_timeout(60_000)
         page = made.new_page()
         seen = Opened(page)
         page.on("console", lambda message: seen.said.append(message.text))

@@ -27,7 +27,7 @@ def tile_segments(
     uninformative: Sequence[tuple[float, float]],
     settings: VerdictSettings,
 ) -> tuple[Segment, ...]:
-    """Return the segments of one query, in order, from 0 to its duration.
+    """Return the segments of one query, in order, from 0 to its duration, in whole milliseconds.
 
     What nobody could decode is `undecoded`, whatever lies over it; then proven stretches are `known`; what cannot be
     compared (`uninformative`, sorted intervals) proves and costs nothing; unproven stretches are `same_scene`; all else
@@ -40,12 +40,10 @@ def tile_segments(
     marks = {0.0, duration}
     for a, b in [*undecoded, *uninformative, *((s.start_seconds, s.end_seconds) for s in stretches)]:
         marks |= {min(max(float(a), 0.0), duration), min(max(float(b), 0.0), duration)}
-    edges = sorted(marks)
+    edges = sorted({round(mark, 3) for mark in marks})
     best_first = sorted(stretches, key=_rank, reverse=True)
     pieces: list[_Piece] = []
     for start, end in pairwise(edges):
-        if end - start < 1e-9:
-            continue
         middle = 0.5 * (start + end)
         piece = _explained(start, end, middle, undecoded, uninformative, best_first)
         if pieces and pieces[-1].kind == piece.kind and pieces[-1].stretch is piece.stretch:
@@ -102,13 +100,12 @@ def _without_slivers(pieces: list[_Piece], sliver_seconds: float) -> list[_Piece
 
 def _segment(piece: _Piece) -> Segment:
     stretch = piece.stretch
-    start, end = round(piece.start, 3), round(piece.end, 3)
     if stretch is None:
-        return Segment(start, end, piece.kind)
+        return Segment(piece.start, piece.end, piece.kind)
     known = stretch.line.known_seconds(np.array([piece.start, piece.end]))
     return Segment(
-        start,
-        end,
+        piece.start,
+        piece.end,
         piece.kind,
         known_video_id=stretch.known_video_id,
         known_start_seconds=round(max(0.0, float(known[0])), 3),
