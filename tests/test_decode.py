@@ -647,3 +647,16 @@ def test_healthy_files_have_nothing_undecoded(tmp_path: Path) -> None:
     found = outcomes(SHARED / "videos", tmp_path)
     assert {name: gaps for name, (_, gaps) in found.items() if gaps} == {}
     assert all(outcome.isdigit() for outcome, _ in found.values())
+
+
+@pytest.mark.shared
+def test_a_window_of_an_old_444_stream_is_not_garbage() -> None:
+    path = SHARED / "videos" / "cockatoo.mp4"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    with opened(path) as video:
+        whole = {frame.pts_seconds: frame.thumb for frame in video.frames("all")}
+        window = list(video.frames("all", start_seconds=8.5, end_seconds=8.8))
+        assert len(window) == 6
+        for frame in window:
+            assert np.array_equal(frame.thumb, whole[frame.pts_seconds])

@@ -11,7 +11,7 @@ import logging
 import os
 import pkgutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -281,9 +281,7 @@ class OpenVideo:
     ) -> Iterator[Frame]:
         """Yield the frames of one stream in `[start, stop)`, times from its own first frame."""
         with _translated(self._name):
-            stream, sought = self._position(track, start) if windowed else (self._begin(track), False)
-        may_jump = bool(int(self._container.format.flags) & _MAY_JUMP)
-        reader = _Reader(stream, mode, self._settings, self._scaler, may_jump=may_jump)
+            stream, reader, sought = self._position(track, mode, start if windowed else 0.0)
         reader.clock.origin_seconds = track.origin_seconds
         if not windowed:
             track.ledger.frame_seconds = reader.ledger.frame_seconds
@@ -340,28 +338,35 @@ class OpenVideo:
             raise CorruptVideoError(self._name, "the file changed between two passes")
         return stream
 
-    def _position(self, track: _Track, start: float) -> tuple[Any, bool]:
-        """Return (stream to be read, whether reading begins somewhere before `start` instead of at the first frame)."""
+    def _position(self, track: _Track, mode: str, start: float) -> tuple[Any, _Reader, bool]:
+        """Return (stream, its reader, whether reading begins before `start` instead of at the first frame)."""
         stream = self._begin(track)
         flags = int(self._container.format.flags)
         tick = _number(stream.time_base)
-        if start < _SHORT_DECODE_SECONDS or not track.seekable or tick <= 0 or flags & _NO_TIMESTAMPS:
-            return stream, False
-        if flags & _MAY_JUMP and not track.finished:  # only a whole pass shows whether its timeline is in one piece
-            return stream, False
+        far = start >= _SHORT_DECODE_SECONDS and track.seekable and tick > 0 and not flags & _NO_TIMESTAMPS
+        # only a whole pass shows whether a timeline that may jump is in one piece
+        if not far or (flags & _MAY_JUMP and not track.finished):
+            return stream, self._reader(stream, mode), False
         if track.origin_seconds is None:
             for _ in self._decode_track(track, "intra", 0.0, None, windowed=True):
                 break
             stream = self._begin(track)
             if track.origin_seconds is None:
-                return stream, False
+                return stream, self._reader(stream, mode), False
+        reader = self._reader(stream, mode)
         try:
+            reader.look_at_first(self._container)
             target = int((start + track.origin_seconds - _SEEK_MARGIN_SECONDS) / tick)
             self._container.seek(target, stream=stream, backward=True)
         except (av.error.FFmpegError, OSError, OverflowError):
             track.seekable = False
-            return self._begin(track), False
-        return stream, True
+            stream = self._begin(track)
+            return stream, self._reader(stream, mode), False
+        return stream, reader, True
+
+    def _reader(self, stream: Any, mode: str) -> _Reader:
+        may_jump = bool(int(self._container.format.flags) & _MAY_JUMP)
+        return _Reader(stream, mode, self._settings, self._scaler, may_jump=may_jump)
 
     def _packets(self, track: _Track, stream: Any, ledger: StreamLedger) -> Iterator[Any]:
         """Yield the packets of one stream; note where the others end; go on after a read error while that helps."""
@@ -425,6 +430,7 @@ class _Reader:
     def __init__(self, stream: Any, mode: str, settings: DecodeSettings, scaler: Scaler, *, may_jump: bool) -> None:
         self.rotation_degrees = 0
         self._scaler = scaler
+        self._stream = stream
         self._context = stream.codec_context
         self._mode = mode
         self._tick = _number(stream.time_base) or 1e-6
@@ -450,6 +456,18 @@ class _Reader:
             self._context.skip_frame = "NONREF"
         elif mode == "intra":
             self._context.skip_frame = "NONINTRA" if codec in _NONINTRA_CODECS else "NONKEY"
+
+    def look_at_first(self, container: Any) -> None:
+        """Decode the first packet, for what only it says, before seeking elsewhere.
+
+        There x264 names its version, by which libavcodec knows to decode 4:4:4 streams of old versions their own way;
+        without it every picture after a seek is garbage.
+        """
+        for packet in container.demux(self._stream):
+            if packet.size:
+                with suppress(av.error.InvalidDataError):
+                    self._context.decode(packet)
+                return
 
     def decode(self, packet: Any) -> list[Any]:
         """Return the pictures that come out for one packet (an empty one drains the decoder)."""
