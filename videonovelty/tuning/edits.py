@@ -314,13 +314,13 @@ def _occluded(frame: U8, rng: Rng, host: U8) -> U8:
 
 
 def _screen_recording(frame: U8, rng: Rng, host: U8) -> U8:
-    """A screen filmed at an angle: perspective, raised blacks, line pattern, blur, grain, the room around it."""
+    """A 16:9 screen filmed at an angle: perspective, raised blacks, line pattern, blur, grain, the room around it."""
     height, width = 360, 640
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     inset = rng.uniform(0.04, 0.14, (4, 2)) * (width, height)
     moved = (corners + inset * [[1, 1], [-1, 1], [-1, -1], [1, -1]]).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(corners, moved)
-    screen = cv2.warpPerspective(_resized(frame, width, height), matrix, (width, height))
+    screen = cv2.warpPerspective(_fitted(frame, width, height), matrix, (width, height))
     mask = cv2.warpPerspective(np.full((height, width), 255, np.uint8), matrix, (width, height))
     room = cv2.GaussianBlur(_filling(host, width, height), (0, 0), 6) // 3
     out = np.where(mask[..., None] > 0, screen, room).astype(np.float32)
