@@ -119,8 +119,8 @@ WAYS: dict[str, Callable[[Path], int]] = {
 }
 
 
-def measure(path: Path, rounds: int, ways: dict[str, Callable[[Path], int]]) -> dict[str, float]:
-    """Return the median CPU seconds of each way, all ways once in each round."""
+def measure(path: Path, rounds: int, ways: dict[str, Callable[[Path], int]]) -> dict[str, list[float]]:
+    """Return the CPU seconds of each way in each round, all ways once in each round."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
@@ -131,20 +131,26 @@ def measure(path: Path, rounds: int, ways: dict[str, Callable[[Path], int]]) -> 
                 continue
             if number:  # the first round warms up
                 taken[name].append(time.process_time() - started)
-    return {name: statistics.median(seconds) for name, seconds in taken.items() if seconds}
+    return {name: seconds for name, seconds in taken.items() if seconds}
 
 
+# VmHWM and not ru_maxrss, which a child takes over from its parent
 PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
-from benchmarks.decode import keyframes
-keyframes(Path(sys.argv[1]), sys.argv[2])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+from videonovelty.decode import open_video
+from videonovelty.keyframes import choose_keyframes
+from videonovelty.settings import load_settings
+settings = load_settings()
+with Path(sys.argv[1]).open("rb") as file, open_video(file.fileno(), settings.decode) as video:
+    for keyframe in choose_keyframes(video.frames(sys.argv[2]), settings.keyframes):
+        keyframe.frame.luma(64, 64)
+print(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1])
 """
 
 
 def peak_mebibytes(path: Path, pass_name: str) -> float:
-    """Return the peak resident memory of a process that decodes a file and chooses its keyframes."""
+    """Return the peak resident memory of a fresh process that decodes a file and chooses its keyframes."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK, str(path), pass_name], capture_output=True, text=True, check=True, cwd=Path.cwd()
     )
@@ -191,40 +197,39 @@ def growth(folder: Path, videos: Path | None, seconds: float) -> dict[str, list[
     for share in (0.25, 0.5, 1.0, 2.0):
         path = folder / f"long{share}.mp4"
         write_video(path, pictures(videos, *size, seconds * share), fps=FPS)
-        out["seconds of video"].append((seconds * share, measure(path, 3, chosen)["keyframes"]))
+        out["seconds of video"].append((seconds * share, statistics.median(measure(path, 3, chosen)["keyframes"])))
     for name in ("360p", "720p", "1080p"):
         width, height = SIZES[name]
-        spent = measure(folder / f"{name}.mp4", 3, chosen)["keyframes"]
+        spent = statistics.median(measure(folder / f"{name}.mp4", 3, chosen)["keyframes"])
         out["megapixels"].append((width * height / 1e6, spent))
     for step in (4, 2, 1):
         path = folder / f"rate{step}.mp4"
         thinned = (p for i, p in enumerate(pictures(videos, *size, seconds)) if i % step == 0)
         write_video(path, thinned, fps=FPS / step)
-        out["frames a second"].append((FPS / step, measure(path, 3, chosen)["keyframes"]))
+        out["frames a second"].append((FPS / step, statistics.median(measure(path, 3, chosen)["keyframes"])))
     return out
 
 
-def ratios(times: dict[str, float]) -> dict[str, float]:
-    """Return what the bars of the project ask for."""
-    nonref, intra = times["bare nonref decode"], times["bare intra decode"]
-    wanted = {
-        "frames with thumbs / bare nonref": times["frames with thumbs"] / nonref,
-        "keyframes and their luma / bare nonref": times["keyframes and their luma"] / nonref,
-        "signing without local descriptors / bare nonref": times["signing without local descriptors"] / nonref,
-        "signing / bare nonref": times["signing"] / nonref,
-        "intra frames with thumbs / bare intra": times["intra frames with thumbs"] / intra,
-        "intra keyframes and their luma / bare intra": times["intra keyframes and their luma"] / intra,
-        "bare nonref / bare decode of every frame": nonref / times["bare decode of every frame"],
+RATIOS = (
+    ("frames with thumbs", "bare nonref decode"),
+    ("keyframes and their luma", "bare nonref decode"),
+    ("signing without local descriptors", "bare nonref decode"),
+    ("signing", "bare nonref decode"),
+    ("intra frames with thumbs", "bare intra decode"),
+    ("intra keyframes and their luma", "bare intra decode"),
+    ("bare nonref decode", "bare decode of every frame"),
+    ("RGB of every frame, PDQ at 1 a second", "signing without local descriptors"),
+    ("RGB of every frame, PDQ at 1 a second", "intra keyframes and their luma"),
+)
+
+
+def ratios(times: dict[str, list[float]]) -> dict[str, float]:
+    """Return the median over rounds of one way's cost over another's in the same round."""
+    return {
+        f"{one} / {other}": statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
+        for one, other in RATIOS
+        if one in times and other in times
     }
-    foreign = times.get("RGB of every frame, PDQ at 1 a second")
-    if foreign is not None:
-        wanted["RGB and PDQ at 1 a second / signing without local descriptors"] = (
-            foreign / times["signing without local descriptors"]
-        )
-        wanted["RGB and PDQ at 1 a second / intra keyframes and their luma"] = (
-            foreign / times["intra keyframes and their luma"]
-        )
-    return wanted
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -233,7 +238,7 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [
         "# Decoding",
         "",
-        f"h264, CPU seconds, medians of {result['rounds']} interleaved rounds.",
+        f"h264, CPU seconds, medians of {result['rounds']} interleaved rounds, ratios within a round.",
         "",
         "| ratio | " + " | ".join(names) + " |",
         "|---|" + "---|" * len(names),
@@ -244,7 +249,7 @@ def markdown(result: dict[str, Any]) -> str:
     ]
     lines += ["", "| CPU seconds | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
     lines += [
-        f"| {key} | " + " | ".join(f"{result['files'][n][key]:.3f}" for n in names) + " |"
+        f"| {key} | " + " | ".join(f"{statistics.median(result['files'][n][key]):.3f}" for n in names) + " |"
         for key in result["files"][names[0]]
     ]
     peak = result["peak_mebibytes_2160p"]
