@@ -37,6 +37,9 @@ _QUICK_SECONDS = 0.2  # …unless a keyframe was taken so shortly before
 _PEAK, _BREAK, _BREAK_RATIO = 1.9, 0.4, 1.5  # five edits of 89 cuts: no cut is missed, one false alarm
 _SETTLE_SECONDS = 0.2
 _FLAT_DEVIATION = 8.0  # grey levels: a flash to white or black has no structure to compare
+_BLANK_DEVIATION = 2.0  # grey levels of noise: with less, nothing is on the picture
+_FADED = 2.5  # times the contrast: a fade passes through several pictures, though dark ones hardly differ
+_MAX_CANDIDATES = 3  # pictures held, so that memory stays small at any resolution
 _BURST_SHARE = 0.05  # of the cap: how far ahead of an even pace keyframes may run
 _PIXELS = 64 * 36
 
@@ -65,10 +68,10 @@ class _Standing:
     pinned: bool = True
     """False for a spare that is only used when a short video has too few keyframes."""
     settled: bool = True
-    fixed: bool = False
-    """The picture is chosen; before that, a later one that resembles all of `stretch` may still take its place."""
     stretch: list[F32] = field(default_factory=list)
-    """Small thumbs of the interval's grid pictures so far."""
+    """Small pictures of the interval's grid so far."""
+    candidates: list[tuple[Frame, F32]] = field(default_factory=list)
+    """Those of them that resemble all of `stretch`; one of them is `frame`."""
 
 
 class KeyframeChoice(Iterator[Keyframe]):
@@ -94,11 +97,11 @@ class KeyframeChoice(Iterator[Keyframe]):
     def _choose(self, frames: Iterable[Frame]) -> Iterator[Keyframe]:
         current: _Standing | None = None
         spacings: deque[float] = deque(maxlen=9)
-        previous: Frame | None = None
+        previous: float | None = None
         for frame, is_cut, difference in _with_cuts(frames, self._settings):
             now = frame.pts_seconds
             if previous is not None:
-                spacings.append(now - previous.pts_seconds)
+                spacings.append(now - previous)
             following = self._following(current, frame, is_cut, difference, _typical(spacings))
             if following is not None:
                 if self._early is not None:
@@ -110,9 +113,9 @@ class KeyframeChoice(Iterator[Keyframe]):
                 self._early.append(_Standing(now, current.shot_start_seconds, frame, current.shot, pinned=False))
             if self._early is not None:
                 yield from self._enough()
-            previous = frame
+            previous = now
         if previous is not None and current is not None:
-            end = previous.pts_seconds + _typical(spacings)
+            end = previous + _typical(spacings)
             if self._early is None:
                 yield self._keyframe(current, end)
             else:
@@ -142,34 +145,40 @@ class KeyframeChoice(Iterator[Keyframe]):
             self._next_grid = (now // self._settings.grid_seconds + 1) * self._settings.grid_seconds
         if not current.settled:
             # The pictures around a cut are often blended or coarse: take the first that stays like the one before.
-            self._move(current, frame)
+            if current.shot or self._alike(_small(frame.thumb), _small(current.frame.thumb)):
+                self._move(current, frame)
             still = difference < self._settings.cut_floor / 255 / 4
             current.settled = still or on_grid or now - current.start_seconds >= _SETTLE_SECONDS
             return None
         longest = self._longest(now)
         too_long = now - current.start_seconds + spacing > longest + 1e-6
-        if too_long or (on_grid and not self._stands_for(current, frame, longest) and self._allowed(now, current)):
+        if too_long or (on_grid and not self._stands_for(current, frame) and self._allowed(now, current)):
             return _Standing(now, current.shot_start_seconds, frame, current.shot)
         return None
 
-    def _stands_for(self, current: _Standing, frame: Frame, longest: float) -> bool:
-        """Return whether one picture can stand for the interval so far and this frame, moving it up where possible.
+    def _stands_for(self, current: _Standing, frame: Frame) -> bool:
+        """Return whether one picture can stand for the interval so far and this frame, choosing it anew.
 
-        The picture is the latest one that still resembles every grid picture since the interval began, so that it
-        stands for what comes before and after it.
+        It can be any grid picture of the interval that resembles all the others; of those, the one nearest the middle.
         """
-        if not current.stretch:
-            current.stretch.append(_small(current.frame.thumb))
-        small = _small(frame.thumb)
-        if not current.fixed:
-            young = frame.pts_seconds - current.start_seconds <= longest / 2
-            if young and all(self._alike(small, one) for one in current.stretch):
-                self._move(current, frame)
-                current.stretch.append(small)
-                return True
-            current.fixed = True
-            current.stretch = [_small(current.frame.thumb)]
-        return self._alike(small, current.stretch[0])
+        if not current.candidates:
+            current.candidates = [(current.frame, _small_of(current.frame))]
+            current.stretch = [current.candidates[0][1]]
+        small = _small_of(frame)
+        candidates = [one for one in current.candidates if self._alike(one[1], small)]
+        if all(self._alike(small, one) for one in current.stretch):
+            candidates.append((frame, small))
+        if not candidates:
+            return False
+        middle = (current.start_seconds + frame.pts_seconds) / 2
+        best = min(candidates, key=lambda one: abs(one[0].pts_seconds - middle))
+        if len(candidates) > _MAX_CANDIDATES:
+            del candidates[0 if candidates[0] is not best else 1]
+        current.candidates = candidates
+        current.stretch.append(small)
+        if best[0] is not current.frame:
+            self._move(current, best[0])
+        return True
 
     def _move(self, current: _Standing, frame: Frame) -> None:
         """Let a later picture stand for the interval; while keyframes are few, the one before remains a spare."""
@@ -178,6 +187,9 @@ class KeyframeChoice(Iterator[Keyframe]):
         current.frame = frame
 
     def _alike(self, one: F32, other: F32) -> bool:
+        low, high = sorted((one.std() + _BLANK_DEVIATION, other.std() + _BLANK_DEVIATION))
+        if high > _FADED * low:
+            return False  # however dark: a picture came or went
         return not _differ(one, other, self._settings.novelty_difference, self._settings.novelty_correlation)
 
     def _enough(self) -> Iterator[Keyframe]:
@@ -243,15 +255,15 @@ def choose_keyframes(
 ) -> KeyframeChoice:
     """Yield the keyframes of one video in order; their intervals tile its time, from the first frame to the last's end.
 
-    `frames` come in presentation order. At most fourteen of them are kept alive at any time (seven once there are
-    enough keyframes), the current keyframe's until the next one is found. Use each keyframe's pixels at once.
+    `frames` come in presentation order. At most ten of them are kept alive at any time (about twenty until there are
+    `min_keyframes`), the current keyframe's until the next one is found. Use each keyframe's pixels at once.
 
     A cut is a thumb that differs from the one before by `cut_floor` grey levels and `cut_ratio` times as much as its
     neighbourhood does, unless the same content, brightened, was a flash. Each shot begins an interval, whose picture is
-    taken once it has settled. Between cuts, a picture stands for as long as the grid pictures resemble it: not
-    different by `novelty_difference` nor correlated less than `novelty_correlation`. Of the pictures that resemble all
-    since the interval began, the latest is taken. No interval is longer than `longest_interval_seconds` unless a single
-    frame is shown for longer, and none crosses a cut.
+    taken once it has settled. Between cuts, an interval lasts as long as one of its pictures resembles all of it, on
+    the grid: not different by `novelty_difference`, nor correlated less than `novelty_correlation`, nor faded to less
+    than half of its contrast. Of such pictures the one nearest the middle is taken. No interval is longer than
+    `longest_interval_seconds` unless a single frame is shown for longer, and none crosses a cut.
 
     Videos that would need more than `max_keyframes` are thinned evenly over `expected_seconds` (the declared duration,
     or 0.0 when unknown: then over twice the time seen so far); only then may a keyframe stand longer or for several
@@ -263,6 +275,12 @@ def choose_keyframes(
 def _small(thumb: U8) -> F32:
     """Return a thumb halved by area averaging, against the cheap scaler's aliasing; shape (18, 32)."""
     small: F32 = cv2.resize(thumb, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return small
+
+
+def _small_of(frame: Frame) -> F32:
+    """Return the same from a picture of more pixels, for what is compared once a grid step only."""
+    small: F32 = cv2.resize(frame.sketch(), (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
     return small
 
 

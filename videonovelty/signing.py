@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from videonovelty.decode import open_video
 from videonovelty.errors import CorruptVideoError
@@ -28,8 +29,10 @@ def sign_video(
         heartbeat(video.probe.declared_seconds)
         motion = MotionRecorder(settings.decode.motion_step_seconds)
         frames = motion.watch(_with_heartbeat(video.frames("nonref"), heartbeat))
-        signed = sign_keyframes(choose_keyframes(frames, settings.keyframes), settings.signatures)
+        chosen = choose_keyframes(frames, settings.keyframes, expected_seconds=video.probe.declared_seconds)
+        signed = sign_keyframes(chosen, settings.signatures)
         coverage = video.coverage()
+        coverage = replace(coverage, notes=(*coverage.notes, *chosen.notes))
         probe = video.probe
     if len(signed.pts_seconds) == 0:
         raise CorruptVideoError(name)
