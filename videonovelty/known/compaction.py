@@ -11,7 +11,6 @@ import pyarrow as pa
 from videonovelty.known.manifest import FileEntry
 from videonovelty.known.shards import SCHEMAS, STOP_FRAMES, binary_column, fixed_binary, write_shard
 from videonovelty.known.snapshot import Snapshot
-from videonovelty.matching import hamming
 from videonovelty.records import U8
 
 PART_ROWS = 1 << 22
@@ -108,6 +107,8 @@ def sampled_stop_frames(snapshot: Snapshot, scheme: str) -> tuple[U8, npt.NDArra
 
 def stop_frames(codes: U8, owners: npt.NDArray[np.int64]) -> tuple[U8, npt.NDArray[np.int64]]:
     """Return the codes of a sample (n, 32) that more than `STOP_VIDEOS` of its `owners` (n,) share, and by how many."""
+    from videonovelty.matching import hamming  # noqa: PLC0415  (70 MB of compiler, which other commands need not load)
+
     limit = max(STOP_VIDEOS, STOP_SHARE * len(np.unique(owners)))
     found = hamming.self_join(codes, STOP_RADIUS)
     i = np.concatenate([found.query_index, found.known_index])

@@ -67,7 +67,7 @@ class Manifest:
     parent_sha256: str
     """Digest of the parent's bytes: a rewritten history shows."""
     action: str
-    """`create`, `add`, `remove`, `compact` or `rollback`."""
+    """`create`, `add`, `import`, `remove`, `compact` or `rollback`."""
     actor: str
     reason: str
     time: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -186,9 +186,13 @@ class Snapshot:
 
     def signed(self, video_ids: Sequence[str], scheme: str) -> set[str]:
         """Return those of the ids whose signatures are stored under a scheme."""
+        return self.stored("profiles", video_ids, scheme)
+
+    def stored(self, kind: str, video_ids: Sequence[str], scheme: str) -> set[str]:
+        """Return those of the ids that have rows of a kind (`frames`, `local`, `profiles`) under a scheme."""
         found: set[str] = set()
         wanted = raw_ids(video_ids)
-        for entry in self._manifest.of_kind("profiles", scheme):
+        for entry in self._manifest.of_kind(kind, scheme):
             places = self._positions(entry, wanted)
             found |= {video_ids[i] for i in np.flatnonzero(places >= 0).tolist()}
         return found
@@ -435,8 +439,34 @@ class Snapshot:
         numbers = np.arange(int(alive.sum()), dtype=np.int32)
         return VideoIds(ids[alive]), np.repeat(numbers, counts[alive]), np.repeat(alive, counts)
 
+    def memberships(self, ids: U8) -> pa.Table:
+        """Return the rows of KNOWN_VIDEOS about these ids (n, 32) that stand, in any order."""
+        keys = np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)
+        parts = [KNOWN_VIDEOS.empty_table()]
+        for _, taken in self._taken_by_key(keys, np.arange(len(ids))):
+            asked = VideoIds(ids).positions(binary_column(taken["video_id"])) >= 0
+            parts.append(taken.filter(pa.array(asked)))
+        return pa.concat_tables(parts)
+
+    def same_content(self, video_ids: Iterable[str]) -> dict[str, KnownVideo]:
+        """Return the known videos among these ids with what every list says about the same bytes.
+
+        A content may be in the store several times: by its SHA-256, and under the ids of lists that give its MD5 or
+        SHA-1 alone.
+        """
+        own = self.describe(video_ids)
+        asked = [ContentHashes(video.video_id, video.md5, video.sha1, 0) for video in own.values()]
+        found = zip(own, self.lookup(asked), strict=True)
+        return {video_id: replace(video, video_id=video_id) for video_id, video in found if video is not None}
+
     def _rows_by_key(self, keys: npt.NDArray[np.uint64], owners: I64) -> Iterator[tuple[int, VideoRow]]:
         """Yield the alive rows of the videos files one of whose digests begins with a key, with the key's owner."""
+        for who, taken in self._taken_by_key(keys, owners):
+            for owner, row in zip(who.tolist(), taken.to_pylist(), strict=True):
+                yield owner, VideoRow.of(row)
+
+    def _taken_by_key(self, keys: npt.NDArray[np.uint64], owners: I64) -> Iterator[tuple[I64, pa.Table]]:
+        """Yield such rows as tables, with the owner of each row's key."""
         if len(keys) == 0:
             return
         for entry in self._manifest.of_kind("videos"):
@@ -459,9 +489,7 @@ class Snapshot:
                 table = self._range(entry, int(starts[group]), int(starts[group + 1]), KNOWN_VIDEOS.names)
                 taken = table.take(pa.array(mine[:, 0] - starts[group]))
                 alive = self.alive_mask(entry, taken)
-                for (_, who), row, is_alive in zip(mine, taken.to_pylist(), alive, strict=True):
-                    if is_alive:
-                        yield int(who), VideoRow.of(row)
+                yield mine[alive, 1], taken.filter(pa.array(alive))
 
     def _alive_rows(self, entry: FileEntry, table: pa.Table) -> Iterator[VideoRow]:
         alive = self.alive_mask(entry, table)

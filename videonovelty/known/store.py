@@ -23,9 +23,11 @@ import pyarrow as pa
 from videonovelty.errors import KnownStoreError
 from videonovelty.known import manifest as manifests
 from videonovelty.known.compaction import compacted_files
+from videonovelty.known.list_update import Changes, ListUpdate
 from videonovelty.known.manifest import FOLDERS, TEMPORARY, FileEntry, LogEntry, LostRaceError, Manifest
 from videonovelty.known.shards import SCHEMAS, VideoIds, discard_files, open_shard, raw_id, raw_ids, write_shard
 from videonovelty.known.snapshot import Snapshot
+from videonovelty.known.spill import Spill
 from videonovelty.known.staging import KnownEntry, Staging
 
 log = logging.getLogger(__name__)
@@ -141,6 +143,43 @@ class KnownStore:
                     staging.discard()
                 raise
         return staging.base
+
+    def update_list(self, spill: Spill, *, actor: str, reason: str, dry_run: bool = False) -> tuple[Snapshot, Changes]:
+        """Bring what a list says into the store in one commit; return the snapshot and what changed.
+
+        When nothing does, or with `dry_run`, no snapshot is made. Raises KnownStoreError; then nothing changed.
+        """
+        with self._lock("staging.lock", fcntl.LOCK_SH):
+            while True:
+                base = self.snapshot()
+                update = ListUpdate(self.path, base, spill)
+                try:
+                    update.stage()
+                    gone = [raw.hex() for raw in update.gone]
+                    update.changes.frames_removed = _frames_of(base, gone)
+                    if dry_run or not update.changes:
+                        update.discard()
+                        return base, update.changes
+                    changes = {name: getattr(update.changes, name) for name in Changes.__slots__}
+                    made = self._next(
+                        base,
+                        "import",
+                        actor,
+                        reason,
+                        files=(*base.manifest.files, *update.files),
+                        n_videos=base.n_videos + update.changes.videos_added - len(gone),
+                        n_frames=base.n_frames + update.changes.frames_added - update.changes.frames_removed,
+                        changes={name: count for name, count in changes.items() if count},
+                    )
+                    manifests.commit(self.path, made)
+                except LostRaceError:
+                    update.discard()
+                    continue
+                except BaseException:
+                    if not self._was_committed(update.files):
+                        update.discard()
+                    raise
+                return self.snapshot(made.number), update.changes
 
     def remove(
         self,
