@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from videonovelty import __version__
-from videonovelty.cli import known, looking, scanning
+from videonovelty.cli import known, looking, samples, scanning
 from videonovelty.cli.console import say
 from videonovelty.errors import EXIT_CODES, VideoError, VideoNoveltyError
 
@@ -29,6 +29,7 @@ app.add_typer(known.app, name="known")
 app.command("report")(scanning.report)
 app.command("compare")(looking.compare)
 app.command("inspect")(looking.inspect)
+app.add_typer(samples.app, name="samples")
 app.command("doctor")(looking.doctor)
 app.command("demo")(scanning.demo)
 

@@ -294,6 +294,12 @@ def read_rows(path: Path, names: list[str]) -> list[dict[str, str]]:
         raise SampleSetError(f"{path}: not readable: {error}") from error
 
 
+def read_sources(path: Path, file_column: str, source_column: str) -> dict[Path, str]:
+    """Return the content each file of a CSV shows, by resolved path; files are relative to the CSV."""
+    rows = read_rows(path, [file_column, source_column])
+    return {(path.parent / row[file_column]).resolve(): row[source_column] for row in rows if row[source_column]}
+
+
 def write_sampleset(
     folder: Path,
     videos: Iterable[SampleVideo],
