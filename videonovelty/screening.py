@@ -15,10 +15,10 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,17 @@ VIDEOS_PER_JOIN = 5000
 VIDEOS_PER_JUDGEMENT = 20
 MIRROR_VARIANT = DIHEDRAL.index("flip_horizontal")
 T = TypeVar("T")
+
+
+class HasVideoId(Protocol):
+    """Anything that stands for one content."""
+
+    @property
+    def video_id(self) -> str:
+        """Its id."""
+
+
+S_contra = TypeVar("S_contra", bound=HasVideoId, contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,32 +161,62 @@ class JudgeTask:
 def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -> list[Verdict]:
     """Return the verdicts of some contents; for a worker."""
     local = task.local or tuple(() for _ in task.parts)
-    name = scheme(settings.signatures)
-    wanted = {c.known_video_id for one in task.candidates for c in one.ranked}
-    by_local = {c.known_video_id for one in local for c in one}
-    frames = snapshot.frames_of(sorted(wanted | by_local), name)
-    motions = snapshot.motion_of(sorted(wanted | by_local), name)
-    features = snapshot.local_of(sorted(by_local), name)
-    verdicts = []
-    for part, candidates, local_candidates in zip(task.parts, task.candidates, local, strict=True):
-        signed = part.read()
-        stretches: list[Stretch] = []
-        for candidate in candidates.ranked:
-            known = frames.get(candidate.known_video_id)
-            if known is not None:
-                side = KnownSide(known, motions.get(candidate.known_video_id))
-                stretches += _aligned(signed, side, candidate.variants, candidates.common, settings)
-        for one in local_candidates:
-            known = frames.get(one.known_video_id)
-            if known is not None:
-                side = KnownSide(known, motions.get(one.known_video_id), features.get(one.known_video_id))
-                variants = (MIRROR_VARIANT,) if one.mirrored else (0,)
-                stretches += _aligned(signed, side, variants, candidates.common, settings, local_pairs=one.pairs)
-        verdicts.append(judge_video(signed, stretches, candidates.common, settings))
-    return verdicts
+    sides = read_sides(snapshot, task.candidates, local, scheme(settings.signatures))
+    return [
+        judge_signed(part.read(), candidates, local_candidates, sides, settings)
+        for part, candidates, local_candidates in zip(task.parts, task.candidates, local, strict=True)
+    ]
+
+
+def read_sides(
+    snapshot: Snapshot,
+    candidates: Sequence[Candidates],
+    local: Sequence[Sequence[LocalCandidate]],
+    scheme_name: str,
+) -> dict[str, KnownSide]:
+    """Return what the store keeps of every candidate, by id; descriptors only of candidates found by them."""
+    by_local = {one.known_video_id for found in local for one in found}
+    wanted = sorted({one.known_video_id for found in candidates for one in found.ranked} | by_local)
+    motions = snapshot.motion_of(wanted, scheme_name)
+    features = snapshot.local_of(sorted(by_local), scheme_name)
+    return {
+        video_id: KnownSide(frames, motions.get(video_id), features.get(video_id))
+        for video_id, frames in snapshot.frames_of(wanted, scheme_name).items()
+    }
+
+
+Aligner = Callable[..., list[Stretch]]
+
+
+def judge_signed(
+    signed: SignedVideo,
+    candidates: Candidates,
+    local_candidates: Sequence[LocalCandidate],
+    sides: Mapping[str, KnownSide],
+    settings: Settings,
+    *,
+    aligner: Aligner = align,
+) -> Verdict:
+    """Return the verdict on one signed video: aligned with every candidate, proven, tiled and judged.
+
+    `sides` holds the candidates' known sides; `aligner` is `align`, or what remembers its answers.
+    """
+    stretches: list[Stretch] = []
+    for candidate in candidates.ranked:
+        side = sides.get(candidate.known_video_id)
+        if side is not None:
+            whole = replace(side, local=None)
+            stretches += _aligned(aligner, signed, whole, candidate.variants, candidates.common, settings)
+    for one in local_candidates:
+        side = sides.get(one.known_video_id)
+        if side is not None:
+            variants = (MIRROR_VARIANT,) if one.mirrored else (0,)
+            stretches += _aligned(aligner, signed, side, variants, candidates.common, settings, local_pairs=one.pairs)
+    return judge_video(signed, stretches, candidates.common, settings)
 
 
 def _aligned(
+    aligner: Aligner,
     signed: SignedVideo,
     side: KnownSide,
     variants: Sequence[int],
@@ -183,7 +224,7 @@ def _aligned(
     settings: Settings,
     local_pairs: npt.NDArray[np.float64] | None = None,
 ) -> list[Stretch]:
-    return align(
+    return aligner(
         signed.signatures,
         side,
         variants=variants,
@@ -253,7 +294,7 @@ def screen(
         for video_id, content in contents.items()
         if video_id in exact
     }
-    for verdict in _judge_parts(parts, snapshot, run, engine, settings, report):
+    for verdict in judge_parts(parts, snapshot, run, engine, settings, report):
         judged[verdict.video_id] = _Judged(verdict, ends[verdict.video_id].sandboxed)
     for end in ends.values():
         if end.part_sha256 is None:
@@ -299,34 +340,53 @@ def _exact(snapshot: Snapshot, hashes: Sequence[ContentHashes]) -> dict[str, Kno
     return {one.video_id: known for one, known in zip(hashes, found, strict=True) if known is not None}
 
 
-def _judge_parts(
+def judge_parts(
     parts: Sequence[Part], snapshot: Snapshot, run: RunFolder, engine: Engine, settings: Settings, report: Report
 ) -> list[Verdict]:
-    """Return the verdict of every signed content, in any order.
+    """Return the verdict of every signed content, in any order."""
+    verdicts: list[Verdict] = []
+    search = _Search(snapshot, run, engine, settings, report)
+    for first in range(0, len(parts), VIDEOS_PER_JOIN):
+        verdicts += judge_in_rounds(parts[first : first + VIDEOS_PER_JOIN], search, local=settings.signatures.local)
+    search.close()
+    return verdicts
+
+
+class Search(Protocol[S_contra]):
+    """What finds and judges candidates of a batch: the joins of a run, or what has them in memory."""
+
+    def by_pdq(self, batch: Sequence[S_contra]) -> Sequence[Candidates]:
+        """Return the candidates of each content of the batch, whole pictures compared."""
+
+    def by_local(self, batch: Sequence[S_contra]) -> Sequence[tuple[LocalCandidate, ...]]:
+        """Return the candidates of each content of the batch by their local descriptors."""
+
+    def judge(
+        self, batch: Sequence[S_contra], candidates: Sequence[Candidates], local: Sequence[tuple[LocalCandidate, ...]]
+    ) -> list[Verdict]:
+        """Return the verdict of each content of the batch, in any order."""
+
+
+def judge_in_rounds(batch: Sequence[S_contra], search: Search[S_contra], *, local: bool) -> list[Verdict]:
+    """Return the verdict of each content of a batch, in any order.
 
     Two rounds: PDQ finds what shows the whole picture; what it does not fully explain is looked up once more by its
     local descriptors.
     """
-    verdicts: list[Verdict] = []
-    search = _Search(snapshot, run, engine, settings, report)
-    for first in range(0, len(parts), VIDEOS_PER_JOIN):
-        batch = parts[first : first + VIDEOS_PER_JOIN]
-        candidates = search.by_pdq(batch)
-        judged = {verdict.video_id: verdict for verdict in search.judge(batch, candidates, ())}
-        if settings.signatures.local:
-            left = [n for n, part in enumerate(batch) if judged[part.video_id].verdict != "known"]
-            again = [batch[n] for n in left]
-            local = search.by_local(again)
-            found = [n for n, one in enumerate(local) if one]
-            for verdict in search.judge(
-                [again[n] for n in found],
-                [candidates[left[n]] for n in found],
-                [local[n] for n in found],
-            ):
-                judged[verdict.video_id] = verdict
-        verdicts += judged.values()
-    search.close()
-    return verdicts
+    candidates = search.by_pdq(batch)
+    judged = {verdict.video_id: verdict for verdict in search.judge(batch, candidates, ())}
+    if local:
+        left = [n for n, part in enumerate(batch) if judged[part.video_id].verdict != "known"]
+        again = [batch[n] for n in left]
+        found_by_local = search.by_local(again)
+        found = [n for n, one in enumerate(found_by_local) if one]
+        for verdict in search.judge(
+            [again[n] for n in found],
+            [candidates[left[n]] for n in found],
+            [found_by_local[n] for n in found],
+        ):
+            judged[verdict.video_id] = verdict
+    return list(judged.values())
 
 
 class _Search:

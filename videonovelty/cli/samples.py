@@ -105,7 +105,9 @@ def _files(given: Path) -> list[Path]:
     """Return the videos of one argument: a file as it is, a folder's files but tables and texts."""
     if not given.is_dir():
         return [given]
-    return sorted(p for p in given.iterdir() if p.is_file() and p.suffix.lower() not in (".csv", ".toml", ".txt", ".md"))
+    return sorted(
+        p for p in given.iterdir() if p.is_file() and p.suffix.lower() not in (".csv", ".toml", ".txt", ".md")
+    )
 
 
 def _print(made: object, as_json: bool) -> None:
