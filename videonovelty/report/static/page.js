@@ -224,16 +224,32 @@ const KEYS = {
 };
 DECISION_KEYS.forEach((key, n) => { KEYS[n + 1] = () => decideCurrent(key); });
 
+// The search box filters when the typing pauses. Whatever else is done first is about what the search finds, so it
+// is applied before: a decision must not fall on a row the search was about to replace.
+let typing = 0;
+function applySearch() {
+  if (!typing) return;
+  clearTimeout(typing);
+  typing = 0;
+  filter({ q: byId('f-q').value.trim() });
+}
+
+function forgetSearch() {
+  clearTimeout(typing);
+  typing = 0;
+}
+
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || byId('help').open) return;
   const target = event.target;
-  const typing = target.matches('input:not([type="checkbox"]), textarea, select');
+  const writing = target.matches('input:not([type="checkbox"]), textarea, select');
+  if (!writing || event.key === 'Enter' || event.key === 'Escape') applySearch();
   if (event.key === 'Escape') {
-    if (typing) target.blur();
+    if (writing) target.blur();
     else if (state.open || pane.contains(target)) closeDetail();
     return;
   }
-  if (typing) {
+  if (writing) {
     if (event.key === 'Enter' && target === byId('f-q')) { event.preventDefault(); moveTo(0); scroller.focus(); }
     return;
   }
@@ -292,20 +308,25 @@ function start() {
   byId('filters').addEventListener('submit', (event) => event.preventDefault());
   byId('hand-over').addEventListener('submit', (event) => event.preventDefault());
 
-  let typing = 0;
   for (const name of FILTERS) {
-    byId('f-' + name).addEventListener(name === 'q' ? 'input' : 'change', (event) => {
+    if (name === 'q') continue;
+    byId('f-' + name).addEventListener('change', (event) => {
       const value = event.target.value;
-      clearTimeout(typing);
-      if (name !== 'q') filter({ [name]: value });
-      else typing = setTimeout(() => filter({ q: value.trim() }), 120);
+      applySearch();
+      filter({ [name]: value });
     });
   }
+  byId('f-q').addEventListener('input', () => {
+    clearTimeout(typing);
+    typing = setTimeout(applySearch, 120);
+  });
+  byId('f-q').addEventListener('change', applySearch);
   byId('f-sort').addEventListener('change', (event) => {
     const [sort, down] = event.target.value.split(' ');
     sortBy(sort, down === '1');
   });
   byId('f-clear').addEventListener('click', () => {
+    forgetSearch();
     filter(Object.fromEntries(FILTERS.map((name) => [name, ''])));
     byId('f-q').focus();
   });
@@ -317,6 +338,7 @@ function start() {
   });
   for (const button of document.querySelectorAll('button[data-verdict], button[data-reason]')) {
     button.addEventListener('click', () => {
+      forgetSearch();
       for (const name of FILTERS) state[name] = '';
       filter(button.dataset.verdict ? { verdict: button.dataset.verdict } : { reason: button.dataset.reason });
       byId('workspace').scrollIntoView();
@@ -340,6 +362,7 @@ function start() {
   window.addEventListener('resize', () => { measure(); showOpen(); draw(); });
   document.addEventListener('keydown', onKey);
   window.addEventListener('popstate', () => {
+    forgetSearch();
     readAddress();
     showOpen();
     changed(false);
