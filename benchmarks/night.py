@@ -25,15 +25,16 @@ from typing import Any
 import numpy as np
 
 from videonovelty import footage
-from videonovelty.batch import Progress, signing_fingerprint
+from videonovelty.batch import Part, Progress, signing_fingerprint
 from videonovelty.decode.writer import write_video
 from videonovelty.engine import open_engine
 from videonovelty.enrolment import enrol, store_identity, work_folder
 from videonovelty.known import KnownStore
+from videonovelty.lookup import QUERY_BYTES, query_limit
 from videonovelty.matching.hamming import join
 from videonovelty.records import ListMembership
 from videonovelty.run import RunFolder, State
-from videonovelty.screening import VIDEOS_PER_JOIN, Part, screen
+from videonovelty.screening import screen
 from videonovelty.settings import Settings, load_settings
 
 KINDS = (("libx264", 320, 180), ("libx264", 640, 360), ("libx264", 1280, 720), ("mpeg4", 640, 360))
@@ -183,8 +184,9 @@ def predict(m: Mapping[str, Any], *, nightly: int, mean_seconds: float, known_ke
     for stage, seconds in stages.items():
         if stage not in ("opening", *SERIAL_STAGES):
             hours[f"{stage} (around it)" if stage == "signing" else stage] = nightly * seconds / night["videos"] / 3600
-    batches = math.ceil(nightly / VIDEOS_PER_JOIN)
-    queries = nightly / batches * mean_seconds * night["codes_per_video_second"]
+    all_queries = nightly * mean_seconds * night["codes_per_video_second"]
+    batches = math.ceil(all_queries * QUERY_BYTES / query_limit(Settings()))
+    queries = all_queries / batches
     a, b, c = m["join_model"]
     hours["join"] = batches * (a * known_keyframes + b * queries + c * known_keyframes * queries) / 3600
     serial = {stage: nightly * stages.get(stage, 0.0) / night["videos"] / 3600 for stage in SERIAL_STAGES}

@@ -7,24 +7,28 @@ before it counts, so a batch that was cut off goes on where it stopped and a fin
 from __future__ import annotations
 
 import functools
+import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from videonovelty.engine import Engine, EngineFailure, close_at_exit
 from videonovelty.errors import Reason, VideoError
 from videonovelty.intake import IntakeEntry, decode_raw, display_path, encode_raw, opened, sight, sight_open, unchanged
 from videonovelty.journal import JSON
-from videonovelty.records import ContentHashes, Sighting
-from videonovelty.run import RunFolder, State, Step, part_is_sound, write_part
+from videonovelty.records import ContentHashes, Sighting, SignedVideo
+from videonovelty.run import RunFolder, State, Step, part_is_sound, read_part, write_part
 from videonovelty.sandbox import Sandbox
 from videonovelty.settings import Settings
 from videonovelty.signatures import scheme
 
+logger = logging.getLogger(__name__)
+
 SIGHTED = "sighted"
 """State of a journal entry that remembers where a content was seen, so that an unchanged file is not read again."""
 SIGHTINGS_PER_TASK = 16
+PARTS_PER_CHECK = 64
 REFUSALS = frozenset(
     {Reason.REFUSED_FORMAT, Reason.REFUSED_CODEC, Reason.REFUSED_SIZE, Reason.NOT_A_REGULAR_FILE, Reason.QUARANTINED}
 )
@@ -36,6 +40,22 @@ class Content:
 
     hashes: ContentHashes
     sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where the signatures of one content lie, and how many there are."""
+
+    run_path: Path
+    video_id: str
+    sha256: str
+    keyframes: int = 0
+    """0 where the journal does not say."""
+    descriptors: int = 0
+
+    def read(self) -> SignedVideo:
+        """Return the signatures. Raises RunError when they are missing or altered."""
+        return read_part(self.run_path, self.video_id, sha256=self.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +79,8 @@ class SignResult:
     sandboxed: bool = True
     video_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    keyframes: int = 0
+    descriptors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +92,8 @@ class Progress:
     total: int
     video_seconds: float = 0.0
     failed: int = 0
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+    """Verdicts so far, while judging."""
 
 
 Report = Callable[[Progress], None]
@@ -119,7 +143,14 @@ def sign_content(task: SignTask, *, settings: Settings) -> SignResult:
         sandboxed=sandbox.sandboxed,
         video_seconds=signed.coverage.decoded_seconds,
         cpu_seconds=signed.cpu_seconds,
+        keyframes=len(signed.signatures.pts_seconds),
+        descriptors=len(signed.signatures.local.codes),
     )
+
+
+def unsound_parts(parts: tuple[Part, ...]) -> list[str]:
+    """Return the ids of those contents whose signatures are not what the journal names; for a worker."""
+    return [part.video_id for part in parts if not part_is_sound(part.run_path, part.video_id, sha256=part.sha256)]
 
 
 _open_sandboxes: dict[Settings, Sandbox] = {}
@@ -195,33 +226,15 @@ def sign_all(
     fingerprint: str,
     retry: frozenset[str] | None = frozenset(),
 ) -> dict[str, SignResult]:
-    """Sign every content that has no sound part yet, longest first, and return the end each of `contents` has.
+    """Sign every content that has no part yet, longest first, and return the end each of `contents` has.
 
     `retry` holds the reasons whose failures are tried again; None all of them. Each start is in the journal before it
-    happens; contents that were in work when an earlier run was cut off go first and alone.
+    happens; contents that were in work when an earlier run was cut off go first and alone. What the journal calls
+    signed is taken on trust: see `sign_unsound`.
     """
-    ends: dict[str, SignResult] = {}
-    waiting: list[SignTask] = []
+    ends, to_sign = _remembered_ends(contents, run, settings, fingerprint=fingerprint, retry=retry)
     suspects = run.states.suspects()
-    stamps = {e.key: bool(e.fields.get("sandboxed")) for e in run.journal.entries() if e.state == State.SIGNED}
-    for content in contents:
-        video_id = content.hashes.video_id
-        step = run.states.next_step(
-            video_id, fingerprint=fingerprint, max_attempts=settings.sandbox.max_attempts, retry=retry
-        )
-        state = run.states.get(video_id)
-        if step is Step.REUSE and state is not None and state.part_sha256 is not None:
-            if part_is_sound(run.path, video_id, sha256=state.part_sha256):
-                ends[video_id] = SignResult(video_id, state.part_sha256, sandboxed=stamps.get(video_id, False))
-                continue
-        elif step is Step.KEEP and state is not None:
-            ends[video_id] = SignResult(video_id, None, Reason(state.reason or Reason.CORRUPT), state.detail)
-            continue
-        elif step is Step.QUARANTINE:
-            run.journal.append(State.QUARANTINED, key=video_id, reason=Reason.QUARANTINED)
-            ends[video_id] = SignResult(video_id, None, Reason.QUARANTINED)
-            continue
-        waiting.append(SignTask(content.sighting.path_raw, video_id, content.hashes.size_bytes, run.path))
+    waiting = [SignTask(c.sighting.path_raw, c.hashes.video_id, c.hashes.size_bytes, run.path) for c in to_sign]
     done, failed, seconds = len(ends), sum(end.part_sha256 is None for end in ends.values()), 0.0
     alone = [item for item in waiting if item.video_id in suspects]
     others = [item for item in waiting if item.video_id not in suspects]
@@ -249,11 +262,88 @@ def sign_all(
     return ends
 
 
+def _remembered_ends(
+    contents: Sequence[Content],
+    run: RunFolder,
+    settings: Settings,
+    *,
+    fingerprint: str,
+    retry: frozenset[str] | None,
+) -> tuple[dict[str, SignResult], list[Content]]:
+    """Return what the journal alone says about how contents ended, and the contents that are to be signed."""
+    ends: dict[str, SignResult] = {}
+    to_sign: list[Content] = []
+    for content in contents:
+        video_id = content.hashes.video_id
+        step = run.states.next_step(
+            video_id, fingerprint=fingerprint, max_attempts=settings.sandbox.max_attempts, retry=retry
+        )
+        state = run.states.get(video_id)
+        if step is Step.REUSE and state is not None:
+            ends[video_id] = SignResult(
+                video_id,
+                state.part_sha256,
+                sandboxed=state.sandboxed,
+                video_seconds=state.video_seconds,
+                cpu_seconds=state.cpu_seconds,
+                keyframes=state.keyframes,
+                descriptors=state.descriptors,
+            )
+        elif step is Step.KEEP and state is not None:
+            reason = Reason(state.reason or Reason.CORRUPT)
+            ends[video_id] = SignResult(video_id, None, reason, state.detail, sandboxed=state.sandboxed)
+        elif step is Step.QUARANTINE:
+            run.journal.append(State.QUARANTINED, key=video_id, reason=Reason.QUARANTINED)
+            ends[video_id] = SignResult(video_id, None, Reason.QUARANTINED)
+        else:
+            to_sign.append(content)
+    return ends, to_sign
+
+
+def sign_unsound(
+    contents: Mapping[str, Content],
+    ends: dict[str, SignResult],
+    run: RunFolder,
+    engine: Engine,
+    settings: Settings,
+    report: Report,
+    *,
+    fingerprint: str,
+) -> None:
+    """Sign those contents anew whose parts are missing or altered, and put their new ends into `ends`.
+
+    Looks at every part, so it is called when the parts are about to be used, not when a finished run is run again.
+    """
+    parts = [part_of(run.path, end) for end in ends.values() if end.part_sha256 is not None]
+    chunks = [tuple(parts[i : i + PARTS_PER_CHECK]) for i in range(0, len(parts), PARTS_PER_CHECK)]
+    unsound: list[str] = []
+    done = 0
+    for chunk, found in engine.map_unordered(unsound_parts, chunks):
+        unsound += [part.video_id for part in chunk] if isinstance(found, EngineFailure) else found
+        done += len(chunk)
+        report(Progress("checking", done, len(parts)))
+    if unsound:
+        logger.warning("%d stored signatures are missing or altered: they are made anew", len(unsound))
+        run.journal.append_many(
+            (State.PENDING, video_id, {"detail": "part missing or altered"}) for video_id in unsound
+        )
+        lost = [contents[video_id] for video_id in sorted(unsound)]
+        ends.update(sign_all(lost, run, engine, settings, report, fingerprint=fingerprint))
+
+
+def part_of(run_path: Path, end: SignResult) -> Part:
+    """Return where the signatures of a signed content lie."""
+    if end.part_sha256 is None:
+        raise ValueError("the content was not signed")
+    return Part(run_path, end.video_id, end.part_sha256, end.keyframes, end.descriptors)
+
+
 def _note_end(run: RunFolder, end: SignResult) -> None:
     if end.part_sha256 is not None:
         run.journal.append(
             State.SIGNED, key=end.video_id, part_sha256=end.part_sha256, sandboxed=end.sandboxed,
             video_seconds=round(end.video_seconds, 3), cpu_seconds=round(end.cpu_seconds, 3),
+            keyframes=end.keyframes, descriptors=end.descriptors,
         )  # fmt: skip
     else:
         reason = end.reason or Reason.CRASHED
@@ -291,9 +381,7 @@ _Remembered = dict[bytes, tuple[Sighting, ContentHashes, tuple[int, int, int]]]
 def _remembered(run: RunFolder) -> _Remembered:
     """Return the sightings of earlier looks in this run, by path."""
     found: _Remembered = {}
-    for entry in run.journal.entries():
-        if entry.state != SIGHTED:
-            continue
+    for entry in run.journal.entries(SIGHTED):
         fields = entry.fields
         size, modified, inode = (int(str(fields[name])) for name in ("size", "modified_ns", "inode"))
         path = decode_raw(str(fields["path_raw"]))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from videonovelty.batch import Content, Report, SignResult, sight_all, sign_all
+from videonovelty.batch import Content, Report, SignResult, sight_all, sign_all, sign_unsound
 from videonovelty.engine import Engine
 from videonovelty.errors import Reason, SettingsError
 from videonovelty.intake import display_path, enumerate_intake
@@ -80,6 +80,7 @@ def enrol(
     signed = snapshot.signed(list(contents), name)
     to_sign = [content for video_id, content in contents.items() if video_id not in signed]
     ends = sign_all(to_sign, run, engine, settings, report, fingerprint=fingerprint, retry=None)
+    sign_unsound(contents, ends, run, engine, settings, report, fingerprint=fingerprint)
     unreadable = tuple(
         (display_path(s.path_raw), (s.reason or Reason.IO_ERROR).value) for s in sightings if not s.video_id
     )

@@ -7,23 +7,54 @@ member has direct evidence against its leader; likeness is not passed on from me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from videonovelty.batch import Progress, Report
+from videonovelty.batch import Part, Progress, Report
+from videonovelty.engine import Engine
 from videonovelty.known.shards import ShardCodes, VideoIds
+from videonovelty.lookup import (
+    PARTS_PER_COLLECTION,
+    UNKNOWN_KEYFRAMES,
+    CollectTask,
+    Hits,
+    WorkFolder,
+    all_done,
+    batches,
+    candidates_of,
+    collect,
+    collected,
+    has_hits,
+    load_array,
+    load_queries,
+    raw_ids,
+    save_arrays,
+    save_hits,
+)
 from videonovelty.matching.alignment import KnownSide, Stretch, align
 from videonovelty.matching.candidates import collect_codes, match_shard, rank_candidates
 from videonovelty.records import KnownFrames, SignedVideo
 from videonovelty.segments import tile_segments
-from videonovelty.settings import Settings
+from videonovelty.settings import MatchingSettings, Settings
 from videonovelty.signatures.motion import KNOWN_STEP_SECONDS, thinned
 from videonovelty.verdict import judge
 
-VIDEOS_PER_LOOKUP = 2000
+VIDEOS_PER_CHUNK = 500
+"""Looked up together, among the leaders and among themselves: copies of one video in a chunk all meet each other."""
+KEYFRAMES_PER_CHUNK = 25_000
+KEYFRAMES_PER_BUNDLE = 600_000
+"""Of leaders, 40 MB of codes: what one task looks a chunk up in."""
+VIDEOS_PER_PROOF = 10
+TRIED_WITHIN = 4
+GOOD_VOTES = 0.5
+"""Share of the best candidate's votes that makes another one worth trying before it."""
+_WHAT = "the intake could not be grouped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +96,14 @@ class Group:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class OpenContent:
+    """A content that is not cleared."""
+
+    part: Part
+    duration_seconds: float
+
+
 def as_known(signed: SignedVideo) -> KnownFrames:
     """Return a signed video as it would stand in the known store."""
     one = signed.signatures
@@ -83,69 +122,339 @@ def explain(member: SignedVideo, by: SignedVideo, variants: Sequence[int], setti
     )
 
 
-def group_intake(readers: Sequence[Callable[[], SignedVideo]], settings: Settings, report: Report) -> dict[str, Group]:
+def group_intake(
+    contents: Sequence[OpenContent], run_path: Path, engine: Engine, settings: Settings, report: Report
+) -> dict[str, Group]:
     """Return the group of each video that is in one, by video id.
 
-    `readers` give the signed videos of the intake that are not cleared, each when called; they are read one at a time.
+    `contents` are the signed videos of the intake that are not cleared. They are taken longest first, chunk by chunk:
+    each chunk is looked up among the leaders found so far, and what stands behind none of them within itself. So copies
+    of copies never meet each other in great numbers, and of a night's codes no process holds more than a bundle.
     """
-    if len(readers) < 2:
+    if len(contents) < 2:
         return {}
-    facts: list[tuple[float, int, str]] = []
-    shard = _as_shard(readers, facts)
-    order = sorted(range(len(facts)), key=lambda n: (-facts[n][0], -facts[n][1], facts[n][2]))
-    position = {facts[number][2]: number for number in range(len(facts))}
-    groups: dict[str, Group] = {}
-    taken: set[int] = set()
-    members: dict[int, list[Member]] = {}
+    order = sorted(contents, key=lambda one: (-one.duration_seconds, -one.part.keyframes, one.part.video_id))
+    parts = [one.part for one in order]
+    work = WorkFolder(run_path)
+    search = _LeaderSearch(engine, settings, work)
     leader_of: dict[int, int] = {}
-    for first in range(0, len(readers), VIDEOS_PER_LOOKUP):
-        numbers = order[first : first + VIDEOS_PER_LOOKUP]
-        signatures = [readers[number]().signatures for number in numbers]
-        hits = match_shard(shard, collect_codes(signatures), settings.matching)
-        ranked = rank_candidates(
-            [hits], [len(one.pts_seconds) for one in signatures], n_known_videos=len(facts), settings=settings.matching
-        )
-        for number, candidates in zip(numbers, ranked, strict=True):
-            signed: SignedVideo | None = None
-            for candidate in candidates.ranked:
-                leader = position[candidate.known_video_id]
-                # a leader comes earlier in the order and stands behind nobody
-                if leader == number or leader in leader_of or leader not in taken:
-                    continue
-                signed = signed or readers[number]()
-                member = _member(signed, readers[leader](), candidate.variants, settings)
-                if member is not None:
-                    members.setdefault(leader, []).append(member)
-                    leader_of[number] = leader
-                    break
-            if number not in leader_of:
-                taken.add(number)
-        report(Progress("grouping", min(first + VIDEOS_PER_LOOKUP, len(readers)), len(readers)))
+    evidence: dict[int, Member] = {}
+    for first, stop in _chunks(parts):
+        chunk = search.prepare(parts[first:stop], first)
+        placed = search.behind_leaders(chunk)
+        placed |= search.within(chunk, [number for number in range(first, stop) if number not in placed])
+        for number, (leader, member) in placed.items():
+            leader_of[number], evidence[number] = leader, member
+        search.add_leaders(chunk, [number for number in range(first, stop) if number not in placed])
+        report(Progress("grouping", stop, len(parts)))
+    work.close()
+    members: dict[int, list[Member]] = {}
+    for number, leader in leader_of.items():
+        members.setdefault(leader, []).append(evidence[number])
+    groups: dict[str, Group] = {}
     for leader, behind in members.items():
-        group = Group(facts[leader][2], tuple(sorted(behind, key=lambda member: member.video_id)))
+        group = Group(parts[leader].video_id, tuple(sorted(behind, key=lambda member: member.video_id)))
         for video_id in (group.leader, *(member.video_id for member in group.members)):
             groups[video_id] = group
     return groups
 
 
-def _as_shard(readers: Sequence[Callable[[], SignedVideo]], facts: list[tuple[float, int, str]]) -> ShardCodes:
-    """Return the intake as a shard to look itself up in; `facts` receives duration, keyframes and id of each video."""
-    parts: list[tuple[KnownFrames, np.ndarray[Any, Any]]] = []
-    for read in readers:
-        signed = read()
-        facts.append((signed.coverage.duration_seconds, len(signed.signatures.pts_seconds), signed.signatures.video_id))
-        parts.append((as_known(signed), signed.signatures.has_inner))
-    raw = np.frombuffer(b"".join(bytes.fromhex(video_id) for _, _, video_id in facts), np.uint8).reshape(-1, 32)
-    return ShardCodes(
-        video_ids=VideoIds(raw),
-        video_index=np.repeat(np.arange(len(parts), dtype=np.int32), [len(p.pts_seconds) for p, _ in parts]),
-        seconds=np.concatenate([p.pts_seconds for p, _ in parts]),
-        pdq=np.concatenate([p.pdq for p, _ in parts]),
-        pdq_inner=np.concatenate([p.pdq_inner for p, _ in parts]),
-        has_inner=np.concatenate([inner for _, inner in parts]),
-        quality=np.concatenate([p.quality for p, _ in parts]),
-        informative=np.concatenate([p.informative for p, _ in parts]),
+def _chunks(parts: Sequence[Part]) -> Iterator[tuple[int, int]]:
+    """Yield (first, stop) of runs of parts that are looked up together."""
+    sizes = [max(part.keyframes or UNKNOWN_KEYFRAMES, KEYFRAMES_PER_CHUNK // VIDEOS_PER_CHUNK) for part in parts]
+    for cut in batches(parts, sizes, KEYFRAMES_PER_CHUNK):
+        yield cut.start, cut.stop
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Codes of some videos of the intake in a folder, and which of them count: leaders, or all."""
+
+    folder: Path
+    chosen: tuple[int, ...] | None = None
+    """Places in the folder; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupJoinTask:
+    """The codes of a chunk against those of some shards."""
+
+    codes: tuple[Path, ...]
+    shards: tuple[Shard, ...]
+    hits: Path
+
+
+def prepare_shard(task: CollectTask) -> int:
+    """Write the codes of some videos as a shard to look others up in, and return how many; for a worker.
+
+    `task.first` is the place of the first of them in the order.
+    """
+    frames = [_as_frames(part.read()) for part in task.parts]
+    kept = [frame.informative for frame in frames]
+    save_arrays(
+        task.folder,
+        {
+            "ids": raw_ids([part.video_id for part in task.parts]),
+            "sha256": raw_ids([part.sha256 for part in task.parts]),
+            "place": np.arange(task.first, task.first + len(task.parts), dtype=np.int64),
+            "video_index": np.repeat(np.arange(len(frames), dtype=np.int32), [int(keep.sum()) for keep in kept]),
+            **{
+                name: np.concatenate([getattr(frame, name)[keep] for frame, keep in zip(frames, kept, strict=True)])
+                for name in ("seconds", "pdq", "pdq_inner", "has_inner", "quality")
+            },
+        },
     )
+    return sum(int(keep.sum()) for keep in kept)
+
+
+def join_group(task: GroupJoinTask, *, matching: MatchingSettings) -> Path:
+    """Write which videos of some shards share pictures with the videos of a chunk, and where they are; for a worker."""
+    shard = _load_shard(task.shards)
+    hits = match_shard(shard, load_queries(task.codes), matching)
+    row = {video_id: n for n, video_id in enumerate(shard.video_ids)}
+    met = [row[video_id] for video_id in hits.known_ids]
+    more = {f"known_{name}": _chosen_of(task.shards, name)[met] for name in ("sha256", "place")}
+    return save_hits(task.hits, hits, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class ProveTask:
+    """Some videos of a chunk, and the folders of hits their leader may be found in."""
+
+    parts: tuple[Part, ...]
+    numbers: tuple[int, ...]
+    """Their places in the order."""
+    first: int
+    """Place of the chunk's first video."""
+    hits: tuple[Path, ...]
+    n_others: int
+    """Videos that were looked through."""
+    first_only: bool
+    """Stop at the first leader that is proven; else all of the best candidates are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What stands behind what: places in the order, and the evidence."""
+
+    number: int
+    leader: int
+    member: Member
+
+
+def prove_members(task: ProveTask, *, settings: Settings) -> list[Proven]:
+    """Return which candidates are proven to show all of some videos; for a worker."""
+    places = _places(task.hits)
+    contents = [part.read() for part in task.parts]
+    found = candidates_of(
+        [Hits(number - task.first, task.hits) for number in task.numbers],
+        [len(signed.signatures.pts_seconds) for signed in contents],
+        n_known_videos=task.n_others,
+        settings=_matching(settings),
+    )
+    proven: list[Proven] = []
+    for number, signed, candidates in zip(task.numbers, contents, found, strict=True):
+        earlier = [c for c in candidates.ranked if places[c.known_video_id][0] < number]
+        if not task.first_only and earlier:
+            # among many copies all should find the same leader: of the good candidates the first one in the order
+            enough = earlier[0].votes * GOOD_VOTES
+            earlier = sorted(earlier, key=lambda c: (c.votes < enough, places[c.known_video_id][0]))[:TRIED_WITHIN]
+        for candidate in earlier:
+            place, digest = places[candidate.known_video_id]
+            leader = Part(task.parts[0].run_path, candidate.known_video_id, digest).read()
+            member = _member(signed, leader, candidate.variants, settings)
+            if member is not None:
+                proven.append(Proven(number, place, member))
+                if task.first_only:
+                    break
+    return proven
+
+
+def _matching(settings: Settings) -> MatchingSettings:
+    """Return settings in which what many look-alikes share still makes candidates: copies come in floods."""
+    most = max(settings.matching.stop_videos, 2 * VIDEOS_PER_CHUNK)
+    return settings.matching.model_copy(update={"stop_videos": most})
+
+
+def _places(hits: Sequence[Path]) -> dict[str, tuple[int, str]]:
+    """Return the place and the part's digest of each video that was met."""
+    found: dict[str, tuple[int, str]] = {}
+    for folder in hits:
+        ids, digests, places = (load_array(folder, f"known_{name}") for name in ("ids", "sha256", "place"))
+        for video_id, digest, place in zip(ids, digests, places.tolist(), strict=True):
+            found[video_id.tobytes().hex()] = (place, digest.tobytes().hex())
+    return found
+
+
+def _chosen_of(shards: Sequence[Shard], name: str) -> np.ndarray[Any, Any]:
+    """Return an array with one row a video, the chosen ones of some folders."""
+    arrays = [load_array(shard.folder, name) for shard in shards]
+    rows = [slice(None) if shard.chosen is None else list(shard.chosen) for shard in shards]
+    return np.concatenate([array[row] for array, row in zip(arrays, rows, strict=True)])
+
+
+def _load_shard(shards: Sequence[Shard]) -> ShardCodes:
+    """Return the chosen videos of some folders as one shard."""
+    index: list[np.ndarray[Any, Any]] = []
+    columns: dict[str, list[np.ndarray[Any, Any]]] = {name: [] for name in ("seconds", "pdq", "pdq_inner")}
+    columns |= {"has_inner": [], "quality": []}
+    total = 0
+    for shard in shards:
+        video_index = load_array(shard.folder, "video_index")
+        n_videos = len(load_array(shard.folder, "ids"))
+        chosen = np.arange(n_videos) if shard.chosen is None else np.array(shard.chosen, np.int64)
+        new = np.full(n_videos, -1, np.int32)
+        new[chosen] = np.arange(total, total + len(chosen))
+        rows = np.flatnonzero(new[video_index] >= 0)
+        index.append(new[video_index[rows]])
+        for name, column in columns.items():
+            column.append(load_array(shard.folder, name)[rows])
+        total += len(chosen)
+    joined = {name: np.concatenate(column) for name, column in columns.items()}
+    return ShardCodes(
+        video_ids=VideoIds(_chosen_of(shards, "ids")),
+        video_index=np.concatenate(index),
+        informative=np.ones(len(joined["seconds"]), np.bool_),
+        **joined,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The search for leaders
+
+
+@dataclass(slots=True)
+class _Chunk:
+    parts: Sequence[Part]
+    first: int
+    shards: tuple[Shard, ...]
+    codes: tuple[Path, ...]
+
+    def place_in_shard(self, number: int) -> tuple[int, int]:
+        """Return which of `shards` holds the video at a place of the order, and where in it."""
+        return divmod(number - self.first, PARTS_PER_COLLECTION)
+
+
+class _LeaderSearch:
+    """The leaders found so far, as bundles of shards, and the tasks that look others up in them."""
+
+    def __init__(self, engine: Engine, settings: Settings, work: WorkFolder) -> None:
+        self._engine, self._settings, self._work = engine, settings, work
+        self._bundles: list[list[Shard]] = []
+        self._room = 0
+        self._n_leaders = 0
+
+    def prepare(self, parts: Sequence[Part], first: int) -> _Chunk:
+        """Have the codes of a chunk written, both to look up and to be looked up in."""
+        codes, _ = collected(self._engine, collect, parts, self._work)
+        tasks = [
+            CollectTask(tuple(parts[at : at + PARTS_PER_COLLECTION]), first + at, self._work.new("shard"))
+            for at in range(0, len(parts), PARTS_PER_COLLECTION)
+        ]
+        all_done(self._engine, prepare_shard, tasks, _WHAT)
+        return _Chunk(parts, first, tuple(Shard(task.folder) for task in tasks), codes)
+
+    def behind_leaders(self, chunk: _Chunk) -> dict[int, tuple[int, Member]]:
+        """Return which videos of a chunk stand behind a leader of an earlier one."""
+        if not self._bundles:
+            return {}
+        hits = self._join(chunk, [tuple(bundle) for bundle in self._bundles])
+        numbers = range(chunk.first, chunk.first + len(chunk.parts))
+        placed = {}
+        for proven in self._prove(chunk, numbers, hits, self._n_leaders, first_only=True):
+            placed[proven.number] = (proven.leader, proven.member)
+        self._work.remove(hits)
+        return placed
+
+    def within(self, chunk: _Chunk, numbers: Sequence[int]) -> dict[int, tuple[int, Member]]:
+        """Return which of the videos `numbers` of a chunk stand behind another one of them that is no member."""
+        if len(numbers) < 2:
+            return {}
+        mine = self._chosen(chunk, numbers)
+        hits = self._join(chunk, [mine])
+        edges: dict[int, list[Proven]] = {}
+        for proven in self._prove(chunk, numbers, hits, len(numbers), first_only=False):
+            edges.setdefault(proven.number, []).append(proven)
+        self._work.remove(hits)
+        placed: dict[int, tuple[int, Member]] = {}
+        stranded: list[int] = []
+        for number in numbers:
+            leaders = [proven for proven in edges.get(number, ()) if proven.leader not in placed]
+            if leaders:
+                placed[number] = (leaders[0].leader, leaders[0].member)
+            elif number in edges:
+                stranded.append(number)
+        if stranded:
+            # what was proven to lie behind members only may lie behind their leaders
+            leaders_here = self._chosen(chunk, [n for n in numbers if n not in placed and n not in stranded])
+            hits = self._join(chunk, [leaders_here])
+            for proven in self._prove(chunk, stranded, hits, len(numbers), first_only=True):
+                placed[proven.number] = (proven.leader, proven.member)
+            self._work.remove(hits)
+        return placed
+
+    def add_leaders(self, chunk: _Chunk, numbers: Sequence[int]) -> None:
+        """Take those videos of a chunk as leaders, and let go of the chunk's codes."""
+        self._work.remove(chunk.codes)
+        shards = self._chosen(chunk, numbers)
+        size = sum(part.keyframes or UNKNOWN_KEYFRAMES for part in (chunk.parts[n - chunk.first] for n in numbers))
+        if not self._bundles or size > self._room:
+            self._bundles.append([])
+            self._room = KEYFRAMES_PER_BUNDLE
+        self._bundles[-1] += shards
+        self._room -= size
+        self._n_leaders += len(numbers)
+
+    def _chosen(self, chunk: _Chunk, numbers: Sequence[int]) -> tuple[Shard, ...]:
+        places: dict[int, list[int]] = {}
+        for number in numbers:
+            shard, place = chunk.place_in_shard(number)
+            places.setdefault(shard, []).append(place)
+        return tuple(Shard(chunk.shards[shard].folder, tuple(chosen)) for shard, chosen in sorted(places.items()))
+
+    def _join(self, chunk: _Chunk, sides: Sequence[tuple[Shard, ...]]) -> list[Path]:
+        tasks = [GroupJoinTask(chunk.codes, side, self._work.new("hits")) for side in sides if side]
+        joining = functools.partial(join_group, matching=_matching(self._settings))
+        return all_done(self._engine, joining, tasks, _WHAT)
+
+    def _prove(
+        self,
+        chunk: _Chunk,
+        numbers: Sequence[int],
+        hits: Sequence[Path],
+        n_others: int,
+        *,
+        first_only: bool,
+    ) -> list[Proven]:
+        """Return what is proven about those of the videos `numbers` that share pictures with another one."""
+        with_hits = has_hits(hits, len(chunk.parts))
+        asked = [number for number in numbers if with_hits[number - chunk.first]]
+        tasks = []
+        for at in range(0, len(asked), VIDEOS_PER_PROOF):
+            some = asked[at : at + VIDEOS_PER_PROOF]
+            parts = tuple(chunk.parts[number - chunk.first] for number in some)
+            tasks.append(ProveTask(parts, tuple(some), chunk.first, tuple(hits), n_others, first_only))
+        proving = functools.partial(prove_members, settings=self._settings)
+        return list(chain.from_iterable(all_done(self._engine, proving, tasks, _WHAT)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frames:
+    seconds: np.ndarray[Any, Any]
+    pdq: np.ndarray[Any, Any]
+    pdq_inner: np.ndarray[Any, Any]
+    has_inner: np.ndarray[Any, Any]
+    quality: np.ndarray[Any, Any]
+    informative: np.ndarray[Any, Any]
+
+
+def _as_frames(signed: SignedVideo) -> _Frames:
+    one = signed.signatures
+    return _Frames(one.pts_seconds, one.pdq[:, 0], one.pdq_inner[:, 0], one.has_inner, one.quality, one.informative)
 
 
 def _member(signed: SignedVideo, leader: SignedVideo, variants: Sequence[int], settings: Settings) -> Member | None:
@@ -173,7 +482,13 @@ def _member(signed: SignedVideo, leader: SignedVideo, variants: Sequence[int], s
 
 def explain_any(query: SignedVideo, by: SignedVideo, settings: Settings) -> list[Stretch]:
     """Return the stretches of `query` that lie on lines through `by`, in whatever orientation matches best."""
-    hits = match_shard(_as_shard([lambda: by], []), collect_codes([query.signatures]), settings.matching)
+    frames = _as_frames(by)
+    shard = ShardCodes(
+        video_ids=VideoIds(raw_ids([by.signatures.video_id])),
+        video_index=np.zeros(len(frames.seconds), np.int32),
+        **{name: getattr(frames, name) for name in _Frames.__slots__},
+    )
+    hits = match_shard(shard, collect_codes([query.signatures]), settings.matching)
     ranked = rank_candidates([hits], [len(query.signatures.pts_seconds)], n_known_videos=1, settings=settings.matching)[
         0
     ].ranked

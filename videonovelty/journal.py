@@ -182,13 +182,20 @@ class Journal:
             for entry in written:
                 self._observe(entry)
 
-    def entries(self) -> Iterator[JournalEntry]:
-        """Yield every durable entry in order, reading the file anew."""
+    def entries(self, state: str | None = None) -> Iterator[JournalEntry]:
+        """Yield every durable entry in order, or those of one state, reading the file anew."""
         with self._guard:
             size = self._size
+        wanted = b"" if state is None else b',"state":%s,"key":' % _ENCODER.encode(state).encode("ascii")
         with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
-            while file.tell() < size:
-                yield _to_entry(json.loads(file.readline()))
+            for line in file:
+                if size <= 0:
+                    return
+                size -= len(line)
+                if wanted in line:  # most lines need not be parsed
+                    entry = _to_entry(json.loads(line))
+                    if state is None or entry.state == state:
+                        yield entry
 
     def close(self) -> None:
         """Close the file. The journal cannot be used afterwards."""

@@ -100,6 +100,12 @@ class VideoState(NamedTuple):
     """Digest of its signatures in RUN/parts; None while there are none."""
     unreported: tuple[str, ...] = ()
     """Starts since it last reported an end, each as the id of the machine's boot it happened in."""
+    sandboxed: bool = False
+    keyframes: int = 0
+    """Of its signatures; 0 where an older version did not say."""
+    descriptors: int = 0
+    video_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     @property
     def attempts(self) -> int:
@@ -116,6 +122,8 @@ class VideoStates:
         self._boot = ""
         self.run_facts: Mapping[str, JSON] | None = None
         """Fields of the journal's first entry; None for an empty journal."""
+        self.tables: Mapping[str, JSON] | None = None
+        """Fields of the entry about the tables written last; None while there are none."""
 
     def __len__(self) -> int:
         return len(self._states)
@@ -139,6 +147,8 @@ class VideoStates:
                 self.run_facts = fields
             elif entry.state == "opened":
                 self._fingerprint, self._boot = str(fields.get("fingerprint", "")), str(fields.get("boot", ""))
+            elif entry.state == "tables":
+                self.tables = fields
             return
         state = _STATES.get(entry.state)
         if state is None:
@@ -149,17 +159,25 @@ class VideoStates:
             self._states[entry.key] = VideoState(state, fingerprint=self._fingerprint, unreported=starts)
             return
         part = fields.get("part_sha256")
-        fingerprint = self._fingerprint
+        reason = fields.get("reason")
+        reason = None if reason is None else str(reason)
         if state is State.JUDGED and before is not None and part is None:
             # A verdict says nothing new about how the video was signed.
-            part, fingerprint = before.part_sha256, before.fingerprint
-        reason = fields.get("reason")
+            self._states[entry.key] = before._replace(state=state, reason=reason, detail="", unreported=())
+            return
+        get = fields.get
         self._states[entry.key] = VideoState(
             state,
-            None if reason is None else str(reason),
-            str(fields.get("detail", "")),
-            fingerprint,
+            reason,
+            str(get("detail", "")),
+            self._fingerprint,
             None if part is None else str(part),
+            (),
+            bool(get("sandboxed", part is None)),
+            int(get("keyframes", 0)),  # type: ignore[arg-type]  # the run wrote these numbers itself
+            int(get("descriptors", 0)),  # type: ignore[arg-type]
+            float(get("video_seconds", 0.0)),  # type: ignore[arg-type]
+            float(get("cpu_seconds", 0.0)),  # type: ignore[arg-type]
         )
 
     def next_step(
@@ -284,11 +302,12 @@ class RunFolder:
             raise RunError(f"{self.path}: the journal names no signatures of {video_id}. Run `videonovelty scan`.")
         return read_part(self.path, video_id, sha256=state.part_sha256)
 
-    def write_tables(self, verdicts: pa.Table, segments: pa.Table, groups: pa.Table) -> None:
+    def write_tables(self, verdicts: pa.Table, segments: pa.Table, groups: pa.Table, **facts: JSON) -> None:
         """Replace the run's tables; the same rows give the same bytes.
 
-        Each file is replaced whole, and the journal's last `tables` entry holds their digests. Raises ValueError for a
-        table whose columns are not those of `schemas`, EnvironmentUnfitError when the disk does not take them.
+        Each file is replaced whole, and the journal's last `tables` entry holds their digests and `facts`. Raises
+        ValueError for a table whose columns are not those of `schemas`, EnvironmentUnfitError when the disk does not
+        take them.
         """
         from videonovelty.report.exports import write_csv, write_json  # noqa: PLC0415  (workers need no exports)
 
@@ -310,7 +329,14 @@ class RunFolder:
             raise _unwritable(self.path, error) from error
         for name in ("verdicts.csv", "verdicts.json", "segments.csv", "groups.csv"):
             digests[name] = _digest(self.path / name)
-        self.journal.append("tables", key=RUN_KEY, files=digests)
+        self.journal.append("tables", key=RUN_KEY, files=digests, **facts)
+
+    def tables_made_of(self, inputs: str) -> Mapping[str, JSON] | None:
+        """Return the facts noted with the tables when they were made of `inputs` and are as written; None otherwise."""
+        facts = self.states.tables
+        if facts is None or facts.get("inputs") != inputs or self._altered_tables():
+            return None
+        return facts
 
     def write_run_json(self, document: Mapping[str, Any]) -> None:
         """Replace run.json by `document`, with the format's version, the run's id and the journal's present end.
@@ -339,16 +365,19 @@ class RunFolder:
                     read_part(self.path, video_id, sha256=state.part_sha256)
                 except RunError as error:
                     problems.append(str(error))
-        files: Mapping[str, JSON] = {}
-        for entry in self.journal.entries():
-            if entry.key == RUN_KEY and entry.state == "tables" and isinstance(entry.fields["files"], dict):
-                files = entry.fields["files"]
-        for name, digest in files.items():
+        problems += [f"{path}: {why}. `videonovelty scan` rebuilds it." for path, why in self._altered_tables()]
+        return problems
+
+    def _altered_tables(self) -> list[tuple[Path, str]]:
+        """Return each table file that is not as it was written, and why."""
+        files = (self.states.tables or {}).get("files")
+        problems: list[tuple[Path, str]] = []
+        for name, digest in files.items() if isinstance(files, dict) else ():
             try:
                 if _digest(self.path / name) != digest:
-                    problems.append(f"{self.path / name}: altered since written. `videonovelty scan` rebuilds it.")
+                    problems.append((self.path / name, "altered since written"))
             except OSError as error:
-                problems.append(f"{self.path / name}: {error.strerror}. `videonovelty scan` rebuilds it.")
+                problems.append((self.path / name, str(error.strerror)))
         return problems
 
 

@@ -7,16 +7,18 @@ hashes → sign → join the codes of all signed contents against every shard �
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import logging
 import platform
-import shutil
 import socket
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,30 +27,40 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from videonovelty import __version__
-from videonovelty.batch import Content, Progress, Report, SignResult, sight_all, sign_all
-from videonovelty.engine import Engine, EngineFailure
-from videonovelty.errors import Reason, RunError
-from videonovelty.grouping import Group, group_intake
+from videonovelty.batch import (
+    Content,
+    Part,
+    Progress,
+    Report,
+    SignResult,
+    part_of,
+    sight_all,
+    sign_all,
+    sign_unsound,
+)
+from videonovelty.engine import Engine
+from videonovelty.errors import Reason
+from videonovelty.grouping import Group, OpenContent, group_intake
 from videonovelty.intake import display_path, encode_raw, enumerate_intake
+from videonovelty.judgements import Judgements, judging_facts, remove_work
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.known.store import KnownStore
+from videonovelty.lookup import (
+    Hits,
+    Lookup,
+    WorkFolder,
+    all_done,
+    batches,
+    candidates_of,
+    has_hits,
+    local_candidates_of,
+    local_query_bytes,
+    query_bytes,
+    query_limit,
+)
 from videonovelty.matching.alignment import KnownSide, Stretch, align
-from videonovelty.matching.candidates import (
-    Candidates,
-    QueryCodes,
-    ShardHits,
-    collect_codes,
-    match_shard,
-    rank_candidates,
-)
-from videonovelty.matching.local_candidates import (
-    LocalCandidate,
-    LocalHits,
-    LocalQueryCodes,
-    collect_local_codes,
-    match_local_shard,
-    rank_local_candidates,
-)
+from videonovelty.matching.candidates import Candidates
+from videonovelty.matching.local_candidates import LocalCandidate
 from videonovelty.metrics import write_metrics
 from videonovelty.records import (
     ContentHashes,
@@ -59,7 +71,7 @@ from videonovelty.records import (
     SignedVideo,
     Verdict,
 )
-from videonovelty.run import RunFolder, State, read_part
+from videonovelty.run import RunFolder, State
 from videonovelty.schemas import GROUPS, SEGMENTS, VERDICTS
 from videonovelty.segments import tile_segments
 from videonovelty.settings import Settings
@@ -69,11 +81,9 @@ from videonovelty.verdict import judge
 
 logger = logging.getLogger(__name__)
 
-VIDEOS_PER_JOIN = 5000
-"""Contents whose codes are looked up together: enough that each shard is read once for many queries."""
 VIDEOS_PER_JUDGEMENT = 20
+ROWS_AT_ONCE = 5000
 MIRROR_VARIANT = DIHEDRAL.index("flip_horizontal")
-T = TypeVar("T")
 
 
 class HasVideoId(Protocol):
@@ -85,19 +95,8 @@ class HasVideoId(Protocol):
 
 
 S_contra = TypeVar("S_contra", bound=HasVideoId, contravariant=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Where the signatures of one content lie."""
-
-    run_path: Path
-    video_id: str
-    sha256: str
-
-    def read(self) -> SignedVideo:
-        """Return the signatures. Raises RunError when they are missing or altered."""
-        return read_part(self.run_path, self.video_id, sha256=self.sha256)
+C = TypeVar("C")
+L = TypeVar("L")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,46 +124,25 @@ class _Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class JoinTask:
-    """One shard against the codes in one file."""
-
-    shard: int
-    codes_path: Path
-
-
-def join_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings: Settings) -> ShardHits:
-    """Return what one shard of the snapshot holds for a batch of queries; for a worker."""
-    with np.load(task.codes_path, allow_pickle=False) as stored:
-        codes = QueryCodes(stored["codes"], stored["video"], stored["keyframe"], stored["variant"])
-    shard = snapshot.frame_shards(scheme_name)[task.shard]
-    return match_shard(snapshot.load_codes(shard), codes, settings.matching)
-
-
-def join_local_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings: Settings) -> LocalHits:
-    """Return the keyframe pairs of one shard that share local descriptors with a batch of queries; for a worker."""
-    with np.load(task.codes_path, allow_pickle=False) as stored:
-        codes = LocalQueryCodes(stored["codes"], stored["video"], stored["keyframe"], stored["mirrored"])
-    shard = snapshot.local_shards(scheme_name)[task.shard]
-    return match_local_shard(snapshot.load_local_codes(shard), codes, settings.matching)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class JudgeTask:
-    """Some contents and their candidates."""
+    """Some contents, and where the hits of each lie."""
 
     parts: tuple[Part, ...]
-    candidates: tuple[Candidates, ...]
-    local: tuple[tuple[LocalCandidate, ...], ...] = ()
-    """Candidates by local descriptors, one tuple a content; empty in the first round."""
+    found: tuple[Hits, ...]
+    local: tuple[Hits, ...] = ()
+    """Hits by local descriptors; empty in the first round."""
 
 
 def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -> list[Verdict]:
     """Return the verdicts of some contents; for a worker."""
-    local = task.local or tuple(() for _ in task.parts)
-    sides = read_sides(snapshot, task.candidates, local, scheme(settings.signatures))
+    contents = [part.read() for part in task.parts]
+    keyframes = [len(signed.signatures.pts_seconds) for signed in contents]
+    found = candidates_of(task.found, keyframes, n_known_videos=snapshot.n_videos, settings=settings.matching)
+    local = local_candidates_of(task.local or [Hits() for _ in task.parts], settings.matching)
+    sides = read_sides(snapshot, found, local, scheme(settings.signatures))
     return [
-        judge_signed(part.read(), candidates, local_candidates, sides, settings)
-        for part, candidates, local_candidates in zip(task.parts, task.candidates, local, strict=True)
+        judge_signed(signed, candidates, local_candidates, sides, settings)
+        for signed, candidates, local_candidates in zip(contents, found, local, strict=True)
     ]
 
 
@@ -265,11 +243,13 @@ def screen(
     fingerprint: str,
     retry: frozenset[str] | None = frozenset(),
     limit: int | None = None,
+    grouping: bool = True,
 ) -> ScreeningResult:
     """Screen everything under `intake` against the store's newest snapshot and write the run folder's tables.
 
     `fingerprint` names what shapes signatures, as the run folder was opened with; `retry` holds the reasons whose
-    failures are tried again (None: all); `limit` stops after that many files.
+    failures are tried again (None: all); `limit` stops after that many files; without `grouping` the intake's own
+    near-duplicates are not looked for. A run whose tables are already made of the very same inputs is left as it is.
     """
     started_at, clock = _now(), time.monotonic()
     snapshot = _pinned(store, run)
@@ -284,39 +264,39 @@ def screen(
     exact = _exact(snapshot, [content.hashes for content in contents.values()])
     to_sign = [content for video_id, content in contents.items() if video_id not in exact]
     ends = sign_all(to_sign, run, engine, settings, report, fingerprint=fingerprint, retry=retry)
-    parts = [
-        Part(run.path, end.video_id, end.part_sha256)
-        for end in sorted(ends.values(), key=lambda end: end.video_id)
-        if end.part_sha256 is not None
-    ]
-    judged = {
-        video_id: _Judged(_known_by_bytes(content, exact[video_id]))
-        for video_id, content in contents.items()
-        if video_id in exact
-    }
-    for verdict in judge_parts(parts, snapshot, run, engine, settings, report):
-        judged[verdict.video_id] = _Judged(verdict, ends[verdict.video_id].sandboxed)
-    for end in ends.values():
-        if end.part_sha256 is None:
-            judged[end.video_id] = _Judged(_unsigned_verdict(end.video_id, end.reason or Reason.CRASHED), end.sandboxed)
-    open_parts = [part for part in parts if judged[part.video_id].verdict.verdict != "known"]
-    for video_id, group in group_intake([p.read for p in open_parts], settings, report).items():
-        judged[video_id].group = group
-    run.journal.append_many(
-        (State.JUDGED, video_id, {"verdict": one.verdict.verdict, "reason": one.verdict.reason})
-        for video_id, one in sorted(judged.items())
-        if video_id in ends and ends[video_id].part_sha256 is not None
-    )
-    tables = _tables(sightings, judged, snapshot, scheme_name)
-    run.write_tables(*tables)
+    facts = {**judging_facts(snapshot.number, scheme_name, settings), "grouping": grouping}
+    made = run.tables_made_of(_inputs(facts, sightings, ends))
+    if made is None:
+        sign_unsound(contents, ends, run, engine, settings, report, fingerprint=fingerprint)
+        judged = {
+            video_id: _Judged(_known_by_bytes(content, exact[video_id]))
+            for video_id, content in contents.items()
+            if video_id in exact
+        }
+        _judge_signed(judged, ends, Lookup(snapshot, scheme_name, engine, settings, WorkFolder(run.path), report), run)
+        if grouping:
+            _group_open(judged, ends, run, engine, settings, report)
+        run.journal.append_many(
+            (State.JUDGED, video_id, {"verdict": one.verdict.verdict, "reason": one.verdict.reason})
+            for video_id, one in sorted(judged.items())
+            if video_id in ends and ends[video_id].part_sha256 is not None
+        )
+        tables = _tables(sightings, judged, snapshot, scheme_name)
+        made = {
+            "inputs": _inputs(facts, sightings, ends),
+            "counts": {name: dict(table) for name, table in _counts(sightings, judged, ends).items()},
+            "seconds": dict(_seconds(judged, ends)),
+        }
+        run.write_tables(*tables, **made)
+        remove_work(run.path)
     document = {
         **base,
         "status": "done",
         "finished_at": _now(),
         "elapsed_seconds": round(time.monotonic() - clock, 3),
-        "sandboxed": all(one.sandboxed for one in judged.values()),
-        "counts": _counts(sightings, judged, ends),
-        "seconds": _seconds(judged, ends),
+        "sandboxed": all(end.sandboxed for end in ends.values()),
+        "counts": made["counts"],
+        "seconds": made["seconds"],
         "warnings": warnings,
     }
     run.write_run_json(document)
@@ -340,34 +320,60 @@ def _exact(snapshot: Snapshot, hashes: Sequence[ContentHashes]) -> dict[str, Kno
     return {one.video_id: known for one, known in zip(hashes, found, strict=True) if known is not None}
 
 
-def judge_parts(
-    parts: Sequence[Part], snapshot: Snapshot, run: RunFolder, engine: Engine, settings: Settings, report: Report
-) -> list[Verdict]:
-    """Return the verdict of every signed content, in any order."""
-    verdicts: list[Verdict] = []
-    search = _Search(snapshot, run, engine, settings, report)
-    for first in range(0, len(parts), VIDEOS_PER_JOIN):
-        verdicts += judge_in_rounds(parts[first : first + VIDEOS_PER_JOIN], search, local=settings.signatures.local)
-    search.close()
-    return verdicts
+def _inputs(facts: Mapping[str, Any], sightings: Sequence[Sighting], ends: Mapping[str, SignResult]) -> str:
+    """Return a digest of everything the tables are made of."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for sighting in sightings:
+        digest.update(json.dumps([encode_raw(sighting.path_raw), sighting.video_id, sighting.reason]).encode())
+    for video_id, end in sorted(ends.items()):
+        digest.update(json.dumps([video_id, end.part_sha256, end.reason, end.sandboxed]).encode())
+    return digest.hexdigest()
 
 
-class Search(Protocol[S_contra]):
+def _judge_signed(judged: dict[str, _Judged], ends: Mapping[str, SignResult], lookup: Lookup, run: RunFolder) -> None:
+    """Put the verdict of every content that is not known by its bytes into `judged`."""
+    in_order = [end for _, end in sorted(ends.items())]
+    parts = [part_of(run.path, end) for end in in_order if end.part_sha256 is not None]
+    for verdict in judge_parts(parts, lookup, run):
+        judged[verdict.video_id] = _Judged(verdict, ends[verdict.video_id].sandboxed)
+    for end in in_order:
+        if end.part_sha256 is None:
+            judged[end.video_id] = _Judged(_unsigned_verdict(end.video_id, end.reason or Reason.CRASHED), end.sandboxed)
+
+
+def judge_parts(parts: Sequence[Part], lookup: Lookup, run: RunFolder) -> Iterator[Verdict]:
+    """Yield the verdict of every signed content, batch by batch; batches an earlier run judged are not judged again."""
+    settings = lookup.settings
+    judgements = Judgements(run, judging_facts(lookup.snapshot.number, lookup.scheme_name, settings))
+    so_far: Counter[str] = Counter()
+    for cut in batches(parts, [query_bytes(part) for part in parts], query_limit(settings)):
+        batch = parts[cut]
+        verdicts = judgements.load(batch)
+        if verdicts is None:
+            search = _Search(lookup, so_far, len(parts))
+            verdicts = judge_in_rounds(batch, search, local=settings.signatures.local)
+            search.close()
+            judgements.store(batch, verdicts)
+        so_far.update(verdict.verdict for verdict in verdicts)
+        lookup.report(Progress("judging", cut.stop, len(parts), verdicts=dict(so_far)))
+        yield from verdicts
+    lookup.work.close()
+
+
+class Search(Protocol[S_contra, C, L]):
     """What finds and judges candidates of a batch: the joins of a run, or what has them in memory."""
 
-    def by_pdq(self, batch: Sequence[S_contra]) -> Sequence[Candidates]:
-        """Return the candidates of each content of the batch, whole pictures compared."""
+    def by_pdq(self, batch: Sequence[S_contra]) -> Sequence[C]:
+        """Return the candidates of each content of the batch, whole pictures compared, or where they lie."""
 
-    def by_local(self, batch: Sequence[S_contra]) -> Sequence[tuple[LocalCandidate, ...]]:
-        """Return the candidates of each content of the batch by their local descriptors."""
+    def by_local(self, batch: Sequence[S_contra]) -> Sequence[L]:
+        """Return the same by their local descriptors; what is false has none."""
 
-    def judge(
-        self, batch: Sequence[S_contra], candidates: Sequence[Candidates], local: Sequence[tuple[LocalCandidate, ...]]
-    ) -> list[Verdict]:
+    def judge(self, batch: Sequence[S_contra], candidates: Sequence[C], local: Sequence[L]) -> list[Verdict]:
         """Return the verdict of each content of the batch, in any order."""
 
 
-def judge_in_rounds(batch: Sequence[S_contra], search: Search[S_contra], *, local: bool) -> list[Verdict]:
+def judge_in_rounds(batch: Sequence[S_contra], search: Search[S_contra, C, L], *, local: bool) -> list[Verdict]:
     """Return the verdict of each content of a batch, in any order.
 
     Two rounds: PDQ finds what shows the whole picture; what it does not fully explain is looked up once more by its
@@ -390,76 +396,68 @@ def judge_in_rounds(batch: Sequence[S_contra], search: Search[S_contra], *, loca
 
 
 class _Search:
-    """The joins of one run: codes travel to the workers by file, shards are the tasks, results are small."""
+    """The joins of one batch of a run: codes and hits travel by file, shards are the tasks, results are small."""
 
-    def __init__(self, snapshot: Snapshot, run: RunFolder, engine: Engine, settings: Settings, report: Report) -> None:
-        self._snapshot, self._run, self._engine, self._settings, self._report = snapshot, run, engine, settings, report
-        self._scheme = scheme(settings.signatures)
-        self._folder = run.path / "work"
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+    def __init__(self, lookup: Lookup, so_far: Mapping[str, int], total: int) -> None:
+        self._lookup, self._so_far, self._total = lookup, so_far, total
+        self._folders: list[Path] = []
+
+    def by_pdq(self, batch: Sequence[Part]) -> list[Hits]:
+        """Return where the hits of each content of the batch lie, whole pictures compared."""
+        folders = tuple(self._lookup.by_pdq(batch))
+        self._folders += folders
+        return [Hits(number, folders) for number in range(len(batch))]
+
+    def by_local(self, batch: Sequence[Part]) -> list[Hits | None]:
+        """Return where the hits of each content of the batch by local descriptors lie; None where there are none."""
+        found: list[Hits | None] = []
+        sizes = [local_query_bytes(part) for part in batch]
+        for cut in batches(batch, sizes, query_limit(self._lookup.settings)):
+            some = batch[cut]
+            folders = tuple(self._lookup.by_local(some))
+            self._folders += folders
+            found += [Hits(n, folders) if any_ else None for n, any_ in enumerate(has_hits(folders, len(some)))]
+        return found
+
+    def judge(self, batch: Sequence[Part], candidates: Sequence[Hits], local: Sequence[Hits | None]) -> list[Verdict]:
+        """Return the verdict of each content of the batch, in its order."""
+        by_local = [one or Hits() for one in local]
+        tasks = [
+            JudgeTask(tuple(batch[cut]), tuple(candidates[cut]), tuple(by_local[cut]))
+            for cut in (slice(at, at + VIDEOS_PER_JUDGEMENT) for at in range(0, len(batch), VIDEOS_PER_JUDGEMENT))
+        ]
+        before = 0 if local else sum(self._so_far.values())
+        total, stage = (len(batch), "judging parts") if local else (self._total, "judging")
+
+        def note(done: int) -> None:
+            judged = before + min(done * VIDEOS_PER_JUDGEMENT, len(batch))
+            self._lookup.report(Progress(stage, judged, total, verdicts=self._so_far))
+
+        judging = functools.partial(judge_contents, snapshot=self._lookup.snapshot, settings=self._lookup.settings)
+        found = all_done(self._lookup.engine, judging, tasks, "some videos could not be judged", note)
+        return list(chain.from_iterable(found))
 
     def close(self) -> None:
-        """Remove the folder the codes travelled through."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove the hits."""
+        self._lookup.work.remove(self._folders)
 
-    def by_pdq(self, batch: Sequence[Part]) -> list[Candidates]:
-        """Return the candidates of each content of the batch, whole pictures compared."""
-        signatures = [part.read().signatures for part in batch]
-        codes = collect_codes(signatures)
-        keyframes = [len(one.pts_seconds) for one in signatures]
-        del signatures
-        shards = len(self._snapshot.frame_shards(self._scheme)) if len(codes.codes) else 0
-        hits = self._join(join_shard, codes, shards, "matching")
-        return rank_candidates(
-            hits, keyframes, n_known_videos=self._snapshot.n_videos, settings=self._settings.matching
-        )
 
-    def by_local(self, batch: Sequence[Part]) -> list[tuple[LocalCandidate, ...]]:
-        """Return the candidates of each content of the batch by their local descriptors."""
-        codes = collect_local_codes([part.read().signatures for part in batch])
-        shards = len(self._snapshot.local_shards(self._scheme)) if len(codes.codes) else 0
-        hits = self._join(join_local_shard, codes, shards, "matching parts")
-        return rank_local_candidates(hits, len(batch), self._settings.matching)
-
-    def _join(self, task: Callable[..., T], codes: Any, shards: int, stage: str) -> list[T]:
-        if shards == 0:
-            return []
-        path = self._folder / "codes.npz"
-        with path.open("wb") as file:
-            np.savez(file, **asdict(codes))
-        bound = functools.partial(task, snapshot=self._snapshot, scheme_name=self._scheme, settings=self._settings)
-        hits: list[tuple[int, T]] = []
-        for item, result in self._engine.map_unordered(bound, [JoinTask(number, path) for number in range(shards)]):
-            if isinstance(result, EngineFailure):
-                raise RunError(
-                    f"{self._run.path}: a shard could not be searched: {result.detail}. Start again to resume."
-                )
-            hits.append((item.shard, result))
-            self._report(Progress(stage, len(hits), shards))
-        path.unlink()
-        # the order in which shards come back must not matter
-        return [part for _, part in sorted(hits, key=lambda pair: pair[0])]
-
-    def judge(
-        self,
-        batch: Sequence[Part],
-        candidates: Sequence[Candidates],
-        local: Sequence[tuple[LocalCandidate, ...]],
-    ) -> list[Verdict]:
-        """Return the verdict of each content of the batch."""
-        chunks = [slice(i, i + VIDEOS_PER_JUDGEMENT) for i in range(0, len(batch), VIDEOS_PER_JUDGEMENT)]
-        tasks = [JudgeTask(tuple(batch[c]), tuple(candidates[c]), tuple(local[c])) for c in chunks]
-        judging = functools.partial(judge_contents, snapshot=self._snapshot, settings=self._settings)
-        verdicts: list[Verdict] = []
-        stage = "judging parts" if local else "judging"
-        for _, judged in self._engine.map_unordered(judging, tasks):
-            if isinstance(judged, EngineFailure):
-                raise RunError(
-                    f"{self._run.path}: some videos could not be judged: {judged.detail}. Start again to resume."
-                )
-            verdicts += judged
-            self._report(Progress(stage, len(verdicts), len(batch)))
-        return verdicts
+def _group_open(
+    judged: Mapping[str, _Judged],
+    ends: Mapping[str, SignResult],
+    run: RunFolder,
+    engine: Engine,
+    settings: Settings,
+    report: Report,
+) -> None:
+    """Note the group of every signed content that is not cleared."""
+    still_open = [
+        OpenContent(part_of(run.path, end), judged[video_id].verdict.duration_seconds)
+        for video_id, end in sorted(ends.items())
+        if end.part_sha256 is not None and judged[video_id].verdict.verdict != "known"
+    ]
+    for video_id, group in group_intake(still_open, run.path, engine, settings, report).items():
+        judged[video_id].group = group
 
 
 def _known_by_bytes(content: Content, known: KnownVideo) -> Verdict:
@@ -522,18 +520,26 @@ def _tables(
     wanted = {s.known_video_id for one in judged.values() for s in one.verdict.segments if s.known_video_id}
     wanted |= {one.verdict.best_known_id for one in judged.values() if one.verdict.best_known_id}
     known = snapshot.describe(sorted(wanted))
-    verdicts = [_verdict_row(sighting, judged, known, snapshot.number, scheme_name) for sighting in sightings]
-    segments = [
+    verdicts = (_verdict_row(sighting, judged, known, snapshot.number, scheme_name) for sighting in sightings)
+    segments = (
         _segment_row(video_id, segment, known)
         for video_id, one in sorted(judged.items())
         for segment in one.verdict.segments
-    ]
+    )
     groups = [edge for one in sorted(_groups(judged), key=lambda group: group.group_id) for edge in one.rows()]
     return (
-        pa.Table.from_pylist(verdicts, schema=VERDICTS),
-        pa.Table.from_pylist(segments, schema=SEGMENTS),
-        pa.Table.from_pylist(groups, schema=GROUPS),
+        _table(verdicts, VERDICTS),
+        _table(segments, SEGMENTS),
+        _table(iter(groups), GROUPS),
     )
+
+
+def _table(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Return a table of `rows`, of which a few thousand at a time are held as Python objects."""
+    pieces = []
+    while piece := list(islice(rows, ROWS_AT_ONCE)):
+        pieces.append(pa.RecordBatch.from_pylist(piece, schema=schema))
+    return pa.Table.from_batches(pieces, schema=schema)
 
 
 def _groups(judged: Mapping[str, _Judged]) -> list[Group]:
