@@ -21,7 +21,12 @@ def checks():
 def test_each_layer_and_limit_is_reported_and_holds(checks):
     layers = ("limits", "user", "no_new_privileges", "landlock", "seccomp", "self-test", "zygote", "trusted clip")
     limits = ("formats", "codecs", "max_pixels")
-    for name in [f"sandbox: {layer}" for layer in layers] + [f"decode limit: {limit}" for limit in limits]:
+    watched = ("silence", "elapsed time", "processor time", "memory", "length of the answer", "crash")
+    for name in [
+        *(f"sandbox: {layer}" for layer in layers),
+        *(f"watched limit: {limit}" for limit in watched),
+        *(f"decode limit: {limit}" for limit in limits),
+    ]:
         assert checks[name].status == "ok", checks[name]
 
 
@@ -49,6 +54,14 @@ def test_missing_layers_and_leaks_are_failures():
     assert leaking["sandbox: self-test"].status == "fail"
     assert "open a file" in leaking["sandbox: self-test"].detail
     assert doctor._threads(SandboxReport({}, {}, 5, 0.1)).status == "warn"
+
+
+def test_a_limit_that_does_not_bite_is_a_failure(monkeypatch):
+    ended = [("memory", "memory_limit", True), ("silence", None, False), ("crash", "stalled", False)]
+    monkeypatch.setattr(doctor.self_test, "try_limits", lambda settings, fd: iter(ended))
+    found = by_name(doctor._watched_limits(load_settings()))
+    assert [check.status for check in found.values()] == ["ok", "fail", "fail"]
+    assert "a signed video" in found["watched limit: silence"].detail
 
 
 def test_a_limit_the_decoder_ignores_is_a_failure(monkeypatch):
@@ -145,6 +158,7 @@ def test_a_check_that_falls_over_does_not_hide_the_others(monkeypatch):
         yield
 
     monkeypatch.setattr(doctor, "_opencv", fall)
+    monkeypatch.setattr(doctor, "_watched_limits", lambda settings: iter(()))  # seconds each
     checks = doctor.run_checks(None, load_settings(decode={"max_frames": 5}))
     assert any(check.status == "fail" and "RuntimeError" in check.detail for check in checks)
     assert "swap" in by_name(checks)

@@ -19,7 +19,7 @@ from typing import Any
 
 from videonovelty import intake
 from videonovelty.errors import Reason, VideoError, VideoNoveltyError
-from videonovelty.sandbox import Sandbox, SandboxReport, lockdown
+from videonovelty.sandbox import Sandbox, SandboxReport, lockdown, self_test
 from videonovelty.sandbox.zygote import CLIP
 from videonovelty.settings import DecodeSettings, Settings
 
@@ -48,12 +48,13 @@ class Check:
 
 
 def run_checks(store: Path | None, settings: Settings) -> list[Check]:
-    """Return what was found, in reading order; nothing is changed. Takes a few seconds: it starts a decoding process.
+    """Return what was found, in reading order; nothing is changed. Takes some seconds: it starts decoding processes.
 
     `store` is a known store to read, or None.
     """
     groups: tuple[Callable[[], Iterator[Check]], ...] = (
         lambda: _sandbox(settings),
+        lambda: _watched_limits(settings),
         lambda: _decode_limits(settings.decode),
         _libraries,
         _opencv,
@@ -89,9 +90,8 @@ UNLOCKED = (
 
 
 def _sandbox(settings: Settings) -> Iterator[Check]:
-    lenient = settings.model_copy(update={"sandbox": settings.sandbox.model_copy(update={"allow_unsandboxed": True})})
     try:
-        with Sandbox(lenient) as sandbox:
+        with Sandbox(_lenient(settings)) as sandbox:
             report = sandbox.report
             signed = _sign_clip(sandbox)
     except VideoNoveltyError as error:
@@ -107,6 +107,22 @@ def _sandbox(settings: Settings) -> Iterator[Check]:
         signed or f"signed in a locked process; the first one was ready in {report.start_seconds:.1f} s",
         "" if signed == "" else "The installed libraries cannot sign the built-in clip: reinstall them.",
     )
+
+
+def _lenient(settings: Settings) -> Settings:
+    return settings.model_copy(update={"sandbox": settings.sandbox.model_copy(update={"allow_unsandboxed": True})})
+
+
+def _watched_limits(settings: Settings) -> Iterator[Check]:
+    """Have locked processes run into every limit their parent watches."""
+    with _clip() as file:
+        for name, reason, right in self_test.try_limits(_lenient(settings), file.fileno()):
+            yield Check(
+                f"watched limit: {name}",
+                OK if right else FAIL,
+                f"bites: {reason}" if right else f"the process ended with {reason or 'a signed video'}",
+                "" if right else "Do not decode untrusted files here: a process ran past its limit.",
+            )
 
 
 def _layers(report: SandboxReport) -> Iterator[Check]:
@@ -126,7 +142,8 @@ def _layers(report: SandboxReport) -> Iterator[Check]:
         yield Check(
             "sandbox: self-test",
             OK,
-            "denied from inside: files, paths, sockets, processes, signals, shared memory, more memory, cores, root",
+            "denied from inside: files, paths, sockets, processes, signals, shared memory, more memory, "
+            "more descriptors, writing, cores, root",
         )
 
 

@@ -287,10 +287,11 @@ def _argument_is(argument: int, values: Collection[int], denied: int) -> list[by
 # --- proof ------------------------------------------------------------------------------------------------------------
 
 
-def prove(limits: Limits) -> dict[str, str]:
+def prove(limits: Limits, file: int) -> dict[str, str]:
     """Try what each layer forbids, in this locked process; return probe → "" where it was denied, else what happened.
 
-    Harmless where it succeeds. Costs a few milliseconds.
+    `file` is a descriptor open for writing, which a video's process never has: the limit on writing is tried on it.
+    Harmless where it succeeds, but descriptors stay open: end the process. Costs a few milliseconds.
     """
     probes: dict[str, Callable[[], object]] = {
         "open a file": lambda: os.close(os.open("/", os.O_RDONLY)),
@@ -301,6 +302,8 @@ def prove(limits: Limits) -> dict[str, str]:
         "signal another process": lambda: os.kill(os.getppid(), 0),
         "make shared memory": lambda: os.close(os.memfd_create("probe")),
         "take more memory": lambda: mmap.mmap(-1, limits.memory_bytes).close(),
+        "open more descriptors": lambda: [os.dup(file) for _ in range(limits.open_files)],
+        "write to a file": lambda: os.write(file, b"\0"),
         "write a core file": _core_allowed,
         "be root": _root,
     }

@@ -206,7 +206,7 @@ class Sandbox:
     """Every layer is in force; stands on every row."""
 
     def __init__(self, settings: Settings, *, job: str = SIGN_VIDEO, kill_on_denied: bool = False) -> None:
-        """`job` (`module:function`) and `kill_on_denied` (see `lockdown.lock`) are for tests."""
+        """`job` (`module:function`, see `self_test`) and `kill_on_denied` (see `lockdown.lock`) are for tests."""
         self._settings = settings
         self._job = job
         self._kill_on_denied = kill_on_denied

@@ -179,8 +179,9 @@ def _try_all(plan: _Plan) -> dict[str, str]:
     """Return what a locked child could do and should not: nothing, in a sound environment."""
 
     def work() -> str:
+        file = os.memfd_create("written to by no one")
         lockdown.lock(plan.limits, plan.layers)
-        return json.dumps({probe: what for probe, what in lockdown.prove(plan.limits).items() if what})
+        return json.dumps({probe: what for probe, what in lockdown.prove(plan.limits, file).items() if what})
 
     told = _in_child(work)
     try:
