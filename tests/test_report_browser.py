@@ -255,11 +255,14 @@ def test_a_decision_on_a_group_says_what_it_stands_for(opened: Any, night: Path,
     with opened(night, f"#at={video_id('new-long')}") as seen:
         seen.page.keyboard.press("1")
         says(seen.page, "#export", "Export 1 decision")
+        seen.page.select_option("#material", "benign")
+        seen.page.fill("#note", "a cartoon")
         seen.page.fill("#analyst", "B")
         with seen.page.expect_download() as download:
             seen.page.click("#export")
         download.value.save_as(tmp_path / "d.jsonl")
         (decision,) = read_decisions(tmp_path / "d.jsonl")
+        assert (decision.decision, decision.disposition, decision.note) == ("novel", "benign", "a cartoon")
         assert set(decision.stands_for) == {video_id(f"new-long-copy-{n}") for n in range(3)}
 
 

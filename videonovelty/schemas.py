@@ -156,3 +156,23 @@ KNOWN_VIDEOS = _schema(
         ("added_in_snapshot", pa.int64()),
     ],
 )
+
+# STORE/decisions: what analysts decided about contents, in the order it was recorded; a later row overrides an earlier.
+DECISIONS = _schema(
+    "decisions",
+    [
+        ("entry", pa.string()),
+        ("analyst", pa.string()),
+        ("decision", pa.string()),
+        ("known_video_id", pa.string()),
+        ("stands_for", pa.list_(pa.string())),
+        ("disposition", pa.string()),
+        ("note", pa.string()),
+        ("decided_at", pa.string()),
+        ("run_id", pa.string()),
+        ("run_snapshot", pa.int64()),
+        ("verdict", pa.string()),
+        ("recorded_at", pa.string()),
+        ("recorded_by", pa.string()),
+    ],
+)

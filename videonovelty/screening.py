@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from videonovelty import __version__
 from videonovelty.batch import (
@@ -43,6 +44,7 @@ from videonovelty.errors import Reason
 from videonovelty.grouping import Group, OpenContent, group_intake
 from videonovelty.intake import display_path, encode_raw, enumerate_intake
 from videonovelty.judgements import Judgements, judging_facts, remove_work
+from videonovelty.known.ledger import REVIEW_TAG, pairs_apart
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.known.store import KnownStore
 from videonovelty.lookup import (
@@ -94,7 +96,16 @@ class HasVideoId(Protocol):
         """Its id."""
 
 
+class HasKnownVideoId(Protocol):
+    """Any candidate."""
+
+    @property
+    def known_video_id(self) -> str:
+        """The known video it is."""
+
+
 S_contra = TypeVar("S_contra", bound=HasVideoId, contravariant=True)
+Known = TypeVar("Known", bound=HasKnownVideoId)
 C = TypeVar("C")
 L = TypeVar("L")
 
@@ -131,6 +142,8 @@ class JudgeTask:
     found: tuple[Hits, ...]
     local: tuple[Hits, ...] = ()
     """Hits by local descriptors; empty in the first round."""
+    apart: tuple[frozenset[str], ...] = ()
+    """Known videos an analyst said each is no match of; empty: of none."""
 
 
 def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -> list[Verdict]:
@@ -139,11 +152,18 @@ def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -
     keyframes = [len(signed.signatures.pts_seconds) for signed in contents]
     found = candidates_of(task.found, keyframes, n_known_videos=snapshot.n_videos, settings=settings.matching)
     local = local_candidates_of(task.local or [Hits() for _ in task.parts], settings.matching)
+    if any(task.apart):
+        found = [replace(one, ranked=_without(no, one.ranked)) for no, one in zip(task.apart, found, strict=True)]
+        local = [_without(no, some) for no, some in zip(task.apart, local, strict=True)]
     sides = read_sides(snapshot, found, local, scheme(settings.signatures))
     return [
         judge_signed(signed, candidates, local_candidates, sides, settings)
         for signed, candidates, local_candidates in zip(contents, found, local, strict=True)
     ]
+
+
+def _without(refused: frozenset[str], candidates: tuple[Known, ...]) -> tuple[Known, ...]:
+    return tuple(one for one in candidates if one.known_video_id not in refused)
 
 
 def read_sides(
@@ -298,6 +318,7 @@ def screen(
         "counts": made["counts"],
         "seconds": made["seconds"],
         "warnings": warnings,
+        "known_by_review": _known_by_review(run.path, snapshot),
     }
     run.write_run_json(document)
     write_metrics(run.path, document)
@@ -346,11 +367,12 @@ def judge_parts(parts: Sequence[Part], lookup: Lookup, run: RunFolder) -> Iterat
     settings = lookup.settings
     judgements = Judgements(run, judging_facts(lookup.snapshot.number, lookup.scheme_name, settings))
     so_far: Counter[str] = Counter()
+    apart = pairs_apart(lookup.snapshot)
     for cut in batches(parts, [query_bytes(part) for part in parts], query_limit(settings)):
         batch = parts[cut]
         verdicts = judgements.load(batch)
         if verdicts is None:
-            search = _Search(lookup, so_far, len(parts))
+            search = _Search(lookup, so_far, len(parts), apart)
             verdicts = judge_in_rounds(batch, search, local=settings.signatures.local)
             search.close()
             judgements.store(batch, verdicts)
@@ -398,8 +420,10 @@ def judge_in_rounds(batch: Sequence[S_contra], search: Search[S_contra, C, L], *
 class _Search:
     """The joins of one batch of a run: codes and hits travel by file, shards are the tasks, results are small."""
 
-    def __init__(self, lookup: Lookup, so_far: Mapping[str, int], total: int) -> None:
-        self._lookup, self._so_far, self._total = lookup, so_far, total
+    def __init__(
+        self, lookup: Lookup, so_far: Mapping[str, int], total: int, apart: Mapping[str, frozenset[str]]
+    ) -> None:
+        self._lookup, self._so_far, self._total, self._apart = lookup, so_far, total, apart
         self._folders: list[Path] = []
 
     def by_pdq(self, batch: Sequence[Part]) -> list[Hits]:
@@ -422,8 +446,9 @@ class _Search:
     def judge(self, batch: Sequence[Part], candidates: Sequence[Hits], local: Sequence[Hits | None]) -> list[Verdict]:
         """Return the verdict of each content of the batch, in its order."""
         by_local = [one or Hits() for one in local]
+        apart = [self._apart.get(part.video_id, frozenset()) for part in batch]
         tasks = [
-            JudgeTask(tuple(batch[cut]), tuple(candidates[cut]), tuple(by_local[cut]))
+            JudgeTask(tuple(batch[cut]), tuple(candidates[cut]), tuple(by_local[cut]), tuple(apart[cut]))
             for cut in (slice(at, at + VIDEOS_PER_JUDGEMENT) for at in range(0, len(batch), VIDEOS_PER_JUDGEMENT))
         ]
         before = 0 if local else sum(self._so_far.values())
@@ -532,6 +557,20 @@ def _tables(
         _table(segments, SEGMENTS),
         _table(iter(groups), GROUPS),
     )
+
+
+def _known_by_review(run_path: Path, snapshot: Snapshot) -> dict[str, str]:
+    """Return of the known videos the tables name those analysts' decisions made known: who decided what, and when."""
+    named: set[str] = set()
+    for name, column in (("verdicts", "best_known_id"), ("segments", "known_video_id")):
+        ids = pq.read_table(run_path / f"{name}.parquet", columns=[column], partitioning=None)[column]
+        named |= set(ids.unique().drop_null().to_pylist())
+    return {
+        video_id: membership.source
+        for video_id, video in snapshot.describe(sorted(named)).items()
+        for membership in video.memberships
+        if REVIEW_TAG in membership.tags
+    }
 
 
 def _table(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -243,6 +243,19 @@ class ReportSettings(_Table):
     """Above this the report becomes a folder of data files beside index.html."""
 
 
+class ReviewSettings(_Table):
+    """[review]: how analysts' decisions become known material."""
+
+    list_name: str = Field("reviewed", min_length=1, max_length=200)
+    """The list that videos are enrolled on."""
+    disposition: Literal["abuse", "benign", "other"] = "other"
+    """What they are where neither the analyst nor the known video says it."""
+    reviewers: int = Field(1, ge=1, le=9)
+    """So many analysts have to agree before a video is enrolled and leaves later queues."""
+    analysts: tuple[str, ...] = ()
+    """Names decisions are taken from; empty: from anyone."""
+
+
 class NightlySettings(_Table):
     """[nightly]: the scheduled job of `pipelines/nightly.py`; commands do not read it."""
 
@@ -289,6 +302,7 @@ class Settings(BaseSettings):
     verdict: VerdictSettings = VerdictSettings()
     run: RunSettings = RunSettings()
     report: ReportSettings = ReportSettings()
+    review: ReviewSettings = ReviewSettings()
     nightly: NightlySettings = NightlySettings()
     enrol: EnrolSettings = EnrolSettings()
 

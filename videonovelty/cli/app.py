@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from videonovelty import __version__
-from videonovelty.cli import known, looking, samples, scanning
+from videonovelty.cli import known, looking, reviewing, samples, scanning
 from videonovelty.cli.console import say
 from videonovelty.errors import EXIT_CODES, VideoError, VideoNoveltyError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("scan")(scanning.scan)
 app.add_typer(known.app, name="known")
 app.command("report")(scanning.report)
+app.add_typer(reviewing.app, name="review")
 app.command("compare")(looking.compare)
 app.command("inspect")(looking.inspect)
 app.add_typer(samples.app, name="samples")

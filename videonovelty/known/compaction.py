@@ -30,6 +30,10 @@ def compacted_files(snapshot: Snapshot) -> Iterator[FileEntry]:
         for scheme in snapshot.schemes:
             yield from _rewritten(snapshot, kind, scheme)
     yield from _rewritten(snapshot, "videos", "")
+    if snapshot.manifest.of_kind("decisions"):
+        made = write_shard(snapshot.path, "decisions", snapshot.decisions(), scheme="", added=snapshot.number)
+        if made is not None:
+            yield made
     for scheme in snapshot.schemes:
         codes, videos = sampled_stop_frames(snapshot, scheme)
         if len(codes):

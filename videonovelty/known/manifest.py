@@ -26,7 +26,7 @@ from videonovelty.errors import KnownStoreError
 from videonovelty.schemas import FORMAT_VERSION
 
 KIND = "videonovelty_known_manifest"
-FOLDERS = ("manifests", "shards", "local", "profiles", "videos", "removed", "index", "stop")
+FOLDERS = ("manifests", "shards", "local", "profiles", "videos", "removed", "index", "stop", "decisions")
 TEMPORARY = ".tmp-"
 
 
@@ -39,7 +39,7 @@ class FileEntry:
     """One immutable file of a snapshot."""
 
     kind: str
-    """`frames`, `local`, `profiles`, `videos`, `removed` (tombstones) or `stop` (stop frames)."""
+    """`frames`, `local`, `profiles`, `videos`, `removed` (tombstones), `stop` (stop frames) or `decisions`."""
     path: str
     """Relative to the store."""
     rows: int
@@ -67,7 +67,7 @@ class Manifest:
     parent_sha256: str
     """Digest of the parent's bytes: a rewritten history shows."""
     action: str
-    """`create`, `add`, `import`, `remove`, `compact` or `rollback`."""
+    """`create`, `add`, `import`, `review`, `remove`, `compact` or `rollback`."""
     actor: str
     reason: str
     time: str

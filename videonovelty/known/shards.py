@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from videonovelty.errors import KnownStoreError
 from videonovelty.known.manifest import TEMPORARY, FileEntry, new_file, sync, sync_folder, write_error
 from videonovelty.records import F64, LOCAL_BYTES, MOTION_CELLS, PDQ_BYTES, U8, MotionProfile, Signatures
-from videonovelty.schemas import FORMAT_VERSION, KNOWN_FRAMES, KNOWN_LOCAL, KNOWN_PROFILES, KNOWN_VIDEOS
+from videonovelty.schemas import DECISIONS, FORMAT_VERSION, KNOWN_FRAMES, KNOWN_LOCAL, KNOWN_PROFILES, KNOWN_VIDEOS
 
 I64 = npt.NDArray[np.int64]
 
@@ -50,12 +50,13 @@ SCHEMAS: dict[str, pa.Schema] = {
     "videos": KNOWN_VIDEOS,
     "removed": REMOVED,
     "stop": STOP_FRAMES,
+    "decisions": DECISIONS,
 }
 FOLDER = {"frames": "shards", "local": "local", "profiles": "profiles", "videos": "videos", "removed": "removed",
-          "stop": "stop"}  # fmt: skip
+          "stop": "stop", "decisions": "decisions"}  # fmt: skip
 _PLAIN = {"pdq", "pdq_inner", "code"}
 ROW_GROUP = {"frames": 1 << 17, "local": 1 << 18, "profiles": 1 << 10, "videos": 1 << 14, "removed": 1 << 16,
-             "stop": 1 << 16}  # fmt: skip
+             "stop": 1 << 16, "decisions": 1 << 14}  # fmt: skip
 """Rows read at least to see one video: small enough for that, large enough to read a whole column at full speed."""
 
 

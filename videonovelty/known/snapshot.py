@@ -313,6 +313,12 @@ class Snapshot:
         parts = [binary_column(t["pdq"]) for e in self._manifest.of_kind("stop", scheme) for t in self.tables(e)]
         return np.concatenate(parts) if parts else np.zeros((0, 32), np.uint8)
 
+    def decisions(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield what analysts decided, rows of DECISIONS in the order they were recorded."""
+        for entry in sorted(self._manifest.of_kind("decisions"), key=lambda e: e.added):
+            for table in self.tables(entry):
+                yield table if columns is None else table.select(list(columns))
+
     # ---- files ----
 
     @property

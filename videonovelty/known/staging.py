@@ -46,9 +46,11 @@ class KnownEntry:
 class Staging:
     """Collects entries into files that a commit will name."""
 
-    def __init__(self, store: Path, base: Snapshot) -> None:
+    def __init__(self, store: Path, base: Snapshot, replaced: frozenset[tuple[str, str]] = frozenset()) -> None:
+        """`replaced` holds memberships, as (video, list), that the same commit takes out: they may be said anew."""
         self.store = store
         self.base = base
+        self._replaced = replaced
         self.files: list[FileEntry] = []
         self.videos_added = 0
         self.memberships_added = 0
@@ -169,6 +171,7 @@ class Staging:
         lists = self._lists.get(video.video_id)
         if lists is None:
             lists = {m.list_name for m in known.memberships} if known else set()
+            lists = {name for name in lists if (video.video_id, name) not in self._replaced}
             if known is None:
                 self.videos_added += 1
                 self._counted.add(video.video_id)

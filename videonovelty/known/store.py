@@ -13,8 +13,8 @@ import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from videonovelty.known import manifest as manifests
 from videonovelty.known.compaction import compacted_files
 from videonovelty.known.list_update import Changes, ListUpdate
 from videonovelty.known.manifest import FOLDERS, TEMPORARY, FileEntry, LogEntry, LostRaceError, Manifest
-from videonovelty.known.shards import SCHEMAS, VideoIds, discard_files, open_shard, raw_id, raw_ids, write_shard
+from videonovelty.known.shards import FOLDER, SCHEMAS, VideoIds, discard_files, open_shard, raw_id, raw_ids, write_shard
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.known.spill import Spill
 from videonovelty.known.staging import KnownEntry, Staging
@@ -36,6 +36,18 @@ _README = """\
 A known store of videonovelty. Do not edit, rename or delete files here by hand:
 `videonovelty known --help` lists the commands that change it.
 """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Review:
+    """What a review changes in one snapshot."""
+
+    decisions: pa.Table
+    """New rows of DECISIONS."""
+    entries: Iterable[KnownEntry]
+    """Videos to enrol."""
+    taken_out: frozenset[tuple[str, str]]
+    """Memberships, as (video, list), that no longer stand; one of `entries` may say them anew."""
 
 
 class KnownStore:
@@ -143,6 +155,80 @@ class KnownStore:
                     staging.discard()
                 raise
         return staging.base
+
+    def review(self, plan: Callable[[Snapshot], Review], *, actor: str, reason: str) -> Snapshot:
+        """Commit what analysts decided, with what follows from it, as one snapshot; return that.
+
+        `plan` says what changes, given the snapshot the change is made on; it is asked again when another writer was
+        faster. When nothing changes, no snapshot is made. Raises KnownStoreError; then nothing changed.
+        """
+        with self._lock("staging.lock", fcntl.LOCK_SH):
+            while True:
+                base = self.snapshot()
+                asked = plan(base)
+                staging = Staging(self.path, base, asked.taken_out)
+                try:
+                    made = self._staged_review(base, staging, asked, actor, reason)
+                    if made is None:
+                        return base
+                    manifests.commit(self.path, made)
+                except LostRaceError:
+                    staging.discard()
+                    continue
+                except BaseException:
+                    if not self._was_committed(staging.files):
+                        staging.discard()
+                    raise
+                return self.snapshot(made.number)
+
+    def _staged_review(
+        self, base: Snapshot, staging: Staging, asked: Review, actor: str, reason: str
+    ) -> Manifest | None:
+        """Write the files of a review and return the manifest that names them; None when nothing changes."""
+        enrolled: set[str] = set()
+        for entry in asked.entries:
+            enrolled.add(entry.video.video_id)
+            staging.put(entry)
+        staging.finish()
+        rows: list[dict[str, object]] = []
+        gone: list[str] = []
+        known = base.describe(sorted({video_id for video_id, _ in asked.taken_out}))
+        for video_id, video in known.items():
+            lists = {m.list_name for m in video.memberships}
+            hit = sorted(name for name in lists if (video_id, name) in asked.taken_out)
+            if len(hit) == len(lists) and video_id not in enrolled:
+                gone.append(video_id)
+                rows.append({"video_id": raw_id(video_id), "list": ""})
+            rows += [{"video_id": raw_id(video_id), "list": name} for name in hit]
+        gone_frames = _frames_of(base, gone)
+        (self.path / FOLDER["decisions"]).mkdir(mode=0o700, exist_ok=True)  # older stores have none
+        tables = {"removed": pa.Table.from_pylist(rows, schema=SCHEMAS["removed"]), "decisions": asked.decisions}
+        for kind, table in tables.items():
+            made = write_shard(self.path, kind, iter([table]), scheme="", added=base.number + 1)
+            if made is not None:
+                staging.files.append(made)
+        if not staging.files:
+            return None
+        changes = {
+            "decisions_recorded": asked.decisions.num_rows,
+            "videos_added": staging.videos_added,
+            "memberships_added": staging.memberships_added,
+            "videos_signed": staging.videos_signed,
+            "frames_added": staging.frames_added,
+            "videos_removed": len(gone),
+            "memberships_removed": len(rows) - len(gone),
+            "frames_removed": gone_frames,
+        }
+        return self._next(
+            base,
+            "review",
+            actor,
+            reason,
+            files=(*base.manifest.files, *staging.files),
+            n_videos=base.n_videos + staging.videos_added - len(gone),
+            n_frames=base.n_frames + staging.frames_added - gone_frames,
+            changes={name: count for name, count in changes.items() if count},
+        )
 
     def update_list(self, spill: Spill, *, actor: str, reason: str, dry_run: bool = False) -> tuple[Snapshot, Changes]:
         """Bring what a list says into the store in one commit; return the snapshot and what changed.
@@ -484,6 +570,8 @@ class KnownStore:
 
     def _present(self) -> Iterator[str]:
         for folder in FOLDERS:
+            if not (self.path / folder).is_dir():
+                continue  # a store made before there was this folder
             for file in sorted((self.path / folder).iterdir()):
                 if folder != "manifests" or file.name.startswith(TEMPORARY):
                     yield f"{folder}/{file.name}"

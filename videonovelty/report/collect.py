@@ -145,6 +145,8 @@ class Entry:
     value: float
     """Unexplained seconds, over every copy in the group, that one second of viewing settles."""
     members: tuple[Member, ...]
+    decided: tuple[str, ...] = ()
+    """Who decided what and when, of the known videos it rests on that analysts' decisions made known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,8 @@ class Report:
     failures: tuple[tuple[str, int], ...]
     """Files that gave no signatures: (reason, files), most first."""
     still_searched_rows: int
+    known_by_review: Mapping[str, str]
+    """Known videos that an analyst's decision made known: id → who decided what and when."""
 
     @property
     def queue(self) -> tuple[Entry, ...]:
@@ -215,7 +219,12 @@ def collect(run: Path) -> Report:
     segments = _read_table(run / "segments.parquet", SEGMENTS)
     groups = _read_table(run / "groups.parquet", GROUPS)
     by_video = _stretches(segments, _dispositions(verdicts), _min_spatial_share(facts))
-    entries = _entries(verdicts, by_video, _edges(groups), run)
+    by_review = {
+        legible(key): legible(text)
+        for key, text in _mapping(facts.get("known_by_review")).items()
+        if isinstance(text, str)
+    }
+    entries = _entries(verdicts, by_video, _edges(groups), run, by_review)
     status = str(facts.get("status") or "unknown")
     snapshots = tuple(sorted({e.snapshot for e in entries if e.snapshot is not None}))
     schemes = tuple(sorted({e.scheme for e in entries if e.scheme}))
@@ -256,6 +265,7 @@ def collect(run: Path) -> Report:
         cleared_by_disposition=_cleared(entries),
         failures=tuple(sorted(failures.items(), key=lambda item: (-item[1], item[0]))),
         still_searched_rows=sum(e.leads and e.rank < TOP_RANKS for e in entries),
+        known_by_review=by_review,
     )
 
 
@@ -390,6 +400,7 @@ def _entries(
     stretches: dict[str, tuple[Stretch, ...]],
     edges: dict[str, dict[str, Any]],
     run: Path,
+    by_review: Mapping[str, str],
 ) -> tuple[Entry, ...]:
     first: dict[str, dict[str, Any]] = {}
     names: dict[str, set[tuple[str, str]]] = defaultdict(set)
@@ -409,7 +420,10 @@ def _entries(
     for key in sorted(first):
         if leaders[key] != key:
             members[leaders[key]].append(key)
-    plain = {key: _plain(key, row, names[key], stretches.get(row["video_id"] or "", ())) for key, row in first.items()}
+    plain = {
+        key: _plain(key, row, names[key], stretches.get(row["video_id"] or "", ()), by_review)
+        for key, row in first.items()
+    }
     ranked = [
         _ranked(plain[key], leads=leaders[key] == key, members=[plain[m] for m in members[key]], edges=edges)
         for key in sorted(plain)
@@ -443,6 +457,7 @@ def _plain(
     row: Mapping[str, Any],
     names: set[tuple[str, str]],
     stretches: tuple[Stretch, ...],
+    by_review: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the fields of an entry that need no look at its group."""
     waits = _waits(row)
@@ -452,6 +467,7 @@ def _plain(
     identified = {s.known_victim_identified for s in hits} | {_text(row["best_known_victim_identified"])}
     lists = {s.known_list for s in hits} | {_text(row["best_known_list"])}
     dispositions = {s.known_disposition for s in hits} | {_text(row["best_known_disposition"])}
+    rests_on = dict.fromkeys([*(s.known_video_id or "" for s in hits), _text(row["best_known_id"]) or ""])
     return {
         "entry": key,
         "video_id": row["video_id"] or "",
@@ -481,6 +497,7 @@ def _plain(
         "dispositions": tuple(sorted(x for x in dispositions if x)),
         "view_seconds": max(0.0, duration - explained) if waits else 0.0,
         "still_searched": "no" in identified,
+        "decided": tuple(dict.fromkeys(by_review[key] for key in rests_on if key in by_review)),
     }
 
 

@@ -9,6 +9,7 @@
  "known_video_id": "…",                  the known video it was held against, null without one
  "stands_for": ["…"],                    the other contents of its group that waited for review under the same row
  "decision": "not_a_match",              a key of DECISIONS
+ "disposition": "",                      what kind of material it is: `abuse`, `benign`, `other`; "" or absent: not said
  "note": "…", "analyst": "…", "decided_at": "2026-11-23T06:12:09.120Z"}
 ```
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ DECISIONS: dict[str, str] = {
 """Decisions in the order of their keys 1–5; values are a contract, texts are for people."""
 MAX_NOTE = 2000
 """Characters of a note."""
+DISPOSITIONS: dict[str, str] = {"": "not said", "abuse": "abuse", "benign": "benign", "other": "other"}
+"""What kind of material a person has seen it to be."""
 _MAX_BYTES = 512 << 20
 _ID = re.compile("[0-9a-f]{64}")
 _ENTRY = re.compile("[0-9a-f]{64}|file-[0-9a-f]{16}")
@@ -60,6 +63,7 @@ class Decision:
     note: str
     analyst: str
     decided_at: str
+    disposition: str = ""
 
 
 def read_decisions(path: Path) -> list[Decision]:
@@ -97,8 +101,8 @@ def _decision(line: str, where: str) -> Decision:
         raise SettingsError(f"{where}: analyst: empty. Give a name in the report before exporting.")
     decided_at = _string(record, "decided_at", where)
     try:
-        datetime.fromisoformat(decided_at)
-    except ValueError as error:
+        datetime.fromisoformat(decided_at).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise SettingsError(f"{where}: decided_at: not a time") from error
     stands_for = record.get("stands_for", [])
     if not isinstance(stands_for, list) or not all(isinstance(v, str) and _ENTRY.fullmatch(v) for v in stands_for):
@@ -106,6 +110,9 @@ def _decision(line: str, where: str) -> Decision:
     snapshot = record.get("snapshot")
     if snapshot is not None and (not isinstance(snapshot, int) or isinstance(snapshot, bool) or snapshot < 0):
         raise SettingsError(f"{where}: snapshot: not a number")
+    disposition = record.get("disposition", "")
+    if disposition not in DISPOSITIONS:
+        raise SettingsError(f"{where}: disposition: none of abuse, benign, other")
     known = record.get("known_video_id")
     return Decision(
         run_id=_string(record, "run_id", where),
@@ -119,6 +126,7 @@ def _decision(line: str, where: str) -> Decision:
         note=_string(record, "note", where),
         analyst=analyst,
         decided_at=decided_at,
+        disposition=disposition,
     )
 
 

@@ -32,7 +32,7 @@ from videonovelty.report.collect import (
     collect,
     reason_text,
 )
-from videonovelty.report.decisions import DECISIONS, DECISIONS_VERSION, FORMAT, MAX_NOTE
+from videonovelty.report.decisions import DECISIONS, DECISIONS_VERSION, DISPOSITIONS, FORMAT, MAX_NOTE
 from videonovelty.report.exports import write_atomically
 from videonovelty.report.legible import clock, legible, spoken
 from videonovelty.report.why import why
@@ -132,6 +132,8 @@ def _rows(report: Report) -> dict[str, Any]:
         "lists": lists,
         "dispositions": dispositions,
         "verdicts": {v: {"text": VERDICT_TEXT[v], "meaning": VERDICT_MEANING[v]} for v in VERDICT_ORDER},
+        "by_review": _named(report),
+        "material": DISPOSITIONS,
         "decisions": DECISIONS,
         "decisions_format": [FORMAT, DECISIONS_VERSION, MAX_NOTE],
         "reasons": {r: reason_text(r) for r in sorted({e.reason for e in entries})},
@@ -163,6 +165,12 @@ def _rows(report: Report) -> dict[str, Any]:
             "cells": [cells(e) for e in entries],
         },
     }
+
+
+def _named(report: Report) -> dict[str, str]:
+    """Return of the known videos the page names those that decisions made known, with who decided what and when."""
+    named = {s.known_video_id for e in report.entries for s in e.stretches}
+    return {key: text for key, text in sorted(report.known_by_review.items()) if key in named}
 
 
 def cells(entry: Entry) -> str:

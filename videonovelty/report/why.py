@@ -37,8 +37,10 @@ def why(entry: Entry) -> list[str]:
         return [
             f"The file is byte for byte {_known(entry.best_known_id, entry.best_known_list, entry.best_known_series)}.",
             "Its checksum alone settles this; nothing had to be decoded.",
+            *_decided(entry),
         ]
     sentences = list(_deciding(entry))
+    sentences += _decided(entry)
     sentences += _still_searched(entry)
     sentences += _looked_at(entry)
     return sentences
@@ -130,6 +132,12 @@ def _still_searched(entry: Entry) -> Iterable[str]:
         names = {entry.best_known_series}
     of = f" of {' and '.join(_quoted(sorted(names)))}" if names else " of the matched material"
     yield f"The children{of} are still being searched for, according to the list. That is why it stands at the top."
+
+
+def _decided(entry: Entry) -> Iterable[str]:
+    if entry.decided:
+        more = f" (and {len(entry.decided) - SHOWN} more)" if len(entry.decided) > SHOWN else ""
+        yield f"That material is known because an analyst looked at it: {'; '.join(entry.decided[:SHOWN])}{more}."
 
 
 def _quoted(names: Sequence[str]) -> list[str]:

@@ -43,6 +43,12 @@ function noteOf(i) {
   return made ? made.note : '';
 }
 
+/** What kind of material the analyst says row i is, '' where nothing is said. */
+function materialOf(i) {
+  const made = kept.made.get(COLUMNS.entry[i]);
+  return (made && made.material) || '';
+}
+
 /** Whether a decision can be handed over for row i: a file without an id can only be looked at again. */
 function allowed(i, decision) {
   return decision === '' || decision === 'second_look' || !COLUMNS.unread[i];
@@ -51,18 +57,22 @@ function allowed(i, decision) {
 function decide(i, decision) {
   if (!allowed(i, decision)) return false;
   undoable.push([i, kept.made.get(COLUMNS.entry[i])]);
-  keep(i, decision, noteOf(i));
+  keep(i, decision, noteOf(i), materialOf(i));
   return true;
 }
 
-function note(i, text) {
-  keep(i, decisionOf(i), text.slice(0, MAX_NOTE));
+function describe(i, material) {
+  keep(i, decisionOf(i), noteOf(i), material);
 }
 
-function keep(i, decision, text) {
+function note(i, text) {
+  keep(i, decisionOf(i), text.slice(0, MAX_NOTE), materialOf(i));
+}
+
+function keep(i, decision, text, material) {
   const entry = COLUMNS.entry[i];
-  if (decision === '' && text === '') kept.made.delete(entry);
-  else kept.made.set(entry, { decision, note: text, at: new Date().toISOString() });
+  if (decision === '' && text === '' && material === '') kept.made.delete(entry);
+  else kept.made.set(entry, { decision, note: text, material, at: new Date().toISOString() });
   kept.unsaved += 1;
   writeKept();
 }
@@ -108,6 +118,7 @@ function decisionLines() {
       known_video_id: coded('known_id', i),
       stands_for: standsFor.sort(),
       decision: made.decision,
+      disposition: Object.hasOwn(ROWS.material, made.material || '') ? made.material || '' : '',
       note: made.note,
       analyst: kept.analyst.trim(),
       decided_at: made.at,

@@ -53,6 +53,9 @@ function decisionForm(i) {
   const made = decisionOf(i);
   const area = h('textarea', { id: 'note', rows: 1, maxlength: MAX_NOTE, oninput: (event) => { note(i, event.target.value); decided(i, false); } });
   area.value = noteOf(i);
+  const material = h('select', { id: 'material', onchange: (event) => { describe(i, event.target.value); decided(i, false); } },
+    Object.entries(ROWS.material).map(([value, text]) => h('option', { value }, text)));
+  material.value = materialOf(i);
   return h('div', {},
     h('div', { class: 'decide', role: 'group', 'aria-label': 'Decision' }, DECISION_KEYS.map((key, n) =>
       h('button', {
@@ -60,7 +63,9 @@ function decisionForm(i) {
         title: allowed(i, key) ? null : 'The file could not be read, so there is nothing to enrol',
         onclick: () => { decide(i, made === key ? '' : key); decided(i, true); },
       }, h('kbd', { 'aria-hidden': 'true' }, String(n + 1)), h('span', { class: 'label' }, DECISIONS[key])))),
-    h('label', { class: 'note-field' }, 'Note', area),
+    h('div', { class: 'note-row' },
+      h('label', { class: 'note-field' }, 'Note', area),
+      h('label', { class: 'material' }, 'Material', material)),
     ...othersOf(i).map(([analyst, other]) => h('p', { class: 'other' }, h('b', {}, h('bdi', {}, analyst)), `: ${DECISIONS[other.decision]}`, other.note ? h('span', {}, ' – ', h('bdi', {}, other.note)) : null)));
 }
 
@@ -143,6 +148,7 @@ function explanation(s) {
   return [
     h('div', {}, [s.list ? h('b', {}, h('bdi', {}, s.list)) : 'list not stated', ` (${s.disposition || 'disposition not stated'})`, s.series ? [' · series ', h('bdi', {}, s.series)] : null].flat()),
     h('div', { class: s.identified === 'no' ? 'flag' : 'muted' }, `children ${word(IDENTIFIED_TEXT, s.identified, IDENTIFIED_TEXT.unknown)}`),
+    Object.hasOwn(ROWS.by_review, s.id) ? h('div', {}, h('bdi', {}, ROWS.by_review[s.id])) : null,
     said.length ? h('div', {}, said.join(' · ')) : null,
     h('div', { class: 'muted' }, [proof, ...numbers].join(' · ')),
     h('div', { class: 'ids' }, h('bdi', { class: 'mono', title: s.id }, `${s.id.slice(0, 16)}…`), copyButton('Copy id', s.id, 'id of the known video')),
