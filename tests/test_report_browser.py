@@ -255,6 +255,8 @@ def test_a_decision_on_a_group_says_what_it_stands_for(opened: Any, night: Path,
     with opened(night, f"#at={video_id('new-long')}") as seen:
         seen.page.keyboard.press("1")
         says(seen.page, "#export", "Export 1 decision")
+        seen.page.keyboard.press("k")  # the decision went on to the next row
+        seen.stands_at("new-long.mp4")
         seen.page.select_option("#material", "benign")
         seen.page.fill("#note", "a cartoon")
         seen.page.fill("#analyst", "B")
