@@ -1,13 +1,16 @@
 """Is a new video ever hidden, and how much known footage is cleared? Planted truth through the command line.
 
-    python -m benchmarks.accuracy [VIDEOS…] [--out benchmarks/results/accuracy]
+    python -m benchmarks.accuracy [VIDEOS…] [--contents 14] [--out benchmarks/results/accuracy]
 
-Every clip is cut into halves. The first half is enrolled. The intake holds
-- copies: the first half under each edit (truth: known),
-- takes: the second half, same scene and camera, under each edit (truth: new, must never be `known`),
-- splices: the first half with 1, 2 or 3 seconds of the second half put in or put in place of its own (those are new).
+Every clip is cut into halves and, but for every fifth clip, the first half is enrolled. The intake holds
+- copies: the first half of `--contents` clips under 36 edits (truth: known),
+- takes: the second half, same scene and camera, under 9 edits (truth: new, must never be `known`),
+- splices: the first half with 1, 2 or 3 seconds of the second half put in, or put in place of its own (those are new),
+- novel: clips that are enrolled nowhere, under 8 edits.
 Without VIDEOS it makes its own footage: moving clips, and fixed cameras with different actors in the two halves.
-Prints a table and writes it as JSON and Markdown, with 95 % Clopper–Pearson bounds for the errors.
+Beside the product stands vPDQ's method (PDQ once a second, quality ≥ 50, distance ≤ 31, bag of frames; 80 % of both
+videos, or of either), computed on the same files with PDQ of the area-averaged 64 × 64 luma.
+Prints tables and writes them as JSON and Markdown, with one-sided 95 % Clopper–Pearson bounds for the errors.
 """
 
 from __future__ import annotations
@@ -20,142 +23,17 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
-from videonovelty import footage
-from videonovelty.decode.rgb import read_rgb
-from videonovelty.decode.writer import write_video
-from videonovelty.records import U8
+from benchmarks.accuracy_footage import PART_OF_PICTURE, WHOLE_PICTURE, make
+from benchmarks.vpdq_method import VPDQ_WAYS, vpdq_matches
 
-FPS = 25.0
-SIDE = 320
-LONGEST_SECONDS = 50.0
-COPY_SECONDS = 12.0
-TAKE_SECONDS = 10.0
-
-
-def _crop(share: float) -> Callable[[U8], U8]:
-    def edit(picture: U8) -> U8:
-        height, width = picture.shape[:2]
-        y, x = int(height * share / 2), int(width * share / 2)
-        return _even(picture[y : height - y, x : width - x])
-
-    return edit
-
-
-def _even(picture: U8) -> U8:
-    return np.ascontiguousarray(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
-
-
-def _caption(picture: U8) -> U8:
-    out = picture.copy()
-    height, width = out.shape[:2]
-    out[int(0.85 * height) : int(0.97 * height), int(0.1 * width) : int(0.9 * width)] = 15
-    at = (int(0.14 * width), int(0.94 * height))
-    return np.asarray(cv2.putText(out, "WHEN YOU SEE IT", at, 0, 0.5, (255, 255, 255), 1), np.uint8)
-
-
-def _noise(picture: U8) -> U8:
-    rng = np.random.default_rng(int(picture.sum()))
-    return np.clip(picture + rng.normal(0, 10, picture.shape), 0, 255).astype(np.uint8)
-
-
-def _half_size(picture: U8) -> U8:
-    height, width = picture.shape[:2]
-    return np.asarray(cv2.resize(picture, (width // 4 * 2, height // 4 * 2), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _letterbox(picture: U8) -> U8:
-    bar = picture.shape[0] // 6
-    return np.pad(picture, ((bar, bar), (0, 0), (0, 0)))
-
-
-EDITS: dict[str, tuple[Callable[[U8], U8], int]] = {
-    "re-encode": (lambda p: p, 34),
-    "half size": (_half_size, 34),
-    "mirror": (lambda p: np.ascontiguousarray(p[:, ::-1]), 28),
-    "brighter": (lambda p: np.clip(p.astype(np.int16) + 30, 0, 255).astype(np.uint8), 28),
-    "noise": (_noise, 28),
-    "caption": (_caption, 28),
-    "letterbox": (_letterbox, 28),
-    "crop 10 %": (_crop(0.1), 28),
-    "crop 25 %": (_crop(0.25), 28),
-}
-"""Name → edit of one picture and x264 crf."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One clip in two halves."""
-
-    name: str
-    known: list[U8]
-    other: list[U8]
-
-
-def sources(videos: Sequence[Path]) -> Iterator[Source]:
-    """Yield the clips long enough to be halved, at 25 frames a second."""
-    for path in videos:
-        frames = list(_at_fixed_rate(path))
-        half = len(frames) // 2
-        if half >= 4 * FPS:
-            yield Source(path.name, frames[:half], frames[half + 12 :])
-    if not videos:
-        for seed in range(8):
-            frames = list(footage.clip(900 + seed, 24.0, width=SIDE, height=180))
-            yield Source(f"clip{seed}", frames[: len(frames) // 2], frames[len(frames) // 2 :])
-        for room in range(6):
-            takes = [list(footage.fixed_camera(room, take, 12.0, width=SIDE, height=180)) for take in (0, 1)]
-            yield Source(f"room{room}", takes[0], takes[1])
-
-
-def _at_fixed_rate(path: Path) -> Iterator[U8]:
-    shown: U8 | None = None
-    due = 0.0
-    first: float | None = None
-    for seconds, picture in read_rgb(path, max_side=SIDE):
-        first = seconds if first is None else first
-        while shown is not None and due < min(seconds - first, LONGEST_SECONDS):
-            yield shown
-            due += 1 / FPS
-        shown = _even(picture)
-
-
-def make(folder: Path, clips: Sequence[Source]) -> list[dict[str, Any]]:
-    """Write known/ and intake/, and return the truth: one entry a file of the intake."""
-    truth: list[dict[str, Any]] = []
-    (folder / "known").mkdir(parents=True)
-    (folder / "intake").mkdir()
-
-    def write(name: str, frames: Sequence[U8], crf: int, **fields: Any) -> None:
-        write_video(folder / "intake" / name, frames, fps=FPS, crf=crf)
-        truth.append({"name": name, **fields})
-
-    for number, clip in enumerate(clips):
-        write_video(folder / "known" / f"{number:03d}.mp4", clip.known, fps=FPS, crf=20)
-        for edit, (function, crf) in EDITS.items():
-            copy = [function(p) for p in clip.known[: int(COPY_SECONDS * FPS)]]
-            take = [function(p) for p in clip.other[: int(TAKE_SECONDS * FPS)]]
-            write(f"{number:03d} copy {edit}.mp4", copy, crf, kind="copy", edit=edit, source=clip.name)
-            write(f"{number:03d} take {edit}.mp4", take, crf, kind="take", edit=edit, source=clip.name)
-        middle = len(clip.known) // 2
-        for seconds in (1, 2, 3):
-            new = clip.other[::1][25 : 25 + int(seconds * FPS)]
-            if len(new) < seconds * FPS or len(clip.known) < 6.4 * FPS:
-                continue
-            for how, after in (("inserted", middle), ("replaced", middle + len(new))):
-                write(
-                    f"{number:03d} {how} {seconds} s.mp4", [*clip.known[:middle], *new, *clip.known[after:]], 26,
-                    kind="splice", edit=f"{how} {seconds} s", source=clip.name, at=middle / FPS, seconds=seconds,
-                )  # fmt: skip
-    return truth
+Row = dict[str, Any]
 
 
 def screen(folder: Path) -> None:
@@ -166,70 +44,199 @@ def screen(folder: Path) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    subprocess.run(
+    done = subprocess.run(
         [*command, "scan", folder / "intake", "--store", folder / "store", "--run", folder / "run", "--workers", "2"],
-        check=True,
+        check=False,
         stdout=subprocess.DEVNULL,
     )
+    if done.returncode not in (0, 3):
+        raise SystemExit(f"the scan ended with {done.returncode}; see above")
 
 
-def measure(folder: Path, truth: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the figures of one finished run."""
+def measure(folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, set[str]]]) -> dict[str, Any]:
+    """Return the figures of one finished run; `vpdq` holds, by way, the known files each query is said to show."""
     rows = {row["path"].rsplit("/", 1)[1]: row for row in pq.read_table(folder / "run/verdicts.parquet").to_pylist()}
-    segments: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_video: dict[str, list[Row]] = defaultdict(list)
     for segment in pq.read_table(folder / "run/segments.parquet").to_pylist():
-        segments[segment["video_id"]].append(segment)
-    known_ids = {row["video_id"]: row["source"] for row in _store_rows(folder / "store")}
+        by_video[segment["video_id"]].append(segment)
+    names = _names_of_known(folder / "store")
     table: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     failures: list[str] = []
+    pairs: list[tuple[float, bool]] = []
     for entry in truth:
         row = rows[entry["name"]]
+        segments = [s | {"known": names.get(s["known_video_id"] or "", "")} for s in by_video[row["video_id"]]]
         cell = table[entry["kind"], entry["edit"]]
         cell["videos"] += 1
         cell[row["verdict"]] += 1
-        cell["seconds"] += row["duration_seconds"]
-        cell["cleared"] += row["known_seconds"]
-        found = known_ids.get(row["best_known_id"] or "", "")
-        cell["source found"] += found == f"{entry['name'][:3]}.mp4"
-        hidden = 0.0
-        if entry["kind"] == "splice":
-            low, high = entry["at"], entry["at"] + entry["seconds"]
-            hidden = sum(
-                max(0.0, min(s["end_seconds"], high) - max(s["start_seconds"], low))
-                for s in segments[row["video_id"]]
-                if s["kind"] == "known"
-            )
-            cell["new seconds"] += entry["seconds"]
-            cell["new seconds hidden"] += hidden
-        wrong = entry["kind"] != "copy" and row["verdict"] == "known"
-        wrong |= entry["kind"] == "take" and row["verdict"] == "partly_known"
-        if wrong or hidden > 1.0:
-            failures.append(f"{entry['name']} ({entry['source']}): {row['verdict']}, {hidden:.1f} new s hidden")
-    takes = [cell for (kind, _), cell in table.items() if kind == "take"]
-    n = int(sum(cell["videos"] for cell in takes))
-    errors = int(sum(cell["known"] + cell["partly_known"] for cell in takes))
+        _add_seconds(cell, entry, segments)
+        found = names.get(row["best_known_id"] or "", "")
+        cell["source found"] += bool(entry["known"]) and found == entry["known"]
+        cell["wrong source"] += bool(found) and found != entry["known"]
+        for way, matches in vpdq.items():
+            cell[f"vPDQ {way}"] += entry["known"] in matches[entry["name"]]
+            cell[f"vPDQ {way}, wrong"] += bool(matches[entry["name"]] - {entry["known"]})
+        pairs += _scores(entry, segments)
+        failures += _failures(entry, row, segments, found)
     copies = [cell for (kind, _), cell in table.items() if kind == "copy"]
+    whole = [cell for (kind, edit), cell in table.items() if kind == "copy" and edit in WHOLE_PICTURE]
+    part = [cell for (kind, edit), cell in table.items() if kind == "copy" and edit in PART_OF_PICTURE]
+    splices = [cell for (kind, _), cell in table.items() if kind == "splice"]
+    takes = [cell for (kind, _), cell in table.items() if kind == "take"]
+    novel = [cell for (kind, _), cell in table.items() if kind == "novel"]
+    edits = [cell["source found"] / cell["videos"] for cell in copies]
     return {
-        "takes": n,
-        "takes called known or partly known": errors,
-        "upper 95 % bound of that rate": round(upper_bound(errors, n), 5),
-        "copied seconds cleared": round(
-            sum(cell["cleared"] for cell in copies) / max(1.0, sum(cell["seconds"] for cell in copies)), 4
-        ),
-        "copies whose source was found": int(sum(cell["source found"] for cell in copies)),
-        "copies": int(sum(cell["videos"] for cell in copies)),
+        "other takes called known or partly_known": _rate(takes, ("known", "partly_known")),
+        "other takes called same_scene": _rate(takes, ("same_scene",)),
+        "videos of other content called known or partly_known": _rate(novel, ("known", "partly_known")),
+        "spliced videos called known": _rate(splices, ("known",)),
+        "new seconds inside stretches called known": _share(splices, "new seconds hidden", "new seconds"),
+        "copies whose source is named": _rate(copies, ("source found",)),
+        "mean and least over edits": [round(float(np.mean(edits)), 4), round(min(edits), 4)] if edits else [],
+        **{f"vPDQ {way}: copies whose source is named": _rate(copies, (f"vPDQ {way}",)) for way in vpdq},
+        "copied seconds cleared, whole picture": _share(whole, "cleared", "copied"),
+        "copied seconds cleared or explained, whole picture": _share(whole, "explained", "copied"),
+        "copied seconds cleared, part of the picture": _share(part, "cleared", "copied"),
+        "copied seconds cleared, all": _share(copies, "cleared", "copied"),
+        "segments (precision, recall, F)": _precision_recall(copies + splices),
+        "pair average precision": round(average_precision(pairs, positives=sum(bool(e["truth"]) for e in truth)), 4),
         "failures": failures,
         "table": [{"kind": kind, "edit": edit, **cell} for (kind, edit), cell in sorted(table.items())],
     }
 
 
-def _store_rows(store: Path) -> list[dict[str, str]]:
+def _names_of_known(store: Path) -> dict[str, str]:
     from videonovelty.known import KnownStore
 
-    return [
-        {"video_id": video.video_id, "source": video.memberships[0].source.rsplit("/", 1)[-1]}
+    return {
+        video.video_id: video.memberships[0].source.rsplit("/", 1)[-1]
         for video in KnownStore.open(store).snapshot().videos()
+    }
+
+
+def _overlap(a: float, b: float, c: float, d: float) -> float:
+    return max(0.0, min(b, d) - max(a, c))
+
+
+def _add_seconds(cell: dict[str, float], entry: Row, segments: Sequence[Row]) -> None:
+    """Add what is cleared, explained, hidden, and the overlaps VCSL's segment precision and recall are made of."""
+    known = [s for s in segments if s["kind"] == "known"]
+    linked = [s for s in segments if s["kind"] in ("known", "same_scene")]
+    for start, end, _, _ in entry["truth"]:
+        cell["copied"] += end - start
+        for name, some in (("cleared", known), ("explained", linked)):
+            cell[name] += sum(
+                _overlap(s["start_seconds"], s["end_seconds"], start, end) for s in some if s["known"] == entry["known"]
+            )
+    if entry["new"] is not None:
+        low, high = entry["new"]
+        cell["new seconds"] += high - low
+        cell["new seconds hidden"] += _hidden(entry, segments)
+    if entry["truth"]:
+        precision, recall = segment_precision_recall(entry["truth"], known, entry["known"])
+        cell["segment precision"] += precision
+        cell["segment recall"] += recall
+
+
+def _hidden(entry: Row, segments: Sequence[Row]) -> float:
+    low, high = entry["new"]
+    return sum(_overlap(s["start_seconds"], s["end_seconds"], low, high) for s in segments if s["kind"] == "known")
+
+
+def segment_precision_recall(truth: Sequence[Sequence[float]], found: Sequence[Row], known: str) -> tuple[float, float]:
+    """Return VCSL's segment precision and recall of one query: overlaps on the query's and the known side, multiplied.
+
+    He et al., "A large-scale comprehensive dataset and copy-overlap aware evaluation protocol for segment-level video
+    copy detection", CVPR 2022: precision is the share of the found segments' extent that overlaps true boxes, taken on
+    both axes; recall the share of the true segments' extent that found boxes overlap.
+    """
+    boxes = [
+        (s["start_seconds"], s["end_seconds"], s["known_start_seconds"], s["known_end_seconds"], s["known"] == known)
+        for s in found
     ]
+    shares = []
+    for side in (0, 2):
+        mine = [(b[side], b[side + 1]) for b in boxes if b[4]]
+        all_found = [(b[side], b[side + 1]) for b in boxes]
+        true = [(t[side], t[side + 1]) for t in truth]
+        joint = _length(_meet(mine, true, boxes=[b for b in boxes if b[4]], truth=truth, side=side))
+        shares.append((joint / max(1e-9, _length(all_found)), joint / max(1e-9, _length(true))))
+    return shares[0][0] * shares[1][0], shares[0][1] * shares[1][1]
+
+
+def _meet(
+    mine: Sequence[tuple[float, float]],
+    true: Sequence[tuple[float, float]],
+    *,
+    boxes: Sequence[tuple[float, float, float, float, bool]],
+    truth: Sequence[Sequence[float]],
+    side: int,
+) -> list[tuple[float, float]]:
+    """Return the intervals of one axis in which found and true segments that meet on both axes overlap."""
+    other = 2 - side
+    met = []
+    for box, (a, b) in zip(boxes, mine, strict=True):
+        for one, (c, d) in zip(truth, true, strict=True):
+            if _overlap(box[other], box[other + 1], one[other], one[other + 1]) > 0 and _overlap(a, b, c, d) > 0:
+                met.append((max(a, c), min(b, d)))
+    return met
+
+
+def _length(intervals: Iterable[tuple[float, float]]) -> float:
+    """Return how much of the axis the intervals cover together."""
+    total, reach = 0.0, -math.inf
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reach))
+        reach = max(reach, end)
+    return total
+
+
+def _precision_recall(cells: Sequence[Mapping[str, float]]) -> list[float]:
+    n = max(1.0, sum(cell["videos"] for cell in cells))
+    precision = sum(cell["segment precision"] for cell in cells) / n
+    recall = sum(cell["segment recall"] for cell in cells) / n
+    return [round(v, 4) for v in (precision, recall, 2 * precision * recall / max(1e-9, precision + recall))]
+
+
+def _scores(entry: Row, segments: Sequence[Row]) -> list[tuple[float, bool]]:
+    """Return (score, right) of each known video a query is linked to: proven seconds, then seconds of likeness."""
+    score: dict[str, float] = defaultdict(float)
+    for s in segments:
+        if s["known"]:
+            score[s["known"]] += (s["end_seconds"] - s["start_seconds"]) * (1.0 if s["kind"] == "known" else 0.05)
+    return [(value, bool(entry["truth"]) and known == entry["known"]) for known, value in score.items()]
+
+
+def average_precision(pairs: Iterable[tuple[float, bool]], *, positives: int) -> float:
+    """Return the micro average precision of one ranking of all pairs (VSC2022); pairs never found count as missed."""
+    ranked = sorted(pairs, key=lambda pair: (-pair[0], pair[1]))
+    right, total = 0, 0.0
+    for place, (_, good) in enumerate(ranked, start=1):
+        if good:
+            right += 1
+            total += right / place
+    return total / max(1, positives)
+
+
+def _failures(entry: Row, row: Row, segments: Sequence[Row], found: str) -> list[str]:
+    name = f"{entry['name']} ({entry['source']})"
+    if entry["kind"] == "copy":
+        return [] if found == entry["known"] else [f"{name}: source not named; {row['verdict']}, {row['reason']}"]
+    wrong = row["verdict"] == "known" or (entry["kind"] in ("take", "novel") and row["verdict"] == "partly_known")
+    hidden = _hidden(entry, segments) if entry["new"] is not None else 0.0
+    return [f"{name}: {row['verdict']}, {hidden:.1f} new s inside known stretches"] if wrong or hidden > 1.0 else []
+
+
+def _rate(cells: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
+    n = int(sum(cell["videos"] for cell in cells))
+    hits = int(sum(cell.get(name, 0) for cell in cells for name in names))
+    return {"of": n, "count": hits, "upper 95 % bound": round(upper_bound(hits, n), 5)}
+
+
+def _share(cells: Sequence[Mapping[str, float]], name: str, of: str) -> dict[str, float]:
+    whole = sum(cell.get(of, 0) for cell in cells)
+    part = sum(cell.get(name, 0) for cell in cells)
+    return {"of seconds": round(whole, 1), "seconds": round(part, 1), "share": round(part / max(1e-9, whole), 4)}
 
 
 def upper_bound(errors: int, n: int, confidence: float = 0.95) -> float:
@@ -239,22 +246,36 @@ def upper_bound(errors: int, n: int, confidence: float = 0.95) -> float:
     low, high = errors / n, 1.0
     for _ in range(60):
         rate = 0.5 * (low + high)
-        tail = sum(math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(errors + 1))
-        low, high = (rate, high) if tail > 1 - confidence else (low, rate)
+        logs = [
+            math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+            + k * math.log(rate) + (n - k) * math.log1p(-rate)
+            for k in range(errors + 1)
+        ]  # fmt: skip
+        low, high = (rate, high) if sum(map(math.exp, logs)) > 1 - confidence else (low, rate)
     return high
 
 
 def as_markdown(figures: dict[str, Any]) -> str:
     """Return the figures as tables people read."""
-    lines = [f"- {name}: {value}" for name, value in figures.items() if name not in ("table", "failures")]
-    lines += ["", "| kind | edit | videos | known | partly | same scene | novel | source | cleared | new s hidden |"]
-    lines += ["|---|---|---|---|---|---|---|---|---|---|"]
+    lines = []
+    for name, value in figures.items():
+        if name not in ("table", "failures"):
+            shown = ", ".join(f"{key} {v}" for key, v in value.items()) if isinstance(value, dict) else value
+            lines.append(f"- {name}: {shown}")
+    lines += ["", "| kind | edit | videos | known | partly | same scene | novel | not comparable | source | wrong "]
+    lines[-1] += "| vPDQ both | either | cleared | explained | new s hidden |"
+    lines.append("|---" * 15 + "|")
     for cell in figures["table"]:
-        count = [int(cell.get(name, 0)) for name in ("videos", "known", "partly_known", "same_scene", "novel")]
+        count = [
+            int(cell.get(name, 0))
+            for name in ("videos", "known", "partly_known", "same_scene", "novel", "not_comparable", "source found",
+                         "wrong source", *(f"vPDQ {way}" for way in VPDQ_WAYS))
+        ]  # fmt: skip
+        copied = cell.get("copied", 0.0)
+        shares = [f"{cell.get(name, 0.0) / copied:.0%}" if copied else "" for name in ("cleared", "explained")]
         hidden = f"{cell['new seconds hidden']:.1f}/{cell['new seconds']:.0f}" if "new seconds" in cell else ""
         lines.append(
-            f"| {cell['kind']} | {cell['edit']} | {' | '.join(map(str, count))} | {int(cell['source found'])} | "
-            f"{cell['cleared'] / cell['seconds']:.0%} | {hidden} |"
+            f"| {cell['kind']} | {cell['edit']} | {' | '.join(map(str, count))} | {' | '.join(shares)} | {hidden} |"
         )
     lines += ["", *(f"- {failure}" for failure in figures["failures"])]
     return "\n".join(lines) + "\n"
@@ -264,18 +285,20 @@ def main() -> None:
     """Make, screen, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="*")
+    parser.add_argument("--contents", type=int, default=14, help="clips that are copied under every edit")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="an empty folder for the footage, the store and the run; stays")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/accuracy"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        truth = make(folder, list(sources(options.videos)))
-        try:
-            screen(folder)
-        except subprocess.CalledProcessError as error:
-            if error.returncode != 3:
-                raise
-        figures = measure(folder, truth)
-        shutil.rmtree(folder / "intake")
+    folder = options.keep or Path(tempfile.mkdtemp())
+    try:
+        truth = make(folder, options.videos, contents=options.contents, workers=options.workers)
+        screen(folder)
+        vpdq = vpdq_matches(folder / "known", folder / "intake", workers=options.workers)
+        figures = measure(folder, truth, vpdq)
+    finally:
+        if options.keep is None:
+            shutil.rmtree(folder)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n")
     text = as_markdown(figures)

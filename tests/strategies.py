@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from videonovelty.errors import Reason
 from videonovelty.records import (
+    DETAIL_CELLS,
     LOCAL_BYTES,
     MOTION_CELLS,
     N_DIHEDRAL,
@@ -147,6 +148,9 @@ def motion_profiles(draw: st.DrawFn) -> MotionProfile:
         step_seconds=draw(st.sampled_from((0.1, 0.2, 0.5))),
         activity=draw(hnp.arrays(np.uint8, ticks)),
         signs=draw(hnp.arrays(np.int8, (ticks, MOTION_CELLS), elements=st.integers(-1, 1))),
+        detail=draw(st.none() | hnp.arrays(np.int8, (ticks, DETAIL_CELLS), elements=st.integers(-127, 127)))
+        if ticks
+        else None,
     )
 
 

@@ -22,6 +22,9 @@ N_DIHEDRAL = 8
 """PDQ variants of one picture: index 0 as it is, then the order of `signatures.pdq.DIHEDRAL`."""
 MOTION_CELLS = 16
 """A motion profile looks at a 4 × 4 grid of the picture."""
+DETAIL_ROWS, DETAIL_COLUMNS = 9, 16
+DETAIL_CELLS = DETAIL_ROWS * DETAIL_COLUMNS
+"""…and, on the query side, at a finer one, which can be laid over part of a known picture."""
 LOCAL_BYTES = 8
 
 
@@ -182,6 +185,9 @@ class MotionProfile:
     """Shape (m,): how much the picture changes, logarithmic, 0 … 254; 255 = not looked at."""
     signs: npt.NDArray[np.int8]
     """Shape (m, 16): −1, 0, +1 a cell of the 4 × 4 grid (row-major): darker, unchanged, brighter."""
+    detail: npt.NDArray[np.int8] | None = None
+    """Shape (m, 144): by how many steps of `signatures.motion.DETAIL_UNIT` each cell of a 9 × 16 grid of the whole
+    picture (row-major) became brighter. The query side only; the store does not keep it."""
 
     def __post_init__(self) -> None:
         m = len(self.activity)
@@ -191,6 +197,11 @@ class MotionProfile:
         )
         _check(self.activity.dtype == np.uint8, "activity must be uint8")
         _check(self.step_seconds > 0, "step_seconds must be positive")
+        if self.detail is not None:
+            _check(
+                self.detail.shape == (m, DETAIL_CELLS) and self.detail.dtype == np.int8,
+                "detail must be (m, 144) int8",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

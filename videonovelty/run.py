@@ -405,7 +405,7 @@ def write_part(run_path: Path, video: SignedVideo) -> str:
     table = pa.Table.from_pylist([row], schema=PART)
     write_file(
         _part_path(run_path, video_id),
-        lambda file: pq.write_table(table, file, compression="none", use_dictionary=False, write_statistics=False),
+        lambda file: pq.write_table(table, file, compression="zstd", use_dictionary=False, write_statistics=False),
     )
     return digest
 

@@ -151,13 +151,29 @@ class ProofSettings(_Table):
     min_seconds: float = Field(1.6, gt=0)
     """Aligned time below which nothing is proven by time."""
     min_events: float = Field(40.0, ge=0)
-    """Changes (cells of the motion grid, ticks of 0.2 s) a proof rests on at least."""
-    min_sign_agreement: float = Field(0.5, gt=0, lt=1)
-    """Correlation of the signs of change over a proven stretch whose pictures agree within 32 bits."""
-    max_sign_agreement: float = Field(0.8, gt=0, lt=1)
-    """The same where the pictures differ by `max_median_bits`; in between it rises evenly."""
-    min_deviations: float = Field(4.5, gt=0)
-    """How far it stands above the agreement at other offsets, in their standard deviations."""
+    """Changes (cells of the motion grid, ticks of 0.2 s) a proof rests on at least…"""
+    doubtful_events: float = Field(70.0, ge=0)
+    """…and where the pictures look alike at all moments: a clock changes seldom, and always alike."""
+    sure_agreement: float = Field(0.43, gt=0, lt=1)
+    """Correlation of the signs of change a long stretch needs whose pictures tell its moments from others…"""
+    sure_agreement_seconds: float = Field(0.7, ge=0)
+    """…and this much more, divided by its seconds."""
+    doubtful_agreement: float = Field(0.5, gt=0, lt=1)
+    """The same where the pictures look alike at all moments (a fixed camera)…"""
+    doubtful_agreement_seconds: float = Field(1.15, ge=0)
+    """…and this much more, divided by its seconds."""
+    max_agreement: float = Field(0.9, gt=0, le=1)
+    """No stretch needs more than this."""
+    sure_margin: float = Field(0.1, ge=0, lt=1)
+    """How far it must stand above the agreement at every other offset, where the pictures tell the moments apart…"""
+    doubtful_margin: float = Field(0.3, ge=0, lt=1)
+    """…and where they do not."""
+    repeating_agreement: float = Field(0.85, gt=0, le=1)
+    """Footage that repeats itself needs no margin from this agreement on, if its pictures are within `near_bits`."""
+    telling_bits: float = Field(32.0, gt=0)
+    """Pictures tell the moments apart when those of other moments are this much farther than the aligned ones."""
+    min_line_agreement: float = Field(0.5, gt=0, lt=1)
+    """Agreement from which the movement alone proposes a line."""
     expected_agreement: float = Field(0.3, gt=0, lt=1)
     """Agreement at which a tick speaks neither for nor against the line."""
     switch_cost: float = Field(8.0, gt=0)
@@ -166,17 +182,15 @@ class ProofSettings(_Table):
     """PDQ distance up to which a keyframe looks like the aligned moment of a candidate."""
     unlike_bits: int = Field(90, ge=0, le=256)
     """PDQ distance from which it shows something else."""
+    scene_bits: int = Field(31, ge=0, le=128)
+    """PDQ distance up to which a keyframe shows the scene of a candidate, whatever the moment; it proves nothing."""
     near_bits: int = Field(16, ge=0, le=64)
     """PDQ distance up to which a still passage between proven movement shows the same picture."""
     max_still_seconds: float = Field(1.0, ge=0)
     """Longest still passage at an end of a proven stretch, or inside one whatever its pictures."""
     max_still_inside_seconds: float = Field(4.0, ge=0)
     """Longest still passage between proven movement whose pictures are the same."""
-    sure_seconds: float = Field(4.0, gt=0)
-    """Shorter stretches need a higher agreement, the shorter the higher…"""
-    short_agreement: float = Field(0.3, ge=0, lt=1)
-    """…by up to this much at `min_seconds`."""
-    around_contradiction: float = Field(0.35, gt=-1, lt=1)
+    around_contradiction: float = Field(0.5, gt=-1, lt=1)
     """An agreement below this around a moment speaks against the line there."""
     around_seconds: float = Field(0.8, gt=0)
     """Around a keyframe, this far to both sides…"""
@@ -186,7 +200,7 @@ class ProofSettings(_Table):
     """…with this agreement speak for the line where the picture, in fast movement, cannot."""
     max_median_bits: float = Field(72.0, gt=32)
     """Largest median PDQ distance of the keyframes of a proven stretch."""
-    min_inliers: int = Field(10, ge=4)
+    min_inliers: int = Field(7, ge=4)
     """Local descriptors that agree in place for a keyframe to lie in its aligned moment."""
     geometric_bits: int = Field(48, ge=0, le=128)
     """What such an agreement counts as, in PDQ bits: geometry asks more of the movement than a near picture does."""

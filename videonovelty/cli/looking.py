@@ -56,7 +56,7 @@ def compare(
             "why_not": s.proof.why_not,
             "agreement": round(s.proof.agreement, 3),
             "changes": round(s.proof.events),
-            "deviations": round(s.proof.deviations, 2),
+            "runner_up": round(s.proof.runner_up, 3),
             "keyframes": s.frames,
             "median_distance_bits": s.median_distance_bits,
             "spatial_share": s.spatial_share,
@@ -76,7 +76,7 @@ def compare(
             f"{row['known_end_seconds']:.2f} s at speed {row['speed']:g}"
             f"{', mirrored' if row['mirrored'] else ''}: {proof}\n"
             f"    movement agrees {row['agreement']:.2f} over {row['changes']} changes, "
-            f"{row['deviations']:.1f} deviations above other moments; {row['keyframes']} keyframes, "
+            f"at best {row['runner_up']:.2f} at other moments; {row['keyframes']} keyframes, "
             f"{_likeness(row)}",
             markup=False,
         )

@@ -10,7 +10,16 @@ import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
-from videonovelty.matching.proof import Proof, TickEvidence, best_offset, evidence_on_line, holding, prove
+from videonovelty.matching.proof import (
+    PictureEvidence,
+    Proof,
+    TickEvidence,
+    best_offset,
+    evidence_on_line,
+    holding,
+    prove,
+)
+from videonovelty.matching.region import motion_in_region
 from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
 from videonovelty.records import F64, U8, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
@@ -26,6 +35,8 @@ WINDOW_SECONDS = 4.0
 SAME_LINE_SECONDS = 0.12
 SHORTEST_REST_SECONDS = 0.5
 PROVEN_REST_SECONDS = 3.0
+ELSEWHERE_SECONDS = 2.0
+"""Moments farther than this from the aligned one are other moments."""
 CONTRADICTED_TICK = 3.0
 """What a tick costs, in agreeing changes, around which the movement contradicts the line."""
 SNAP_SECONDS = 0.6
@@ -108,9 +119,11 @@ def align(
     stretches: list[Stretch] = []
     for variant in variants:
         alignment = _prepared(query, known, variant, useful, matching, proof, aspect, local_pairs)
-        for line in _proposed_lines(alignment):
-            stretches += _stretches_on(alignment, line)
-    return without_overlap(stretches)
+        for one in (alignment, *_in_region(alignment)):
+            for line in _proposed_lines(one):
+                stretches += _stretches_on(one, line)
+        stretches += _alike_somewhere(alignment)
+    return without_overlap(_at_one_speed(stretches))
 
 
 def _prepared(
@@ -135,6 +148,22 @@ def _prepared(
         if local_pairs is not None:
             pairs = tuple(pair for pair in local.pairs(local_pairs, proof) if useful[pair[0]])
     return Alignment(query, known, variant, useful, distance, motion, local, pairs, matching, proof)
+
+
+def _in_region(a: Alignment) -> list[Alignment]:
+    """Return the alignment with the movement of that part of the known picture only which the query shows, if any."""
+    if a.local is None or a.known.local is None or a.known.motion is None:
+        return []
+    region = motion_in_region(
+        a.query.motion,
+        a.local.aspect,
+        a.local.matches([(keyframe, seconds) for keyframe, seconds, _ in a.by_local]),
+        a.known.frames,
+        a.known.local,
+        a.known.motion,
+        mirrored=a.local.mirrored,
+    )
+    return [] if region is None else [replace(a, motion=region.query, known=replace(a.known, motion=region.known))]
 
 
 def keyframe_distances(query: Signatures, known: KnownFrames, variant: int) -> I16:
@@ -198,7 +227,7 @@ def _proposed_lines(a: Alignment) -> list[Line]:
     for speed in {line.speed for line in lines[:2]} | {1.0}:
         correlation = correlate_motion(a.motion, known_motion, speed=speed, least_ticks=8)
         for offset, agreement in correlation.peaks(3, least_events=a.proof.min_events, apart_seconds=1.0):
-            if agreement >= a.proof.min_sign_agreement:
+            if agreement >= a.proof.min_line_agreement:
                 moved.append(Line(speed, offset, a.variant, agreement))
     return _distinct(moved) or lines[:1]
 
@@ -224,7 +253,7 @@ def _lines_by_window(a: Alignment, line: Line, known_motion: MotionProfile) -> l
                 stretch=(float(start), float(stop)),
                 reach_seconds=a.proof.offset_search_seconds,
             )
-            if better.score >= a.proof.min_sign_agreement:
+            if better.score >= a.proof.min_line_agreement:
                 found.append(better)
     return found
 
@@ -397,13 +426,14 @@ def _tested(
     # a stretch ends where its pictures or its movement last agree
     start, end = _within_matches(start, end, query, inside, like | (inside & moves_alike))
     median = float(np.median(bits[inside]))
-    result = prove(a.motion, a.known.motion, line, start, end, median, a.proof)
+    seen = PictureEvidence(median, _doubt(a, line, inside, pictures))
+    result = prove(a.motion, a.known.motion, line, start, end, seen, a.proof)
     if result.proven and (inside & ~moves_alike & (bits > a.proof.unlike_bits)).any():
         result = replace(result, proven=False, why_not="a picture in it shows something else")
     if result.proven:
         # what is left when still passages are taken off must be proven by itself
         start, end = _moving_part(start, end, evidence, query, bits, like, a.proof)
-        result = prove(a.motion, a.known.motion, line, start, end, median, a.proof)
+        result = prove(a.motion, a.known.motion, line, start, end, seen, a.proof)
     stretch = Stretch(a.known.frames.video_id, line, start, end, result, int(like.sum()), median)
     verified = inside & (pictures.inliers >= a.proof.min_inliers)
     if not pictures.rests_on_geometry or not verified.any():
@@ -414,6 +444,26 @@ def _tested(
         spatial_share=round(float(np.median(pictures.share[verified])), 4),
         inliers=int(np.median(pictures.inliers[verified])),
     )
+
+
+def _doubt(a: Alignment, line: Line, inside: Bool, pictures: _Pictures) -> float:
+    """Return how little the keyframes `inside` tell their aligned moments from others of the known video, 0 … 1."""
+    if line.speed != 1.0:  # several speeds are tried, so chance has several tries
+        return 1.0
+    at = line.known_seconds(a.query.pts_seconds)
+    if pictures.rests_on_geometry:
+        assert a.local is not None
+        return a.local.share_alike_elsewhere(at, inside, a.proof.min_inliers)
+    elsewhere = np.abs(at[:, None] - a.known.frames.pts_seconds[None, :]) > ELSEWHERE_SECONDS
+    elsewhere &= a.known.frames.informative[None, :]
+    margins = [
+        float(np.quantile(a.distance[row, elsewhere[row]], 0.25)) - float(pictures.bits[row])
+        for row in np.flatnonzero(inside)
+        if elsewhere[row].any()
+    ]
+    if not margins:
+        return 1.0
+    return float(np.clip(1.0 - np.median(margins) / a.proof.telling_bits, 0.0, 1.0))
 
 
 def _unproven_stretches(a: Alignment, line: Line, pictures: _Pictures) -> list[Stretch]:
@@ -429,6 +479,48 @@ def _unproven_stretches(a: Alignment, line: Line, pictures: _Pictures) -> list[S
         result = Proof(False, end - start, 0.0, 0.0, 0.0, "the known side has no motion profile")
         median = float(np.median(bits[first : last + 1][matched]))
         found.append(Stretch(a.known.frames.video_id, line, start, end, result, int(matched.sum()), median))
+    return found
+
+
+def _alike_somewhere(a: Alignment) -> list[Stretch]:
+    """Return the runs of keyframes that look like the known video at whatever moment: the same scene, not proven.
+
+    Another take of a known scene lies on no line, but a person should hear which scene it is.
+    """
+    n = len(a.query.pts_seconds)
+    place = np.where(a.known.frames.informative[None, :], a.distance, FAR).argmin(axis=1)
+    bits = a.distance[np.arange(n), place]
+    like = a.useful & (bits <= a.proof.scene_bits)
+    at = a.known.frames.pts_seconds[place].copy()
+    inliers = np.full(n, NOT_LOOKED, np.int64)
+    share = np.ones(n)
+    if a.local is not None:
+        by_place = a.local.inliers_anywhere(a.by_local, a.proof.min_inliers)
+        verified = a.useful & (by_place.inliers >= a.proof.min_inliers) & ~like
+        inliers[verified], share[verified] = by_place.inliers[verified], by_place.share[verified]
+        at[verified] = by_place.known_seconds[verified]
+        like |= verified
+    if int(like.sum()) < min(a.matching.min_matched_keyframes, max(1, int(a.useful.sum()))):
+        return []
+    found = []
+    for first, last in _runs(like):
+        run = slice(first, last + 1)
+        start, end = float(a.query.start_seconds[first]), float(a.query.end_seconds[last])
+        offset = float(np.median(at[run] - a.query.pts_seconds[run]))
+        by_geometry = inliers[run] != NOT_LOOKED
+        found.append(
+            Stretch(
+                a.known.frames.video_id,
+                Line(1.0, offset, a.variant, 0.0),
+                start,
+                end,
+                Proof(False, end - start, 0.0, 0.0, 0.0, "it looks alike, but moves otherwise"),
+                last + 1 - first,
+                None if by_geometry.all() else float(np.median(bits[run][~by_geometry])),
+                spatial_share=round(float(np.median(share[run])), 4),
+                inliers=int(np.median(inliers[run][by_geometry])) if by_geometry.any() else None,
+            )
+        )
     return found
 
 
@@ -488,6 +580,27 @@ def _moving_part(
 
 def _all_near(which: Bool, bits: I16, proof: ProofSettings) -> bool:
     return bool(which.any()) and bool((bits[which] <= proof.near_bits).all())
+
+
+def _at_one_speed(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Return the stretches with proof left only to those at the speed that explains most.
+
+    A slower line bridges new seconds put into known footage: both ends fit, and the middle is stretched over them.
+    """
+    seconds: dict[float, float] = {}
+    for speed in {stretch.line.speed for stretch in stretches if stretch.proof.proven}:
+        same = [one for one in stretches if one.proof.proven and one.line.speed == speed]
+        seconds[speed] = sum(one.end_seconds - one.start_seconds for one in without_overlap(same))
+    if len(seconds) < 2:
+        return list(stretches)
+    main = max(seconds, key=lambda speed: (seconds[speed] * (1.0 if speed == 1.0 else 0.8), -abs(speed - 1.0)))
+    why = f"only at {main:g} times the speed does most of it agree"
+    return [
+        replace(one, proof=replace(one.proof, proven=False, why_not=why))
+        if one.proof.proven and one.line.speed != main
+        else one
+        for one in stretches
+    ]
 
 
 def _of_rest(whole: Proof, seconds: float) -> Proof:

@@ -6,6 +6,8 @@ the last keyframe at or before it that carries some.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -24,6 +26,20 @@ NOT_LOOKED = -1
 MIN_DESCRIPTORS = 20
 """Fewer descriptors than this on either side say nothing when they do not match."""
 _COUNTED_FROM = 4
+_PLACES_TRIED = 3
+_BEARERS_TRIED = 4
+_ELSEWHERE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likeness:
+    """Where each keyframe of a query is seen again in a known video, one row a keyframe of the query."""
+
+    inliers: I64
+    """Shape (n,); `NOT_LOOKED` where nothing agrees."""
+    share: F64
+    """Shape (n,): how much of the query's picture the known picture takes, 0 … 1."""
+    known_seconds: F64
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +73,10 @@ class LocalPair:
                 other.xy[theirs],
                 self.aspect,
                 mirrored=self.mirrored,
+                query_scale=local.scale[mine],
+                query_angle=local.angle[mine],
+                known_scale=other.scale[theirs],
+                known_angle=other.angle[theirs],
                 min_inliers=_COUNTED_FROM,
             )
         return self._verified[key]
@@ -96,6 +116,66 @@ class LocalPair:
                 inliers[keyframe] = 0
         return inliers, share
 
+    def share_alike_elsewhere(self, known_seconds: F64, inside: npt.NDArray[np.bool_], min_inliers: int) -> float:
+        """Return the share, 0 … 1, of tries in which a keyframe lies in other moments of the known video as well.
+
+        `known_seconds`, shape (n_query,), is where a line puts each keyframe; a few bearing keyframes `inside` are
+        tried at a few moments more than `_ELSEWHERE_SECONDS` away. 1 where there are no other moments.
+        """
+        bearers = [int(b) for b in self._bearers if inside[b]]
+        picked = (
+            [bearers[i] for i in np.unique(np.linspace(0, len(bearers) - 1, _BEARERS_TRIED).astype(int))]
+            if bearers
+            else []
+        )
+        tries = alike = 0
+        for bearer in picked:
+            away = np.flatnonzero(np.abs(self.known.seconds - known_seconds[bearer]) > _ELSEWHERE_SECONDS)
+            for place in away[np.unique(np.linspace(0, len(away) - 1, _PLACES_TRIED).astype(int))] if len(away) else ():
+                match = self.match(bearer, int(place))
+                tries += 1
+                alike += match is not None and match.inliers >= min_inliers
+        return alike / tries if tries else 1.0
+
+    def matches(self, pairs: Sequence[tuple[int, float]]) -> list[GeometricMatch]:
+        """Return how the query lies in the known video in each verified pair (query keyframe, known seconds)."""
+        found = [self.match(keyframe, self._place(seconds)) for keyframe, seconds in pairs]
+        return [match for match in found if match is not None]
+
+    def inliers_anywhere(self, verified: Sequence[tuple[int, float, int]], min_inliers: int) -> Likeness:
+        """Return where in the known video each keyframe of the query is seen again, whatever the time.
+
+        `verified` are the pairs that hold already, rows (query keyframe, known seconds, inliers). The query's other
+        bearing keyframes are tried at the known moments met most often: a scene looks alike at all its moments.
+        """
+        n = len(self.query.pts_seconds)
+        found = Likeness(np.full(n, NOT_LOOKED, np.int64), np.zeros(n), np.zeros(n))
+        if len(self._bearers) == 0 or not verified:
+            return found
+        places = Counter(self._place(seconds) for _, seconds, _ in verified)
+        best: dict[int, tuple[GeometricMatch, int]] = {}
+        for keyframe, seconds, _ in verified:
+            self._keep_better(best, int(keyframe), self._place(seconds))
+        for bearer in map(int, self._bearers):
+            for place, _ in places.most_common(_PLACES_TRIED):
+                if bearer not in best or best[bearer][0].inliers < min_inliers:
+                    self._keep_better(best, bearer, place)
+        bearer_of = np.searchsorted(self._bearers, np.arange(n), side="right") - 1
+        for keyframe in range(n):
+            match = best.get(int(self._bearers[bearer_of[keyframe]])) if bearer_of[keyframe] >= 0 else None
+            if match is not None:
+                found.inliers[keyframe], found.share[keyframe] = match[0].inliers, self._share(match[0])
+                found.known_seconds[keyframe] = self.known.seconds[match[1]]
+        return found
+
+    def _keep_better(self, best: dict[int, tuple[GeometricMatch, int]], bearer: int, place: int) -> None:
+        match = self.match(bearer, place)
+        if match is not None and (bearer not in best or match.inliers > best[bearer][0].inliers):
+            best[bearer] = (match, place)
+
+    def _place(self, seconds: float) -> int:
+        return int(np.abs(self.known.seconds - seconds).argmin())
+
     def _share(self, match: GeometricMatch) -> float:
         """Return how much of the query's picture the known picture takes, 0 … 1.
 
@@ -123,7 +203,7 @@ class LocalPair:
         """
         found = []
         for keyframe, seconds in candidates:
-            place = int(np.abs(self.known.seconds - seconds).argmin())
+            place = self._place(float(seconds))
             match = self.match(int(keyframe), place)
             if match is not None and match.inliers >= settings.min_inliers:
                 found.append((int(keyframe), float(self.known.seconds[place]), match.inliers))

@@ -33,6 +33,7 @@ from videonovelty.errors import (
 )
 from videonovelty.intake import display_text
 from videonovelty.records import (
+    DETAIL_CELLS,
     LOCAL_BYTES,
     MOTION_CELLS,
     N_DIHEDRAL,
@@ -46,7 +47,7 @@ from videonovelty.records import (
 )
 
 MAGIC = b"VNSV"
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 256
@@ -82,6 +83,7 @@ ARRAYS = (
     _Array("informative", "|u1", lambda c: (c["keyframes"],), 1),
     _Array("activity", "|u1", lambda c: (c["ticks"],)),
     _Array("signs", "|i1", lambda c: (c["ticks"], MOTION_CELLS), 1, -1),
+    _Array("detail", "|i1", lambda c: (c["detailed"], DETAIL_CELLS), 127, -127),
     _Array("offsets", "<i8", lambda c: (c["keyframes"] + 1,), 2**40, 0),
     _Array("codes", "|u1", lambda c: (c["descriptors"], LOCAL_BYTES)),
     _Array("mirrored_codes", "|u1", lambda c: (c["mirrored"], LOCAL_BYTES)),
@@ -89,7 +91,7 @@ ARRAYS = (
     _Array("scale", "|u1", lambda c: (c["descriptors"],)),
     _Array("angle", "|u1", lambda c: (c["descriptors"],)),
 )
-COUNTS = ("undecoded", "keyframes", "ticks", "descriptors", "mirrored")
+COUNTS = ("undecoded", "keyframes", "ticks", "detailed", "descriptors", "mirrored")
 
 
 def encode_signed(signed: SignedVideo) -> bytes:
@@ -100,6 +102,7 @@ def encode_signed(signed: SignedVideo) -> bytes:
         "undecoded": len(coverage.undecoded),
         "keyframes": len(signatures.pts_seconds),
         "ticks": len(motion.activity),
+        "detailed": 0 if motion.detail is None else len(motion.detail),
         "descriptors": len(local.codes),
         "mirrored": len(local.mirrored_codes),
     }
@@ -138,6 +141,7 @@ def encode_signed(signed: SignedVideo) -> bytes:
         "undecoded": coverage.undecoded,
         "activity": motion.activity,
         "signs": motion.signs,
+        "detail": np.zeros((0, DETAIL_CELLS), np.int8) if motion.detail is None else motion.detail,
         **{name: getattr(local, name) for name in ("offsets", "codes", "mirrored_codes", "xy", "scale", "angle")},
     }
     encoded = _canonical(header)
@@ -183,6 +187,8 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
         _count(counts[name], len(payload))
     if counts["mirrored"] not in (0, counts["descriptors"]):
         raise WireError("mirrored descriptors are of another number")
+    if counts["detailed"] not in (0, counts["ticks"]):
+        raise WireError("the detail has another number of ticks")
     arrays = _arrays(payload, end, counts)
     if arrays["offsets"][0] != 0:
         raise WireError("offsets start beyond zero")
@@ -206,7 +212,10 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
             quality=arrays["quality"],
             informative=arrays["informative"].astype(np.bool_),
             motion=MotionProfile(
-                step_seconds=_seconds(identity["step_seconds"]), activity=arrays["activity"], signs=arrays["signs"]
+                step_seconds=_seconds(identity["step_seconds"]),
+                activity=arrays["activity"],
+                signs=arrays["signs"],
+                detail=arrays["detail"] if counts["detailed"] else None,
             ),
             local=LocalFeatures(
                 offsets=arrays["offsets"],

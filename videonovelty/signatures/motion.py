@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.records import MOTION_CELLS, Frame, MotionProfile
+from videonovelty.records import DETAIL_CELLS, DETAIL_COLUMNS, DETAIL_ROWS, MOTION_CELLS, Frame, MotionProfile
 from videonovelty.signatures.borders import inner_box
 from videonovelty.signatures.pdq import DIHEDRAL
 
@@ -30,6 +30,8 @@ LAG_SECONDS = 0.4
 ACTIVITY_LAG_SECONDS = 0.2
 DEAD_ZONE = 0.02
 """Change of a cell's mean, in standard deviations of the picture, below which nothing is said to have changed."""
+DETAIL_UNIT = 0.5
+"""Grey levels a step of `MotionProfile.detail` stands for."""
 KNOWN_STEP_SECONDS = 0.2
 """Tick of the profiles the store keeps."""
 BLOCK_SECONDS = 30.0
@@ -52,6 +54,7 @@ class MotionRecorder:
         self._held: list[npt.NDArray[np.uint8]] = []  # pictures of the ticks not yet measured, lag overlap first
         self._activity: list[npt.NDArray[np.uint8]] = []
         self._signs: list[npt.NDArray[np.int8]] = []
+        self._detail: list[npt.NDArray[np.int8]] = []
         self._tick = 0
         self._last: Frame | None = None
         self._last_picture: npt.NDArray[np.uint8] | None = None
@@ -81,8 +84,10 @@ class MotionRecorder:
         first = self._lag if self._signs else 0
         if len(self._held) <= first:
             return
-        activity, signs = _profile(np.stack(self._held), lag=self._lag, short_lag=self._short_lag)
+        pictures = np.stack(self._held)
+        activity, signs = _profile(pictures, lag=self._lag, short_lag=self._short_lag)
         self._activity.append(activity[first:])
+        self._detail.append(_detail(pictures, lag=self._lag)[first:])
         self._signs.append(signs[first:])
         self._held = self._held[-self._lag :]
 
@@ -93,7 +98,9 @@ class MotionRecorder:
         self._measure()
         if not self._signs:
             return MotionProfile(self._step, np.zeros(0, np.uint8), np.zeros((0, MOTION_CELLS), np.int8))
-        return MotionProfile(self._step, np.concatenate(self._activity), np.concatenate(self._signs))
+        return MotionProfile(
+            self._step, np.concatenate(self._activity), np.concatenate(self._signs), np.concatenate(self._detail)
+        )
 
 
 def _profile(
@@ -119,6 +126,17 @@ def _profile(
         level = (np.log(amount + 0.003) - np.log(0.003)) / (np.log(2.0) - np.log(0.003))
         activity[short_lag:] = np.clip(np.round(level * 254), 0, 254).astype(np.uint8)
     return activity, signs
+
+
+def _detail(pictures: npt.NDArray[np.uint8], *, lag: int) -> npt.NDArray[np.int8]:
+    """Return the changes (m, 144) of the fine grid's cells over the lag; the first ticks have nothing before them."""
+    m = len(pictures)
+    blocks = pictures.reshape(m, DETAIL_ROWS, SIDE_ROWS // DETAIL_ROWS, DETAIL_COLUMNS, SIDE_COLUMNS // DETAIL_COLUMNS)
+    cells = blocks.mean((2, 4), dtype=np.float32).reshape(m, DETAIL_CELLS)
+    detail = np.zeros((m, DETAIL_CELLS), np.int8)
+    if m > lag:
+        detail[lag:] = np.clip(np.round((cells[lag:] - cells[:-lag]) / DETAIL_UNIT), -127, 127)
+    return detail
 
 
 def _common_box(pictures: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
