@@ -35,6 +35,7 @@ class Reason(StrEnum):
     PARTS_EXPLAINED = "parts_explained"
     PLAYS_INSIDE_FRAME = "plays_inside_frame"
     NOT_PROVEN = "not_proven"
+    LISTED_FRAMES = "listed_frames"
     NOTHING_EXPLAINED = "nothing_explained"
     UNINFORMATIVE = "uninformative"
     TOO_SHORT = "too_short"
@@ -64,6 +65,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.PARTS_EXPLAINED: "some stretches are proven footage of known videos, the rest is not",
     Reason.PLAYS_INSIDE_FRAME: "known footage plays inside a larger picture, whose rest is not explained",
     Reason.NOT_PROVEN: "looks like a known video, but the same footage could not be proven",
+    Reason.LISTED_FRAMES: "looks like frames of an imported list, which hold no movement to prove the same footage by",
     Reason.NOTHING_EXPLAINED: "nothing in it was found among the known videos",
     Reason.UNINFORMATIVE: "blank or featureless pictures throughout: nothing to compare",
     Reason.TOO_SHORT: "too few informative pictures to decide",

@@ -27,7 +27,7 @@ JUDGED_BATCH = "batch_judged"
 
 def judging_facts(snapshot: int, scheme_name: str, settings: Settings) -> dict[str, Any]:
     """Return everything besides signatures that a verdict depends on."""
-    tables = ("matching", "proof", "verdict")
+    tables = ("matching", "proof", "verdict", "lists")
     return {
         "version": __version__,
         "snapshot": snapshot,

@@ -17,6 +17,9 @@ def _schema(kind: str, fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
 
 _id = pa.binary(32)
 
+# `known_lists`, `best_known_lists`: JSON, what each list says about the known video, the one shown beside it first.
+# `known_evidence`: `footage` (our signatures), `frames` (hashes of a list, which prove nothing), `bytes`.
+
 # RUN/verdicts: one row a sighting (a path); copies of one content repeat its verdict.
 VERDICTS = _schema(
     "verdicts",
@@ -39,6 +42,12 @@ VERDICTS = _schema(
         ("best_known_disposition", pa.string()),
         ("best_known_series", pa.string()),
         ("best_known_victim_identified", pa.string()),
+        ("best_known_category", pa.string()),
+        ("best_known_offender_identified", pa.string()),
+        ("best_known_distributed", pa.string()),
+        ("best_known_tags", pa.list_(pa.string())),
+        ("best_known_source", pa.string()),
+        ("best_known_lists", pa.string()),
         ("group_id", pa.string()),
         ("group_leader", pa.bool_()),
         ("reason", pa.string()),
@@ -60,6 +69,13 @@ SEGMENTS = _schema(
         ("known_list", pa.string()),
         ("known_series", pa.string()),
         ("known_victim_identified", pa.string()),
+        ("known_category", pa.string()),
+        ("known_offender_identified", pa.string()),
+        ("known_distributed", pa.string()),
+        ("known_tags", pa.list_(pa.string())),
+        ("known_source", pa.string()),
+        ("known_lists", pa.string()),
+        ("known_evidence", pa.string()),
         ("known_start_seconds", pa.float64()),
         ("known_end_seconds", pa.float64()),
         ("speed", pa.float64()),

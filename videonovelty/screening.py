@@ -45,8 +45,10 @@ from videonovelty.grouping import Group, OpenContent, group_intake
 from videonovelty.intake import display_path, encode_raw, enumerate_intake
 from videonovelty.judgements import Judgements, judging_facts, remove_work
 from videonovelty.known.ledger import REVIEW_TAG, pairs_apart
+from videonovelty.known.listed import LISTED_SCHEMES
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.known.store import KnownStore
+from videonovelty.likeness import with_listed_frames
 from videonovelty.lookup import (
     Hits,
     Lookup,
@@ -289,7 +291,9 @@ def screen(
     if made is None:
         sign_unsound(contents, ends, run, engine, settings, report, fingerprint=fingerprint)
         judged = {
-            video_id: _Judged(_known_by_bytes(content, exact[video_id]))
+            video_id: _Judged(
+                _known_by_bytes(content, exact[video_id]), known={exact[video_id].video_id: exact[video_id]}
+            )
             for video_id, content in contents.items()
             if video_id in exact
         }
@@ -355,7 +359,7 @@ def _judge_signed(judged: dict[str, _Judged], ends: Mapping[str, SignResult], lo
     """Put the verdict of every content that is not known by its bytes into `judged`."""
     in_order = [end for _, end in sorted(ends.items())]
     parts = [part_of(run.path, end) for end in in_order if end.part_sha256 is not None]
-    for verdict in judge_parts(parts, lookup, run):
+    for verdict in with_listed_frames(judge_parts(parts, lookup, run), parts, lookup, run.path):
         judged[verdict.video_id] = _Judged(verdict, ends[verdict.video_id].sandboxed)
     for end in in_order:
         if end.part_sha256 is None:
@@ -512,7 +516,7 @@ def _known_by_bytes(content: Content, known: KnownVideo) -> Verdict:
         longest_unseen_seconds=0.0,
         keyframes=0,
         best_known_id=known.video_id,
-        segments=(segment,) if duration > 0 else (),
+        segments=(segment,),  # of no length where the list does not say how long it is: it carries whose it is
     )
 
 
@@ -544,10 +548,12 @@ def _tables(
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
     wanted = {s.known_video_id for one in judged.values() for s in one.verdict.segments if s.known_video_id}
     wanted |= {one.verdict.best_known_id for one in judged.values() if one.verdict.best_known_id}
-    known = snapshot.describe(sorted(wanted))
+    known = snapshot.same_content(sorted(wanted))
+    known |= {video_id: video for one in judged.values() for video_id, video in one.known.items()}
+    signed = snapshot.signed(sorted(wanted), scheme_name)
     verdicts = (_verdict_row(sighting, judged, known, snapshot.number, scheme_name) for sighting in sightings)
     segments = (
-        _segment_row(video_id, segment, known)
+        _segment_row(video_id, segment, known, signed)
         for video_id, one in sorted(judged.items())
         for segment in one.verdict.segments
     )
@@ -612,10 +618,8 @@ def _verdict_row(
         "uninformative_seconds": verdict.uninformative_seconds,
         "longest_unseen_seconds": verdict.longest_unseen_seconds,
         "best_known_id": verdict.best_known_id,
-        "best_known_list": membership.list_name if membership else None,
         "best_known_disposition": membership.disposition if membership else None,
-        "best_known_series": (membership.series or None) if membership else None,
-        "best_known_victim_identified": membership.victim_identified if membership else None,
+        **what_lists_say("best_known", known.get(verdict.best_known_id or "")),
         "group_id": one.group.group_id if one.group else None,
         "group_leader": (one.group.leader == verdict.video_id) if one.group else None,
         "reason": verdict.reason.value,
@@ -625,15 +629,40 @@ def _verdict_row(
     }
 
 
-def _segment_row(video_id: str, segment: Segment, known: Mapping[str, KnownVideo]) -> dict[str, Any]:
-    membership = preferred_membership(known.get(segment.known_video_id or ""))
+def _segment_row(video_id: str, segment: Segment, known: Mapping[str, KnownVideo], signed: set[str]) -> dict[str, Any]:
     return {
         "video_id": video_id,
         **asdict(segment),
-        "known_list": membership.list_name if membership else None,
-        "known_series": (membership.series or None) if membership else None,
-        "known_victim_identified": membership.victim_identified if membership else None,
+        **what_lists_say("known", known.get(segment.known_video_id or "")),
+        "known_evidence": _evidence(segment, signed),
     }
+
+
+def what_lists_say(prefix: str, video: KnownVideo | None) -> dict[str, Any]:
+    """Return the columns that stand beside a match: the list to see first, and in one of them what every list says."""
+    first = preferred_membership(video)
+    if first is None or video is None:
+        return {}
+    every = sorted(video.memberships, key=lambda m: (m is not first, m.list_name))
+    return {
+        f"{prefix}_list": first.list_name,
+        f"{prefix}_series": first.series or None,
+        f"{prefix}_victim_identified": first.victim_identified,
+        f"{prefix}_category": first.category or None,
+        f"{prefix}_offender_identified": first.offender_identified,
+        f"{prefix}_distributed": first.distributed,
+        f"{prefix}_tags": list(first.tags),
+        f"{prefix}_source": first.source or None,
+        f"{prefix}_lists": json.dumps([asdict(m) for m in every], ensure_ascii=True),
+    }
+
+
+def _evidence(segment: Segment, signed: set[str]) -> str | None:
+    if segment.known_video_id is None:
+        return None
+    if segment.proof == "bytes":
+        return "bytes"
+    return "footage" if segment.known_video_id in signed else "frames"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -670,7 +699,7 @@ def library_versions() -> dict[str, str]:
 
 
 def _warnings(snapshot: Snapshot, scheme_name: str) -> list[str]:
-    others = [name for name in snapshot.schemes if name != scheme_name]
+    others = [name for name in snapshot.schemes if name != scheme_name and name not in LISTED_SCHEMES]
     warnings = []
     if others:
         warnings.append(
@@ -678,7 +707,9 @@ def _warnings(snapshot: Snapshot, scheme_name: str) -> list[str]:
             "versions. Enrol those videos again to have them found."
         )
     if scheme_name not in snapshot.schemes:
-        warnings.append("the store holds no signatures of this scheme: only identical files can be found.")
+        listed = any(name in snapshot.schemes for name in LISTED_SCHEMES)
+        also = ", and what looks like frames of imported lists" if listed else ""
+        warnings.append(f"the store holds no signatures of this scheme: only identical files can be found{also}.")
     return warnings
 
 

@@ -270,6 +270,38 @@ class ReviewSettings(_Table):
     """Names decisions are taken from; empty: from anyone."""
 
 
+_CATEGORIES = (
+    "US 0 unjudged",
+    "US 1 abuse child abuse material",
+    "US 2 abuse child exploitation, age difficult",
+    "US 3 other drawn or computer-generated",
+    "US 4 other comparison",
+    "US 5 benign not pertinent",
+    "UK 0 unjudged",
+    "UK 1 abuse category A",
+    "UK 2 abuse category B",
+    "UK 3 abuse category C",
+    "UK 4 other prohibited or extreme",
+    "UK 5 benign not pertinent",
+)
+
+
+class ListSettings(_Table):
+    """[lists]: how lists from outside are read."""
+
+    country: str = ""
+    """Whose meaning the category numbers of Project VIC files have; empty: the file says, else US."""
+    categories: tuple[str, ...] = _CATEGORIES
+    """Country, number, `abuse`, `benign`, `other` or `unjudged`, then a name. What nobody has judged, or has a number
+    not given here, is not taken into the store: it would clear videos nobody has seen."""
+    min_quality: int = Field(50, ge=0, le=100)
+    """PDQ quality below which a listed frame says nothing."""
+    min_frames: int = Field(2, ge=1)
+    """Keyframes that must look like listed frames of one video, unless it has fewer, for `same_scene`."""
+    withdraw_downvoted: bool = True
+    """An entry more members of a feed voted down than up counts as taken back."""
+
+
 class NightlySettings(_Table):
     """[nightly]: the scheduled job of `pipelines/nightly.py`; commands do not read it."""
 
@@ -317,6 +349,7 @@ class Settings(BaseSettings):
     run: RunSettings = RunSettings()
     report: ReportSettings = ReportSettings()
     review: ReviewSettings = ReviewSettings()
+    lists: ListSettings = ListSettings()
     nightly: NightlySettings = NightlySettings()
     enrol: EnrolSettings = EnrolSettings()
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from videonovelty import __version__
-from videonovelty.cli import known, looking, reviewing, samples, scanning
+from videonovelty.cli import known, lists, looking, reviewing, samples, scanning
 from videonovelty.cli.console import say
 from videonovelty.errors import EXIT_CODES, VideoError, VideoNoveltyError
 
@@ -25,6 +25,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("scan")(scanning.scan)
+known.app.command("import")(lists.import_list)
+known.app.command("export")(lists.export)
 app.add_typer(known.app, name="known")
 app.command("report")(scanning.report)
 app.add_typer(reviewing.app, name="review")

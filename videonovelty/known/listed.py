@@ -96,8 +96,10 @@ class BadRow:
 
     at: int
     where: str
-    """For people: `line 12`, `byte 3,004`."""
+    """For people: `byte 3,004`, `row 12`."""
     problem: str
+    ends_file: bool = False
+    """Nothing after it could be read."""
 
 
 @dataclass(frozen=True, slots=True)

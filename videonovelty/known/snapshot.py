@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -145,16 +147,18 @@ class Snapshot:
         return {video_id: videos[video_id] for video_id in wanted if videos.get(video_id)}  # type: ignore[misc]
 
     def videos(self) -> Iterator[KnownVideo]:
-        """Yield every known video, in the order of ids; holds the ids and one row group of each videos file."""
-        merged: dict[str, list[VideoRow]] = {}
-        for entry in self._manifest.of_kind("videos"):  # lists are small against signatures: all rows fit
-            for table in self.tables(entry):
-                for row in self._alive_rows(entry, table):
-                    merged.setdefault(row.video_id, []).append(row)
-        for video_id in sorted(merged):
-            video = _merged(video_id, merged[video_id])
+        """Yield every known video, in the order of ids; holds one row group of each videos file."""
+        sources = [self._rows_in_order(entry) for entry in self._manifest.of_kind("videos")]
+        rows = heapq.merge(*sources, key=lambda row: row.video_id)
+        for video_id, same in itertools.groupby(rows, key=lambda row: row.video_id):
+            video = _merged(video_id, list(same))
             if video is not None:
                 yield video
+
+    def _rows_in_order(self, entry: FileEntry) -> Iterator[VideoRow]:
+        for table in self.tables(entry):
+            for first in range(0, table.num_rows, 1024):
+                yield from self._alive_rows(entry, table.slice(first, 1024))
 
     def ids_of_list(self, list_name: str) -> list[str]:
         """Return the ids of the videos on a list, ascending."""
@@ -333,10 +337,12 @@ class Snapshot:
     def tables(self, entry: FileEntry) -> Iterator[pa.Table]:
         """Yield a file's row groups."""
         path = self.path / entry.path
-        file, _ = self._open(str(path), entry.kind, entry.rows)
-        with damage(path):
-            for group in range(file.metadata.num_row_groups):
-                yield file.read_row_group(group, use_threads=False)
+        _, starts = self._open(str(path), entry.kind, entry.rows)
+        for group in range(len(starts) - 1):
+            file, _ = self._open(str(path), entry.kind, entry.rows)  # it may have been closed to open others
+            with damage(path):
+                table = file.read_row_group(group, use_threads=False)
+            yield table
 
     def ref(self, entry: FileEntry) -> ShardRef:
         """Return the small description of a shard that tasks take."""

@@ -29,6 +29,8 @@ from videonovelty.schemas import KNOWN_FRAMES, KNOWN_VIDEOS
 
 PARTITIONS = 128
 RUN_ROWS = 1 << 17
+LOCK = "lock"
+"""File in the folder by which an import keeps a second one of the same files out."""
 _BATCH_ROWS = 1 << 13
 _ADDED = KNOWN_VIDEOS.get_field_index("added_in_snapshot")
 SPILLED_VIDEOS = pa.schema(
@@ -175,6 +177,8 @@ class Spill:
         while (self.folder / f"{self._runs:06d}.json").exists():
             self._runs += 1
         for path in self.folder.iterdir():
+            if path.name == LOCK:
+                continue
             if not path.stem.isdigit() or int(path.stem) >= self._runs or path.suffix == ".tmp":
                 path.unlink()
         if self._runs:

@@ -14,6 +14,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,16 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
+class ListSays:
+    """What one list says about a known video, in words."""
+
+    name: str
+    disposition: str
+    victim_identified: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """One row of `segments`: `[start_seconds, end_seconds)` of a content and what explains it."""
 
@@ -84,6 +95,10 @@ class Stretch:
     inliers: int | None
     explained: bool
     """Proven known footage that fills the picture, so there is nothing left to look at."""
+    evidence: str | None = None
+    """What the store has of the known video: `footage`, `frames` of a list (which prove nothing), `bytes`."""
+    says: tuple[ListSays, ...] = ()
+    """What each list says about the known video."""
 
     @property
     def seconds(self) -> float:
@@ -132,6 +147,8 @@ class Entry:
     snapshot: int | None
     sandboxed: bool
     stretches: tuple[Stretch, ...]
+    says: tuple[ListSays, ...]
+    """What each list says about the best known video."""
     lists: tuple[str, ...]
     dispositions: tuple[str, ...]
     view_seconds: float
@@ -328,6 +345,40 @@ def _text(value: str | None) -> str | None:
     return legible(value) if value else None
 
 
+_ANSWERS = (
+    ("victim_identified", "children"),
+    ("offender_identified", "offender"),
+)
+
+
+@lru_cache(4096)
+def _says(text: str | None) -> tuple[ListSays, ...]:
+    """Return what lists say of the JSON the tables carry; what cannot be read says nothing."""
+    try:
+        told = json.loads(text) if text else []
+    except ValueError:
+        return ()
+    return tuple(_one_says(one) for one in told if isinstance(one, dict)) if isinstance(told, list) else ()
+
+
+def _one_says(one: Mapping[str, Any]) -> ListSays:
+    def of(name: str) -> str:
+        value = one.get(name)
+        return legible(value) if isinstance(value, str) else ""
+
+    parts = [of("disposition"), of("category")]
+    parts += [f"series “{of('series')}”"] if of("series") else []
+    words = {"yes": "identified", "no": "not identified"}
+    parts += [f"{who} {words[of(name)]}" for name, who in _ANSWERS if of(name) in words]
+    parts += {"yes": ["distributed"], "no": ["not distributed"]}.get(of("distributed"), [])
+    tags = one.get("tags")
+    if isinstance(tags, list) and tags:
+        parts.append("tags " + ", ".join(legible(str(tag)) for tag in tags))
+    if of("source"):
+        parts.append(f"entry {of('source')}")
+    return ListSays(of("list_name"), of("disposition"), of("victim_identified"), ", ".join(p for p in parts if p))
+
+
 def _dispositions(verdicts: dict[str, list[Any]]) -> dict[str, str]:
     """Return the disposition of each list the verdicts name, where they name only one for it."""
     seen: dict[str, set[str]] = defaultdict(set)
@@ -353,6 +404,7 @@ def _stretches(
     by_video: dict[str, list[Stretch]] = defaultdict(list)
     for row in _rows(segments):
         share = _number(row["spatial_share"])
+        says = _says(row["known_lists"])
         by_video[row["video_id"] or ""].append(
             Stretch(
                 start_seconds=_seconds(row["start_seconds"]),
@@ -361,7 +413,7 @@ def _stretches(
                 kind=row["kind"] if row["kind"] in KINDS else "novel",
                 known_video_id=_text(row["known_video_id"]),
                 known_list=_text(row["known_list"]),
-                known_disposition=_text(dispositions.get(row["known_list"] or "")),
+                known_disposition=says[0].disposition if says else _text(dispositions.get(row["known_list"] or "")),
                 known_series=_text(row["known_series"]),
                 known_victim_identified=_text(row["known_victim_identified"]),
                 known_start_seconds=_number(row["known_start_seconds"]),
@@ -374,6 +426,8 @@ def _stretches(
                 median_distance_bits=_number(row["median_distance_bits"]),
                 inliers=row["inliers"],
                 explained=row["kind"] == "known" and (share is None or share >= min_spatial_share),
+                evidence=_text(row["known_evidence"]),
+                says=says,
             )
         )
     return {v: tuple(sorted(s, key=lambda x: (x.start_seconds, x.end_seconds))) for v, s in by_video.items()}
@@ -464,10 +518,14 @@ def _plain(
     duration = max(_seconds(row["duration_seconds"]), max((s.end_seconds for s in stretches), default=0.0))
     explained = sum(s.seconds for s in stretches if s.explained)
     hits = [s for s in stretches if s.kind in ("known", "same_scene") and s.known_video_id]
+    best_says = _says(row["best_known_lists"])
+    says = [*best_says, *(one for s in hits for one in s.says)]
     identified = {s.known_victim_identified for s in hits} | {_text(row["best_known_victim_identified"])}
-    lists = {s.known_list for s in hits} | {_text(row["best_known_list"])}
+    identified |= {one.victim_identified for one in says if one.disposition != "benign"}
+    lists = {s.known_list for s in hits} | {_text(row["best_known_list"])} | {one.name for one in says}
     dispositions = {s.known_disposition for s in hits} | {_text(row["best_known_disposition"])}
     rests_on = dict.fromkeys([*(s.known_video_id or "" for s in hits), _text(row["best_known_id"]) or ""])
+    dispositions |= {one.disposition for one in says}
     return {
         "entry": key,
         "video_id": row["video_id"] or "",
@@ -493,6 +551,7 @@ def _plain(
         "snapshot": row["snapshot"],
         "sandboxed": row["sandboxed"] is not False,
         "stretches": stretches,
+        "says": best_says,
         "lists": tuple(sorted(x for x in lists if x)),
         "dispositions": tuple(sorted(x for x in dispositions if x)),
         "view_seconds": max(0.0, duration - explained) if waits else 0.0,

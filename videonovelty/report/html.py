@@ -209,6 +209,7 @@ def _detail(entry: Entry, place: Mapping[str, int]) -> dict[str, Any]:
         "why": why(entry),
         "exact": [_exact(n) for n in entry.names],
         "stretches": [_stretch(s) for s in entry.stretches],
+        "says": _says(entry),
         "members": [
             [
                 place[m.entry],
@@ -228,6 +229,12 @@ def _detail(entry: Entry, place: Mapping[str, int]) -> dict[str, Any]:
         "scheme": entry.scheme,
         "sandboxed": entry.sandboxed,
     }
+
+
+def _says(entry: Entry) -> dict[str, list[list[str]]]:
+    """Return for each known video what every list says about it, as [name, words]."""
+    told = {entry.best_known_id or "": entry.says} | {s.known_video_id or "": s.says for s in entry.stretches}
+    return {video_id: [[one.name, one.text] for one in says] for video_id, says in sorted(told.items()) if says}
 
 
 def _exact(name: Name) -> str | None:
@@ -262,6 +269,7 @@ def _stretch(s: Stretch) -> list[Any]:
         s.frames,
         _round(s.median_distance_bits),
         s.inliers,
+        s.evidence,
     ]
     while row and row[-1] is None:
         row.pop()

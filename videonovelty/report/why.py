@@ -38,10 +38,12 @@ def why(entry: Entry) -> list[str]:
             f"The file is byte for byte {_known(entry.best_known_id, entry.best_known_list, entry.best_known_series)}.",
             "Its checksum alone settles this; nothing had to be decoded.",
             *_decided(entry),
+            *_lists(entry),
         ]
     sentences = list(_deciding(entry))
     sentences += _decided(entry)
     sentences += _still_searched(entry)
+    sentences += _lists(entry)
     sentences += _looked_at(entry)
     return sentences
 
@@ -82,6 +84,12 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
     alike, known = _of(entry, "same_scene"), _of(entry, "known")
     yield f"It looks like {_videos(alike, entry)}, but the same footage could not be proven."
     yield from _evidence(alike)
+    if entry.reason == Reason.LISTED_FRAMES:
+        yield (
+            "The list brought hashes of single frames and no movement, so nothing can be proven by time: it may be a "
+            "copy, or another take of the scene."
+        )
+        return
     yield (
         "In a true copy the movement agrees moment by moment; here it does not, or there was too little of it "
         "to tell. Another take in the same room looks like this, so it is likely new material."
@@ -118,6 +126,12 @@ _BY_VERDICT: dict[str, Callable[[Entry], Iterable[str]]] = {
     "novel": _why_novel,
     "not_comparable": _why_not_comparable,
 }
+
+
+def _lists(entry: Entry) -> Iterable[str]:
+    """Yield what lists say where several do, or where one says more than its name."""
+    if len(entry.says) > 1:
+        yield f"{len(entry.says)} lists have it, and they are shown side by side below."
 
 
 def _share(entry: Entry) -> str:

@@ -5,8 +5,8 @@ const pane = document.getElementById('detail');
 
 /** A stretch by the positions `html.py` writes. */
 function stretch(row) {
-  const [start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers] = row;
-  return { start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers };
+  const [start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers, evidence] = row;
+  return { start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers, evidence };
 }
 
 function showDetail() {
@@ -42,7 +42,8 @@ function drawDetail(i, detail) {
     h('h3', {}, 'Why this verdict'),
     h('ul', { class: 'why' }, detail.why.map((sentence) => h('li', {}, h('bdi', {}, sentence)))),
     ...timeline(i, stretches),
-    ...stretchTable(i, stretches),
+    ...stretchTable(i, stretches, detail.says),
+    ...listsSay(i, detail.says),
     ...names(i, detail),
     ...group(i, detail),
     h('h3', {}, 'Technical facts'),
@@ -115,14 +116,14 @@ function light(n) {
 
 const MOST_STRETCHES = 400;
 
-function stretchTable(i, stretches) {
+function stretchTable(i, stretches, says) {
   if (!stretches.length) return [];
   const open = stretches.filter((s) => s.kind !== 'known');
   const times = open.map((s) => `${clock(s.start)}-${clock(s.end)}`).join('\n');
   const body = h('tbody', {}, stretches.slice(0, MOST_STRETCHES).map((s, n) => h('tr', { 'data-stretch': n },
     h('th', { scope: 'row', class: 'times' }, `${clock(s.start)}–${clock(s.end)}`, h('br'), h('span', { class: 'muted' }, spoken(s.end - s.start))),
     h('td', { class: 'kind-cell' }, h('span', { class: 'kind' }, h('i', { class: `k-${LETTER_OF_KIND[s.kind]}`, 'aria-hidden': 'true' }), KIND_TEXT[s.kind])),
-    h('td', {}, explanation(s)))));
+    h('td', {}, explanation(s, says)))));
   const more = stretches.length - MOST_STRETCHES;
   return [
     h('h3', {}, 'Stretches ', open.length ? copyButton('Copy times to view', times, 'times to view') : null),
@@ -132,15 +133,26 @@ function stretchTable(i, stretches) {
   ];
 }
 
+/** What every list says about the known video that explains most. */
+function listsSay(i, says) {
+  const told = says[coded('known_id', i)];
+  if (!told) return [];
+  return [
+    h('h3', {}, told.length === 1 ? 'What its list says' : `What ${told.length} lists say`),
+    h('ul', { class: 'why' }, told.map(([name, words]) => h('li', {}, h('b', {}, h('bdi', {}, name)), ': ', h('bdi', {}, words)))),
+  ];
+}
+
 /** What explains a stretch, in words. */
-function explanation(s) {
+function explanation(s, says) {
   if (!s.id) return h('span', { class: 'muted' }, { novel: 'in no known video', undecoded: 'could not be decoded: nobody looked at it', uninformative: 'blank or featureless', inside: 'known video not stated', same_scene: 'known video not stated', known: 'known video not stated' }[s.kind]);
   const said = [];
   if (s.knownStart !== undefined && s.knownStart !== null && s.knownEnd !== null && s.knownEnd !== undefined) said.push(`its ${clock(s.knownStart)}–${clock(s.knownEnd)}`);
   if (s.speed && Math.abs(s.speed - 1) > 0.005) said.push(`at ${s.speed}× speed`);
   if (s.mirrored) said.push('mirrored');
   if (s.share !== null && s.share !== undefined) said.push(s.share >= 0.97 ? 'fills the picture' : `fills ${Math.round(100 * s.share)} % of the picture`);
-  const proof = word({ bytes: 'proof: same bytes', time: 'proof: movement agrees in time' }, s.proof, 'no proof of same footage');
+  const proof = word({ bytes: 'proof: same bytes', time: 'proof: movement agrees in time' }, s.proof, s.evidence === 'frames' ? 'no proof: the list brought frames only, no movement' : 'no proof of same footage');
+  const others = (says[s.id] || []).slice(1).map(([name]) => name);
   const numbers = [];
   if (s.frames) numbers.push(count(s.frames, 'keyframe', 'keyframes'));
   if (s.bits !== null && s.bits !== undefined) numbers.push(`${s.bits} bits apart`);
@@ -149,6 +161,7 @@ function explanation(s) {
     h('div', {}, [s.list ? h('b', {}, h('bdi', {}, s.list)) : 'list not stated', ` (${s.disposition || 'disposition not stated'})`, s.series ? [' · series ', h('bdi', {}, s.series)] : null].flat()),
     h('div', { class: s.identified === 'no' ? 'flag' : 'muted' }, `children ${word(IDENTIFIED_TEXT, s.identified, IDENTIFIED_TEXT.unknown)}`),
     Object.hasOwn(ROWS.by_review, s.id) ? h('div', {}, h('bdi', {}, ROWS.by_review[s.id])) : null,
+    others.length ? h('div', { class: 'muted' }, 'also on ', h('bdi', {}, others.join(', '))) : null,
     said.length ? h('div', {}, said.join(' · ')) : null,
     h('div', { class: 'muted' }, [proof, ...numbers].join(' · ')),
     h('div', { class: 'ids' }, h('bdi', { class: 'mono', title: s.id }, `${s.id.slice(0, 16)}…`), copyButton('Copy id', s.id, 'id of the known video')),
