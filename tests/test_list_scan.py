@@ -97,7 +97,7 @@ def test_what_a_list_says_stands_beside_the_match_and_in_the_report(lists: Lists
     assert (row["best_known_series"], row["best_known_category"]) == ("Blue room", "US 1 child abuse material")
     assert (row["best_known_victim_identified"], row["best_known_offender_identified"]) == ("no", "yes")
     assert (row["best_known_distributed"], row["best_known_tags"], row["best_known_source"]) == (
-        "yes", ["one", "two"], "7")  # fmt: skip
+        "yes", "one; two", "7")  # fmt: skip
     (segment,) = [s for s in rows(lists.run, "segments") if s["video_id"] == row["video_id"]]
     assert (segment["kind"], segment["proof"], segment["known_evidence"]) == ("known", "bytes", "bytes")
     assert json.loads(segment["known_lists"])[0]["list_name"] == "police"

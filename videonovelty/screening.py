@@ -651,7 +651,7 @@ def what_lists_say(prefix: str, video: KnownVideo | None) -> dict[str, Any]:
         f"{prefix}_category": first.category or None,
         f"{prefix}_offender_identified": first.offender_identified,
         f"{prefix}_distributed": first.distributed,
-        f"{prefix}_tags": list(first.tags),
+        f"{prefix}_tags": "; ".join(first.tags) or None,
         f"{prefix}_source": first.source or None,
         f"{prefix}_lists": json.dumps([asdict(m) for m in every], ensure_ascii=True),
     }
