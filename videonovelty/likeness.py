@@ -44,7 +44,7 @@ FAR = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LikenessTask:
-    """Some judged contents, where the listed frames lie that their keyframes look like, and what an analyst ruled out."""
+    """Some judged contents, where the hits of each among listed frames lie, and what an analyst ruled out for it."""
 
     parts: tuple[Part, ...]
     verdicts: tuple[Verdict, ...]
