@@ -129,11 +129,11 @@ class MatchingSettings(_Table):
     stop_videos: int = Field(20, ge=1)
     local_radius_bits: int = Field(7, ge=0, le=20)
     """Distance of 64-bit local descriptors up to which pairs vote."""
-    local_votes: float = Field(3.0, gt=0)
+    local_votes: float = Field(2.0, gt=0)
     """Votes (descriptors weighted by rarity) for a pair of keyframes to be verified."""
     max_local_candidates: int = Field(6, ge=1)
     """Known videos verified for one query by their local descriptors, best first."""
-    local_pairs: int = Field(24, ge=1)
+    local_pairs: int = Field(32, ge=1)
     """Pairs of keyframes verified with one candidate, best first."""
     speeds: tuple[float, ...] = (1.0, 0.5, 0.667, 0.8, 1.25, 1.5, 2.0)
     """Playing speeds of the query relative to the known video that are tried; 1.0 first."""
