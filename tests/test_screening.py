@@ -243,15 +243,18 @@ def test_known_stats_and_verify_and_log(night: Night) -> None:
     assert [e["action"] for e in json.loads(run("known", "log", "--store", night.store, "--json"))] == ["create", "add"]
 
 
-def test_dry_run_opens_nothing_and_writes_nothing(night: Night, tmp_path: Path) -> None:
+def test_dry_run_estimates_from_a_sample_and_writes_nothing(night: Night, tmp_path: Path) -> None:
     document = json.loads(
         run("scan", night.intake, "--store", night.store, "--run", tmp_path / "no", "--dry-run", "--json")
     )
     assert (document["files"], document["refused"]) == (11, 2)
+    assert document["sampled"] == 11
+    assert 0 < document["cpu_hours"] == document["hours"]
+    assert document["video_hours"] == pytest.approx(52 / 3600, rel=0.2)
     assert not (tmp_path / "no").exists()
 
 
-@pytest.mark.parametrize("command", ["scan", "known", "report", "compare", "inspect", "doctor", "demo"])
+@pytest.mark.parametrize("command", ["scan", "purge", "known", "report", "compare", "inspect", "doctor", "demo"])
 def test_help_teaches_with_an_example(command: str) -> None:
     text = run(command, "--help")
     assert "Example" in text or command == "known"

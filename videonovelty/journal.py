@@ -137,6 +137,11 @@ class Journal:
         return self._head
 
     @property
+    def last_at(self) -> str:
+        """Wall clock of the last durable line, ISO 8601; empty for an empty journal."""
+        return self._last_at
+
+    @property
     def usable(self) -> bool:
         """False after a failed write or an interruption in the middle of one; reopening makes it usable again."""
         return not self._unusable

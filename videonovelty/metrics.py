@@ -13,13 +13,15 @@ Texts and tables that describe rather than count are left out: paths and names n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from videonovelty.errors import RunError
 from videonovelty.run import write_file
 
 _BY_LABEL = {"states": "state", "verdicts": "verdict", "reasons": "reason"}
@@ -56,6 +58,25 @@ def write_metrics(run_path: Path, document: Mapping[str, Any]) -> None:
         gauge("last_success_timestamp_seconds", "When a run last finished.", finished)
     text = generate_latest(registry)
     write_file(run_path / "metrics.prom", lambda file: file.write(text))
+
+
+def copy_metrics(run_path: Path, folder: Path) -> Path:
+    """Put a copy of RUN/metrics.prom into the folder of a collector, atomically and readable for it; return its path.
+
+    Raises RunError when the run has no metrics, EnvironmentUnfitError when the folder cannot be written.
+    """
+    try:
+        text = (run_path / "metrics.prom").read_bytes()
+    except OSError as error:
+        raise RunError(f"{run_path}: no metrics.prom: {error.strerror}. Scan first.") from error
+
+    def write(file: IO[bytes]) -> None:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o644)  # the collector is another user, and there are no names in it
+
+    path = folder / "videonovelty.prom"
+    write_file(path, write)
+    return path
 
 
 def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

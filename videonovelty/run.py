@@ -25,7 +25,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -124,6 +124,8 @@ class VideoStates:
         """Fields of the journal's first entry; None for an empty journal."""
         self.tables: Mapping[str, JSON] | None = None
         """Fields of the entry about the tables written last; None while there are none."""
+        self.purged: Mapping[str, JSON] | None = None
+        """Fields of the entry that says the run was purged."""
 
     def __len__(self) -> int:
         return len(self._states)
@@ -149,6 +151,8 @@ class VideoStates:
                 self._fingerprint, self._boot = str(fields.get("fingerprint", "")), str(fields.get("boot", ""))
             elif entry.state == "tables":
                 self.tables = fields
+            elif entry.state == "purged":
+                self.purged = fields
             return
         state = _STATES.get(entry.state)
         if state is None:
@@ -249,7 +253,7 @@ class RunFolder:
             if journal.seq == 0:
                 facts: dict[str, JSON] = {"format": FORMAT_VERSION, "run_id": secrets.token_hex(8), "store": store_id}
                 journal.append("created", key=RUN_KEY, **facts)
-            run_id = _check_facts(path, states.run_facts, store_id)
+            run_id = _check_facts(path, states, store_id)
             _check_not_shortened(path, journal)
             journal.append(
                 "opened",
@@ -379,6 +383,23 @@ class RunFolder:
             except OSError as error:
                 problems.append((self.path / name, str(error.strerror)))
         return problems
+
+
+@contextmanager
+def locked_journal(path: Path) -> Iterator[tuple[Journal, VideoStates]]:
+    """Hold the lock of a run folder that is there and provide its journal: for what needs neither store nor settings.
+
+    Raises LockHeldError, RunError for a folder that is no run or is damaged, EnvironmentUnfitError.
+    """
+    if not (path / "journal.jsonl").is_file():
+        raise RunError(f"{path}: not a run folder: it has no journal.jsonl. Name a folder `videonovelty scan` made.")
+    lock = _take_lock(path)
+    try:
+        states = VideoStates()
+        with Journal.open(path / "journal.jsonl", observe=states.observe) as journal:
+            yield journal, states
+    finally:
+        lock.release()
 
 
 def write_part(run_path: Path, video: SignedVideo) -> str:
@@ -572,7 +593,8 @@ def _sweep(path: Path) -> None:
                 leftover.unlink()
 
 
-def _check_facts(path: Path, facts: Mapping[str, JSON] | None, store_id: str) -> str:
+def _check_facts(path: Path, states: VideoStates, store_id: str) -> str:
+    facts = states.run_facts
     if facts is None:
         raise RunError(f"{path}: its journal does not begin as a run's does. Choose another --run folder.")
     version = facts.get("format")
@@ -586,6 +608,8 @@ def _check_facts(path: Path, facts: Mapping[str, JSON] | None, store_id: str) ->
             f"{path}: belongs to the known store {facts.get('store')}, not to {store_id}. "
             "Give the --store it was made with, or choose a new folder for --run."
         )
+    if states.purged is not None:
+        raise RunError(f"{path}: this run was purged. Choose a new folder for --run.")
     return str(facts.get("run_id"))
 
 

@@ -312,8 +312,12 @@ class NightlySettings(_Table):
     """One run folder a night is made in here, named by the date."""
     keep_nights: int = Field(30, ge=1)
     """Nights whose signatures are kept; older run folders lose theirs, tables and journal stay."""
-    skip: tuple[Literal["scan", "report", "retention"], ...] = ()
-    """Steps that are left out."""
+    purge_after_days: int = Field(0, ge=0)
+    """Days after which a run loses its tables, names and ids too, all but one line that it was; 0 for never."""
+    metrics_folder: str = ""
+    """Folder of a metrics collector (node_exporter's textfile folder) that gets a copy of metrics.prom; empty: none."""
+    skip: tuple[Literal["scan", "group", "report", "metrics", "retention"], ...] = ()
+    """Steps that are left out: scan, group, report, metrics, retention."""
 
 
 class EnrolSettings(_Table):

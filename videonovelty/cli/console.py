@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +25,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from videonovelty import batch
+    from videonovelty.runlog import Log
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 output = Console(highlight=False, soft_wrap=True)
@@ -43,16 +45,18 @@ def print_json(document: Any) -> None:
 
 
 class StageProgress:
-    """Shows the stages of a batch; call it with every `batch.Progress`."""
+    """Shows the stages of a batch; call it with every `batch.Progress`. Without a terminal, and for `log`, sparsely."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, log: Log | None = None) -> None:
         self._quiet = quiet
+        self._log = log
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
+        self._began: dict[str, tuple[float, int]] = {}
         if errors.is_terminal and not quiet:
             self._bar = Progress(
-                TextColumn("{task.description:>10}"),
+                TextColumn("{task.description:>14}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[extra]}"),
@@ -74,28 +78,39 @@ class StageProgress:
 
     def __call__(self, progress: batch.Progress) -> None:
         """Show where a stage is."""
-        if self._quiet:
-            return
-        extra = _extra(progress)
+        now = time.monotonic()
+        began, done_before = self._began.setdefault(progress.stage, (now, progress.done))
+        rate = (progress.done - done_before) / (now - began) if now > began else 0.0
+        extra = _extra(progress, rate)
         if self._bar is not None:
             task = self._tasks.get(progress.stage)
             if task is None:
                 task = self._tasks[progress.stage] = self._bar.add_task(progress.stage, total=progress.total, extra="")
             self._bar.update(task, completed=progress.done, total=progress.total, extra=extra)
+        last = self._said.get(progress.stage, now - 2 * _PLAIN_SECONDS)
+        if progress.done != progress.total and now - last < _PLAIN_SECONDS:
             return
-        now = time.monotonic()
-        if (
-            progress.done == progress.total
-            or now - self._said.get(progress.stage, now - 2 * _PLAIN_SECONDS) >= _PLAIN_SECONDS
-        ):
-            self._said[progress.stage] = now
+        self._said[progress.stage] = now
+        left = (progress.total - progress.done) / rate if rate > 0 else None
+        if self._log is not None:
+            self._log("progress", {**asdict(progress), "a_second": round(rate, 3), "seconds_left": _rounded(left)})
+        if self._bar is None and not self._quiet:
+            if left:
+                extra += f"{', ' if extra else ''}{duration(left)} left"
             say(f"{progress.stage}: {progress.done}/{progress.total}{' ' + extra if extra else ''}")
 
 
-def _extra(progress: batch.Progress) -> str:
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+def _extra(progress: batch.Progress, rate: float) -> str:
     parts = []
+    if rate > 0:
+        parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min")
     if progress.video_seconds:
         parts.append(f"{duration(progress.video_seconds)} of video")
+    parts += [f"{number} {verdict}" for verdict, number in sorted(progress.verdicts.items())]
     if progress.failed:
         parts.append(f"{progress.failed} flagged")
     return ", ".join(parts)
@@ -122,7 +137,7 @@ def counts_table(title: str, rows: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def stages(*, quiet: bool) -> Iterator[StageProgress]:
+def stages(*, quiet: bool, log: Log | None = None) -> Iterator[StageProgress]:
     """Provide the progress display of one command."""
-    with StageProgress(quiet=quiet) as progress:
+    with StageProgress(quiet=quiet, log=log) as progress:
         yield progress

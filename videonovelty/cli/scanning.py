@@ -1,4 +1,4 @@
-"""`scan`, `report` and `demo`."""
+"""`scan`, `purge`, `report` and `demo`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def scan(
     tls_cert_file: Annotated[Path | None, typer.Option("--tls-cert-file")] = None,
     tls_key_file: Annotated[Path | None, typer.Option("--tls-key-file")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done and how long it takes; open no video.")
+        bool,
+        typer.Option("--dry-run", help="Say what would be done and, from a sample, how long; write nothing."),
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try videos again that failed before.")] = False,
     retry: Annotated[
@@ -69,6 +70,7 @@ def scan(
     from videonovelty.known.store import KnownStore
     from videonovelty.report.html import write_report
     from videonovelty.run import RunFolder
+    from videonovelty.runlog import json_log
     from videonovelty.screening import screen
     from videonovelty.signatures import self_check
 
@@ -85,7 +87,8 @@ def scan(
         open_engine(
             settings.run, workers=settings.run.workers, scheduler=scheduler, tls=tls, local_directory=run / "workers"
         ) as engine,
-        stages(quiet=as_json) as progress,
+        json_log(run) as log,
+        stages(quiet=as_json, log=log) as progress,
     ):
         result = screen(
             intake,
@@ -112,6 +115,8 @@ def scan(
 def print_summary(document: Any) -> None:
     """Print what a run came to, as a table."""
     seconds = document["seconds"]
+    share = seconds["saved"] / seconds["intake"] if seconds["intake"] else 0.0
+    counts_table("states", {**document["counts"]["files"], **document["counts"]["states"]})
     counts_table("verdicts", document["counts"]["verdicts"])
     counts_table("reasons", document["counts"]["reasons"])
     counts_table(
@@ -119,7 +124,8 @@ def print_summary(document: Any) -> None:
         {
             "looked at": duration(seconds["intake"]),
             "left to view": duration(seconds["to_view"]),
-            "saved": duration(seconds["saved"]),
+            "saved": f"{duration(seconds['saved'])} ({share:.0%})",
+            "processor hours": f"{seconds['cpu'] / 3600:.2f}",
             "snapshot": document["store"]["snapshot"],
             "took": duration(document["elapsed_seconds"]),
         },
@@ -129,26 +135,17 @@ def print_summary(document: Any) -> None:
 
 
 def _dry_run(intake: list[Path], known: Any, settings: Any, as_json: bool) -> None:
-    """Say what a scan would do. The estimate is of bytes alone: no video is opened."""
-    import os
+    """Say what a scan would do, from a sample that is signed here and thrown away."""
+    from dataclasses import asdict
 
+    from videonovelty.estimate import estimate
     from videonovelty.intake import enumerate_intake
 
-    files, refused, size = 0, 0, 0
-    for entry in enumerate_intake(intake, settings.intake):
-        if entry.reason is not None:
-            refused += 1
-            continue
-        files += 1
-        size += os.lstat(entry.path_raw).st_size
-    # 0.25 MB of file a second of video and 30 s of video a CPU-second: ordinary 720p h264 (benchmarks/decode.py)
-    hours = size / 0.25e6 / 30 / 3600 / max(1, settings.run.workers)
+    found = estimate(list(enumerate_intake(intake, settings.intake)), settings)
     snapshot = known.snapshot()
     document = {
-        "files": files,
-        "refused": refused,
-        "bytes": size,
-        "estimated_hours": round(hours, 3),
+        **asdict(found),
+        "workers": max(1, settings.run.workers),
         "known_videos": snapshot.n_videos,
         "known_frames": snapshot.n_frames,
     }
@@ -156,6 +153,36 @@ def _dry_run(intake: list[Path], known: Any, settings: Any, as_json: bool) -> No
         print_json(document)
     else:
         counts_table("would scan", document)
+
+
+def purge(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    before: Annotated[str, typer.Option("--before", help="Runs last written to before this day (UTC), 2026-01-31.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the one line that stays.")] = "retention",
+    actor: Annotated[str | None, typer.Option("--actor", help="Who; the user's name by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Remove signatures, names, tables and report of old runs; the line that there was such a run stays.
+
+    Example: [bold]videonovelty purge /srv/runs/2026-0* --before 2026-07-01[/bold]
+
+    The known store is not touched: `videonovelty known remove` and `known compact` are for that.
+    """
+    import getpass
+    from dataclasses import asdict
+
+    from videonovelty.retention import purge as purge_run
+    from videonovelty.retention import purge_date
+
+    day = purge_date(before)
+    done = [purge_run(run, before=day, actor=actor or getpass.getuser(), reason=reason) for run in runs]
+    if as_json:
+        print_json([asdict(one) for one in done])
+        return
+    for one in done:
+        output.print(f"{one.path}: {'purged' if one.done else 'left'}: {one.why}", markup=False)
+        for name in one.left:
+            say(f"{one.path}: {name} is not the program's own and was left: look at it yourself.")
 
 
 def report(
