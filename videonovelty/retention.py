@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from videonovelty.errors import SettingsError
+from videonovelty.errors import EnvironmentUnfitError, SettingsError
 from videonovelty.journal import JSON, Journal, sync_directory
 from videonovelty.run import RUN_KEY, VideoStates, locked_journal, write_file
 
@@ -50,7 +50,7 @@ def purge(path: Path, *, before: datetime, actor: str, reason: str) -> Purge:
     Raises LockHeldError while the run is worked on, RunError for a folder that is no run or is damaged,
     EnvironmentUnfitError when the disk cannot be written.
     """
-    with locked_journal(path) as (journal, states):
+    with _disk_errors(path), locked_journal(path) as (journal, states):
         if states.purged is not None:
             _write_run_json(path, states.purged, journal)
             return Purge(path, False, f"purged before, on {states.purged.get('purged_at')}", _foreign(path))
@@ -76,7 +76,7 @@ def remove_signatures(path: Path) -> bool:
 
     Raises as `purge`.
     """
-    with locked_journal(path) as (journal, _):
+    with _disk_errors(path), locked_journal(path) as (journal, _):
         if not (path / "parts").is_dir():
             return False
         journal.append(SIGNATURES_REMOVED, key=RUN_KEY)
@@ -84,6 +84,16 @@ def remove_signatures(path: Path) -> bool:
             _remove(path / name)
         sync_directory(path)
     return True
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentUnfitError(
+            f"{path}: cannot be cleared: {error.strerror}. Repair that and give the same command again."
+        ) from error
 
 
 def _audit_line(journal: Journal, states: VideoStates, *, before: datetime, actor: str, reason: str) -> dict[str, JSON]:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -93,11 +93,15 @@ class StageProgress:
         self._said[progress.stage] = now
         left = (progress.total - progress.done) / rate if rate > 0 else None
         if self._log is not None:
-            self._log("progress", {**asdict(progress), "a_second": round(rate, 3), "seconds_left": _rounded(left)})
+            self._log("progress", {**_fields(progress), "a_second": round(rate, 3), "seconds_left": _rounded(left)})
         if self._bar is None and not self._quiet:
             if left:
                 extra += f"{', ' if extra else ''}{duration(left)} left"
             say(f"{progress.stage}: {progress.done}/{progress.total}{' ' + extra if extra else ''}")
+
+
+def _fields(progress: batch.Progress) -> dict[str, Any]:
+    return {**asdict(replace(progress, verdicts={})), "verdicts": dict(progress.verdicts)}
 
 
 def _rounded(seconds: float | None) -> float | None:
