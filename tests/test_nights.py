@@ -62,7 +62,7 @@ def test_a_growing_file_waits_for_the_next_run(
 
     def growing(fd: int) -> Any:
         hashes = real(fd)
-        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        path = Path(f"/proc/self/fd/{fd}").readlink()
         if path.name == "b.mp4":
             with path.open("ab") as file:
                 file.write(b"more")
@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_read_is_tried_by_every_run_and_holds_nothing_up(
     real = os.readv
 
     def failing(fd: int, buffers: Any) -> int:
-        if os.readlink(f"/proc/self/fd/{fd}").endswith("b.mp4"):
+        if Path(f"/proc/self/fd/{fd}").readlink().name == "b.mp4":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return real(fd, buffers)
 
