@@ -25,7 +25,7 @@ from videonovelty.errors import REASON_TEXT, Reason, RunError, SettingsError
 from videonovelty.report.collect import VERDICT_ORDER, Report, collect
 from videonovelty.report.decisions import DECISIONS, read_decisions
 from videonovelty.report.exports import defused, text_summary, undefused, write_csv, write_json, write_xlsx
-from videonovelty.report.html import CELLS, cells, write_report
+from videonovelty.report.html import CELLS, Pictures, cells, write_report
 from videonovelty.report.legible import clock, legible, spoken
 from videonovelty.report.why import why
 from videonovelty.schemas import VERDICTS
@@ -357,12 +357,20 @@ def test_the_new_page_takes_the_place_of_the_old_one_in_one_step(tmp_path: Path)
     assert not path.is_symlink()
 
 
-def test_pictures_are_refused_with_the_next_step(tmp_path: Path) -> None:
+def test_a_report_without_pictures_removes_those_of_an_earlier_one(tmp_path: Path) -> None:
     run = a_night().write(tmp_path / "run")
-    for kind in ("blurred", "clear"):
-        with pytest.raises(SettingsError, match=kind):
-            write_report(run, ReportSettings(), thumbnails=kind)
-    assert not (run / "report").exists()
+    folder = run / "report" / "pictures"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"")
+    page = write_report(run, ReportSettings(), pictures=Pictures("blurred", {}))
+    assert "img-src" in page.read_text("utf-8")
+    assert folder.exists()
+    write_report(run, ReportSettings())
+    assert not folder.exists()
+    assert "img-src" not in page.read_text("utf-8")
+    folder.symlink_to(tmp_path)
+    with pytest.raises(RunError, match="a link where the pictures belong"):
+        write_report(run, ReportSettings())
 
 
 def test_above_the_size_limit_details_move_to_files_and_come_back_below_it(tmp_path: Path) -> None:
@@ -459,7 +467,7 @@ def test_a_failed_export_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeyp
 def test_excel_without_its_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xlsxwriter", None)
     with pytest.raises(SettingsError, match="report-xlsx"):
-        write_xlsx(pa.table({"a": ["x"]}), tmp_path / "t.xlsx")
+        write_xlsx({"t": pa.table({"a": ["x"]})}, tmp_path / "t.xlsx")
     assert not list(tmp_path.iterdir())
 
 
@@ -468,7 +476,7 @@ def test_excel_holds_names_as_text_and_no_formula_or_link(tmp_path: Path) -> Non
     import zipfile
 
     run = a_night().write(tmp_path / "run")
-    write_xlsx(pq.read_table(run / "verdicts.parquet"), tmp_path / "v.xlsx")
+    write_xlsx({"videonovelty": pq.read_table(run / "verdicts.parquet")}, tmp_path / "v.xlsx")
     assert stat.S_IMODE((tmp_path / "v.xlsx").stat().st_mode) == 0o600
     with zipfile.ZipFile(tmp_path / "v.xlsx") as book:
         sheet = book.read("xl/worksheets/sheet1.xml").decode()

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from make_run import RunTables, a_night, known, video_id
 
 from videonovelty.report.decisions import read_decisions
-from videonovelty.report.html import write_report
+from videonovelty.report.html import Pictures, write_report
 from videonovelty.settings import ReportSettings
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -525,6 +527,35 @@ def test_without_script_the_glance_is_still_there(browser: Any, night: Path) -> 
     assert "verdicts.csv" in text
     assert not page.locator("#workspace").is_visible()
     context.close()
+
+
+def test_pictures_are_revealed_one_at_a_time_and_hidden_on_leaving(opened: Any, tmp_path: Path) -> None:
+    t = RunTables()
+    for name in ("a", "b"):
+        t.add(name, "novel", "nothing_explained", [(0, 10, "novel")])
+    run = t.write(tmp_path / "run")
+    (run / "report" / "pictures").mkdir(parents=True)
+    files = {video_id(n): [(k, f"pictures/{video_id(n)}-{k}.png") for k in (1.0, 5.5)] for n in ("a", "b")}
+    for _, name in (one for some in files.values() for one in some):
+        (run / "report" / name).write_bytes(cv2.imencode(".png", np.full((54, 96), 90, np.uint8))[1].tobytes())
+    path = write_report(run, ReportSettings(), pictures=Pictures("blurred", files))
+    with opened(path) as seen:
+        assert len(seen.asked) == 1
+        assert seen.page.locator("img").count() == 0
+        buttons = seen.page.locator(".reveal button")
+        buttons.nth(0).click()
+        until(seen.page, "document.querySelector('#picture img')?.naturalWidth === 96")
+        buttons.nth(1).click()
+        becomes(seen.page, lambda: [b.get_attribute("aria-pressed") for b in buttons.all()], ["false", "true"])
+        becomes(seen.page, seen.page.locator("img").count, 1)
+        assert "0:05.5" in seen.page.locator("#picture img").get_attribute("alt")
+        assert "protects nobody" in seen.page.locator("#detail").inner_text()
+        seen.page.evaluate("window.dispatchEvent(new Event('blur'))")
+        becomes(seen.page, seen.page.locator("img").count, 0)
+        buttons.nth(0).click()
+        becomes(seen.page, seen.page.locator("img").count, 1)
+        seen.page.locator(".name").nth(1).click()
+        becomes(seen.page, seen.page.locator("img").count, 0)
 
 
 def test_thousands_of_rows_draw_only_those_on_screen(opened: Any, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from videonovelty.engine import Engine, EngineFailure, close_at_exit
 from videonovelty.errors import Reason, VideoError
@@ -19,7 +20,7 @@ from videonovelty.intake import IntakeEntry, decode_raw, display_path, encode_ra
 from videonovelty.journal import JSON
 from videonovelty.records import ContentHashes, Sighting, SignedVideo
 from videonovelty.run import RunFolder, State, Step, part_is_sound, read_part, write_part
-from videonovelty.sandbox import Sandbox
+from videonovelty.sandbox import SIGN_VIDEO, Sandbox, decode_signed
 from videonovelty.settings import Settings
 from videonovelty.signatures import scheme
 
@@ -153,16 +154,23 @@ def unsound_parts(parts: tuple[Part, ...]) -> list[str]:
     return [part.video_id for part in parts if not part_is_sound(part.run_path, part.video_id, sha256=part.sha256)]
 
 
-_open_sandboxes: dict[Settings, Sandbox] = {}
+_open_sandboxes: dict[tuple[Settings, str], Sandbox] = {}
 
 
 def _sandbox(settings: Settings) -> Sandbox:
     """Return this process's sandbox: one prepared process, from which each video's own is forked."""
-    sandbox = _open_sandboxes.get(settings)
+    return sandbox_for(settings, SIGN_VIDEO, decode_signed)
+
+
+def sandbox_for(settings: Settings, job: str, decode: Callable[..., Any]) -> Sandbox:
+    """Return this process's sandbox for a job, whose answers `decode` checks."""
+    sandbox = _open_sandboxes.get((settings, job))
     if sandbox is None:
         if not _open_sandboxes:
             close_at_exit(_close_sandboxes)
-        sandbox = _open_sandboxes[settings] = Sandbox(settings)
+        # signing has the sandbox as it is made by default
+        made = Sandbox(settings) if job == SIGN_VIDEO else Sandbox(settings, job=job, decode=decode)
+        sandbox = _open_sandboxes[settings, job] = made
     return sandbox
 
 

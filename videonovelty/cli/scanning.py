@@ -187,20 +187,54 @@ def purge(
 
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
+    thumbnails: Annotated[
+        str, typer.Option("--thumbnails", help="none, blurred or clear: small grey pictures of the queue's videos.")
+    ] = "none",
+    reason: Annotated[str, typer.Option("--reason", help="Why pictures are needed; kept in the run's journal.")] = "",
+    xlsx: Annotated[bool, typer.Option("--xlsx", help="Write the tables as RUN/tables.xlsx as well.")] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Print a summary that may be e-mailed: it names no file, list or series.")
+    ] = False,
     config: Config = None,
+    workers: Workers = None,
+    allow_unsandboxed: Unsandboxed = False,
     as_json: Json = False,
 ) -> None:
-    """Rebuild the report from the run folder's tables.
+    """Rebuild the report from the run folder's tables; without pictures, unless they are asked for.
 
     Example: [bold]videonovelty report /srv/runs/2026-11-22[/bold]
     """
+    from videonovelty.report.collect import collect
+    from videonovelty.report.exports import text_summary, write_workbook
     from videonovelty.report.html import write_report
 
-    page = write_report(run, load(config, None, False).report)
+    settings = load(config, workers, allow_unsandboxed)
+    pictures = None if thumbnails == "none" else _pictures(run, thumbnails, reason, settings, quiet=as_json)
+    page = write_report(run, settings.report, pictures=pictures)
+    if xlsx:
+        write_workbook(run)
+    if summary:
+        output.print(text_summary(collect(run)), markup=False, end="")
+        return
     if as_json:
         print_json({"report": str(page)})
     else:
         output.print(str(page), markup=False)
+
+
+def _pictures(run: Path, kind: str, reason: str, settings: Any, *, quiet: bool) -> Any:
+    import getpass
+
+    from videonovelty.engine import open_engine
+    from videonovelty.thumbnails import make_thumbnails
+
+    with (
+        open_engine(settings.run, workers=settings.run.workers, local_directory=run / "workers") as engine,
+        stages(quiet=quiet) as progress,
+    ):
+        return make_thumbnails(
+            run, kind, settings=settings, engine=engine, actor=getpass.getuser(), reason=reason, report=progress
+        )
 
 
 def demo(

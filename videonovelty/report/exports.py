@@ -16,13 +16,14 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from videonovelty.errors import SettingsError
+from videonovelty.errors import RunError, SettingsError
 from videonovelty.report.collect import VERDICT_MEANING, VERDICT_ORDER, VERDICT_TEXT, Report, reason_text
 from videonovelty.report.legible import legible, spoken
 
@@ -95,8 +96,8 @@ def write_json(table: pa.Table, path: Path) -> None:
     write_atomically(path, write)
 
 
-def write_xlsx(table: pa.Table, path: Path, *, sheet: str = "videonovelty") -> None:
-    """Write `table` as an Excel workbook, text as text and never as a formula or link, atomically, mode 0600.
+def write_xlsx(tables: Mapping[str, pa.Table], path: Path) -> None:
+    """Write tables as sheets of an Excel workbook, text as text and never as a formula or link, atomically, mode 0600.
 
     Raises SettingsError without the `report-xlsx` extra, or when the rows do not fit on a worksheet.
     """
@@ -106,25 +107,40 @@ def write_xlsx(table: pa.Table, path: Path, *, sheet: str = "videonovelty") -> N
         raise SettingsError(
             f"{path}: Excel workbooks need XlsxWriter. Install videonovelty[report-xlsx], or take the CSV."
         ) from error
-    if table.num_rows > XLSX_MAX_ROWS:
-        raise SettingsError(f"{path}: {table.num_rows:,} rows do not fit on a worksheet. Take the CSV.")
+    for name, table in tables.items():
+        if table.num_rows > XLSX_MAX_ROWS:
+            raise SettingsError(f"{path}: {name}: {table.num_rows:,} rows do not fit on a worksheet. Take the CSV.")
 
     def write(file: IO[bytes]) -> None:
         held = io.BytesIO()
         book = xlsxwriter.Workbook(held, {"constant_memory": False, "in_memory": True})
-        page = book.add_worksheet(sheet[:31])
         heading = book.add_format({"bold": True})
-        for column, name in enumerate(table.column_names):
-            page.write_string(0, column, legible(name), heading)
-        for number, row in enumerate(_rows(table), start=1):
-            for column, value in enumerate(row):
-                _xlsx_cell(page, number, column, value)
-        page.freeze_panes(1, 0)
-        page.autofilter(0, 0, max(table.num_rows, 1), max(table.num_columns - 1, 0))
+        for sheet, table in tables.items():
+            page = book.add_worksheet(sheet[:31])
+            for column, name in enumerate(table.column_names):
+                page.write_string(0, column, legible(name), heading)
+            for number, row in enumerate(_rows(table), start=1):
+                for column, value in enumerate(row):
+                    _xlsx_cell(page, number, column, value)
+            page.freeze_panes(1, 0)
+            page.autofilter(0, 0, max(table.num_rows, 1), max(table.num_columns - 1, 0))
         book.close()
         file.write(held.getbuffer())
 
     write_atomically(path, write)
+
+
+def write_workbook(run: Path) -> Path:
+    """Write `run/tables.xlsx`, the tables of a run as one sheet each, and return its path; see `write_xlsx`."""
+    path = run / "tables.xlsx"
+    tables = {}
+    for name in ("verdicts", "segments", "groups"):
+        try:
+            tables[name] = pq.read_table(run / f"{name}.parquet", partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            raise RunError(f"{run / name}.parquet: cannot be read. `videonovelty scan` writes it.") from error
+    write_xlsx(tables, path)
+    return path
 
 
 def _rows(table: pa.Table) -> Iterator[Iterable[Any]]:

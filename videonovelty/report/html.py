@@ -11,7 +11,9 @@ import base64
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from videonovelty.errors import SettingsError
+from videonovelty.errors import RunError
 from videonovelty.report.collect import (
     TOP_RANKS,
     VERDICT_MEANING,
@@ -49,27 +51,32 @@ KIND_LETTERS = {"novel": "n", "same_scene": "s", "inside": "p", "undecoded": "x"
 """Letters of the kinds as drawn, those that ask for most attention first."""
 
 
-def write_report(run: Path, settings: ReportSettings, *, thumbnails: str = "none") -> Path:
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Small pictures beside the page: of each content, times in seconds and files below the report's folder."""
+
+    kind: str
+    files: Mapping[str, Sequence[tuple[float, str]]]
+
+
+def write_report(run: Path, settings: ReportSettings, *, pictures: Pictures | None = None) -> Path:
     """Write `run/report/index.html` from the tables of `run` and return its path; equal tables give equal bytes.
 
     The page replaces an older one in one step. Files are 0600, the folder 0700.
-    Raises RunError for an unusable run folder, SettingsError for `thumbnails` other than `none`.
+    Without `pictures` those of an earlier report are removed. Raises RunError for an unusable run folder.
     """
-    if thumbnails != "none":
-        raise SettingsError(
-            f"thumbnails: {thumbnails!r} is not available: reports hold no pictures. Leave it at 'none' "
-            "and open the videos named in the report in a viewer made for this work."
-        )
     report = collect(run)
     folder = run / "report"
     folder.mkdir(mode=0o700, exist_ok=True)
-    rows = _json(_rows(report))
+    if pictures is None:
+        remove_pictures(run)
+    rows = _json({**_rows(report), "pictures": _pictures(report, pictures)})
     details = [_json(block) for block in _details(report)]
     size = len(rows) + sum(map(len, details))
     files = {} if size <= settings.max_single_file_bytes else _detail_files(details)
     for name, text in files.items():
         _write_text(folder / name, text)
-    page = _page(report, settings, rows=rows, details=[] if files else details, files=list(files))
+    page = _page(report, settings, rows=rows, details=[] if files else details, files=list(files), pictures=pictures)
     path = folder / "index.html"
     _write_text(path, page)
     for old in folder.glob("details-*.js"):
@@ -77,6 +84,27 @@ def write_report(run: Path, settings: ReportSettings, *, thumbnails: str = "none
             old.unlink(missing_ok=True)
     log.info("report of %d contents written, %d bytes, %d files of details", len(report.entries), size, len(files))
     return path
+
+
+PICTURES = "pictures"
+"""Folder of the pictures, beside the page."""
+
+
+def remove_pictures(run: Path) -> None:
+    """Remove the pictures of an earlier report. Raises RunError for a link in their place, which is not followed."""
+    folder = run / "report" / PICTURES
+    if folder.is_symlink():
+        raise RunError(f"{folder}: a link where the pictures belong. Remove it; nothing was written.")
+    if folder.is_dir():
+        shutil.rmtree(folder)
+
+
+def _pictures(report: Report, pictures: Pictures | None) -> dict[str, Any] | None:
+    if pictures is None:
+        return None
+    of = {e.entry: i for i, e in enumerate(report.entries)}
+    rows = {of[entry]: [[_round(t), name] for t, name in files] for entry, files in sorted(pictures.files.items())}
+    return {"kind": pictures.kind, "rows": rows}
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -283,6 +311,7 @@ def _page(
     rows: str,
     details: Sequence[str],
     files: Sequence[str],
+    pictures: Pictures | None,
 ) -> str:
     static = resources.files("videonovelty.report") / "static"
     scripts = [(static / name).read_text("utf-8") for name in SCRIPTS]
@@ -294,6 +323,8 @@ def _page(
             "default-src 'none'",
             f"script-src {script_source}",
             f"style-src {' '.join(_hash(text) for text in styles)}",
+            # the files beside a page from disk are of no origin, so the scheme has to be named
+            *(("img-src 'self' file:",) if pictures else ()),
             "base-uri 'none'",
             "form-action 'none'",
             *(() if files else ("require-trusted-types-for 'script'",)),

@@ -5,7 +5,7 @@ its own, forked from a prepared one (`zygote`), locked down before the first byt
 its parent (`parent`), which checks every field of the answer (`wire`).
 """
 
-from videonovelty.sandbox.parent import Sandbox, SandboxReport
+from videonovelty.sandbox.parent import SIGN_VIDEO, Sandbox, SandboxReport
 from videonovelty.sandbox.wire import WIRE_VERSION, WireError, decode_signed, encode_signed
 
-__all__ = ["WIRE_VERSION", "Sandbox", "SandboxReport", "WireError", "decode_signed", "encode_signed"]
+__all__ = ["SIGN_VIDEO", "WIRE_VERSION", "Sandbox", "SandboxReport", "WireError", "decode_signed", "encode_signed"]

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -205,9 +206,20 @@ class Sandbox:
     sandboxed: bool
     """Every layer is in force; stands on every row."""
 
-    def __init__(self, settings: Settings, *, job: str = SIGN_VIDEO, kill_on_denied: bool = False) -> None:
-        """`job` (`module:function`, see `self_test`) and `kill_on_denied` (see `lockdown.lock`) are for tests."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        job: str = SIGN_VIDEO,
+        decode: Callable[..., Any] = decode_signed,
+        kill_on_denied: bool = False,
+    ) -> None:
+        """Prepare for `job` (`module:function`), whose answers `decode` turns into records, trusting none of them.
+
+        Other jobs are in `self_test` and `small_pictures`; `kill_on_denied` (see `lockdown.lock`) is for tests.
+        """
         self._settings = settings
+        self._decode = decode
         self._job = job
         self._kill_on_denied = kill_on_denied
         self._lock = threading.Lock()
@@ -234,7 +246,12 @@ class Sandbox:
             zygote.close()
 
     def sign(self, fd: int, *, video_id: str, name: str) -> SignedVideo:
-        """Return what signing made of the regular file behind `fd`, read from its start.
+        """Return the signatures of a video, see `ask`."""
+        signed: SignedVideo = self.ask(fd, video_id=video_id, name=name)
+        return signed
+
+    def ask(self, fd: int, *, video_id: str, name: str) -> Any:
+        """Return what the job made of the regular file behind `fd`, read from its start.
 
         `video_id` is the SHA-256 of the file's bytes, `name` its display-safe path. `cpu_seconds` of the result is what
         the kernel counted for the child.
@@ -287,7 +304,7 @@ class Sandbox:
 
     # --- one video ----------------------------------------------------------------------------------------------------
 
-    def _sign(self, fd: int, video_id: str, name: str) -> SignedVideo:
+    def _sign(self, fd: int, video_id: str, name: str) -> Any:
         zygote = self._running()
         os.lseek(fd, 0, os.SEEK_SET)
         receive, send = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -301,7 +318,7 @@ class Sandbox:
             child.watch()
         finally:
             os.close(receive)
-        return child.result(video_id)
+        return child.result(video_id, self._decode)
 
 
 class _Child:
@@ -391,7 +408,7 @@ class _Child:
         self.fault, self.killed_at = fault, time.monotonic()
         self.zygote.send({"op": "kill"})
 
-    def result(self, video_id: str) -> SignedVideo:
+    def result(self, video_id: str, decode: Callable[..., Any]) -> Any:
         """Return the checked answer. Raises VideoError, or EnvironmentUnfitError when the child was not locked."""
         if self.fault is not None:
             raise self.fault
@@ -402,16 +419,16 @@ class _Child:
         if self.status != 0:
             raise self._crash(self.status or 0)
         try:
-            return self._signed(video_id)
+            return self._decoded(video_id, decode)
         except WireError as violation:
             raise VideoError(self.name, str(violation), reason=Reason.PROTOCOL_VIOLATION) from violation
 
-    def _signed(self, video_id: str) -> SignedVideo:
+    def _decoded(self, video_id: str, decode: Callable[..., Any]) -> Any:
         if self.answer.tag == ERROR:
             raise decode_error(self.answer.payload, name=self.name)
         if self.answer.tag != SIGNED:
             raise WireError("ended without an answer")
-        return replace(decode_signed(self.answer.payload, video_id=video_id), cpu_seconds=self.cpu_seconds)
+        return replace(decode(self.answer.payload, video_id=video_id), cpu_seconds=self.cpu_seconds)
 
     def _crash(self, status: int) -> VideoError:
         if status == -signal.SIGXCPU:

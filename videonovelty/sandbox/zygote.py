@@ -41,8 +41,8 @@ from videonovelty.sandbox import lockdown
 from videonovelty.sandbox.wire import CLASS_OF_REASON, encode_error, encode_signed
 from videonovelty.settings import Settings
 
-Job = Callable[..., SignedVideo]
-"""`videonovelty.signing.sign_video`, or what a test puts in its place."""
+Job = Callable[..., Any]
+"""`videonovelty.signing.sign_video`, another look at a video whose answer encodes itself, or a test's."""
 
 FRAME = struct.Struct("<cQ")
 HEARTBEAT, SIGNED, ERROR = b"H", b"S", b"E"
@@ -135,7 +135,7 @@ def _warm_up(plan: _Plan) -> None:
         signed = plan.job(
             fd, video_id=WARM_UP_ID, name=WARM_UP_NAME, settings=plan.settings, heartbeat=lambda _seconds: None
         )
-        encode_signed(signed)
+        _encoded(signed)
     finally:
         os.close(fd)
 
@@ -342,7 +342,7 @@ def _answer(plan: _Plan, request: dict[str, Any], video: int, answer: int) -> No
             settings=plan.settings,
             heartbeat=heartbeat,
         )
-        tag, payload = SIGNED, encode_signed(signed)
+        tag, payload = SIGNED, _encoded(signed)
     except VideoError as error:
         reason = error.reason if error.reason in CLASS_OF_REASON else Reason.CRASHED
         tag, payload = ERROR, encode_error(reason, error.detail)
@@ -351,6 +351,14 @@ def _answer(plan: _Plan, request: dict[str, Any], video: int, answer: int) -> No
     except Exception as error:
         tag, payload = ERROR, encode_error(*_unexpected(error))
     _write(answer, tag, payload)
+
+
+def _encoded(answer: Any) -> bytes:
+    """Return the answer of a job as it travels: a signed video, or what encodes itself."""
+    if isinstance(answer, SignedVideo):
+        return encode_signed(answer)
+    payload: bytes = answer.encode()
+    return payload
 
 
 def _unexpected(error: Exception) -> tuple[Reason, str]:

@@ -42,6 +42,7 @@ function drawDetail(i, detail) {
     h('h3', {}, 'Why this verdict'),
     h('ul', { class: 'why' }, detail.why.map((sentence) => h('li', {}, h('bdi', {}, sentence)))),
     ...timeline(i, stretches),
+    ...pictures(i),
     ...stretchTable(i, stretches, detail.says),
     ...listsSay(i, detail.says),
     ...names(i, detail),
@@ -112,6 +113,38 @@ function light(n) {
   pane.querySelectorAll('.lit').forEach((other) => other.classList.remove('lit'));
   row.classList.add('lit');
   row.scrollIntoView({ block: 'nearest' });
+}
+
+/** Pictures, where the report was made with some: none is loaded before it is asked for, and one at most is shown. */
+function pictures(i) {
+  const made = ROWS.pictures && ROWS.pictures.rows[i];
+  if (!made) return [];
+  const frame = h('div', { class: 'picture', id: 'picture' });
+  const buttons = made.map(([seconds, file]) => h('button', {
+    type: 'button', 'aria-pressed': 'false',
+    onclick: (event) => { reveal(frame, event.currentTarget, file, seconds); },
+  }, `Show ${clock(seconds)}`));
+  return [
+    h('h3', {}, `Pictures (small, grey${ROWS.pictures.kind === 'blurred' ? ', blurred' : ''})`),
+    h('p', { class: 'muted' }, 'They show what the video shows; this protects nobody. One at a time, hidden again when you leave.'),
+    h('div', { class: 'reveal', role: 'group', 'aria-label': 'Pictures' }, buttons), frame];
+}
+
+function reveal(frame, button, file, seconds) {
+  const again = button.getAttribute('aria-pressed') === 'true';
+  hidePictures();
+  if (again) return;
+  const picture = h('img', { src: file, alt: `The video at ${clock(seconds)}` });
+  picture.addEventListener('error', () => { frame.replaceChildren(h('span', { class: 'muted' }, 'The picture is not beside this page.')); });
+  frame.replaceChildren(picture);
+  button.setAttribute('aria-pressed', 'true');
+}
+
+/** Hide what is shown: on leaving the video, the page or the window. */
+function hidePictures() {
+  const frame = document.getElementById('picture');
+  if (frame) frame.replaceChildren();
+  for (const button of pane.querySelectorAll('.reveal button')) button.setAttribute('aria-pressed', 'false');
 }
 
 const MOST_STRETCHES = 400;

@@ -359,6 +359,9 @@ function start() {
   scroller.addEventListener('scroll', () => {
     if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); });
   }, { passive: true });
+  window.addEventListener('blur', hidePictures);
+  window.addEventListener('pagehide', hidePictures);
+  document.addEventListener('visibilitychange', hidePictures);
   window.addEventListener('resize', () => { measure(); showOpen(); draw(); });
   document.addEventListener('keydown', onKey);
   window.addEventListener('popstate', () => {
