@@ -432,6 +432,7 @@ def test_numbers_keep_their_sign_and_digits(tmp_path: Path) -> None:
     assert (tmp_path / "t.csv").read_text() == "n,i\n-1.5,-3\n,0\n,\n1e+300,9007199254740993\n"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_defusing_can_be_undone_and_leaves_no_formula(text: str) -> None:
     safe = defused(text)
@@ -440,7 +441,7 @@ def test_defusing_can_be_undone_and_leaves_no_formula(text: str) -> None:
 
 
 @given(st.lists(st.tuples(st.text(), st.none() | st.floats() | st.booleans()), max_size=5))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_any_table_comes_back_from_json(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, Any]]) -> None:
     folder = tmp_path_factory.mktemp("json")
     texts = [t.encode("utf-8", "replace").decode() for t, _ in rows]
@@ -565,6 +566,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, data: bytes) -> Non
 # --- legible ----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_legible_text_has_no_hidden_character_and_stays_as_it_is(text: str) -> None:
     shown = legible(text)

@@ -13,7 +13,7 @@ import make_video
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -359,6 +359,7 @@ ROWS = [
 ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.permutations(ROWS))
 def test_what_stands_does_not_depend_on_the_order_of_rows(rows: list[dict[str, Any]]) -> None:
     ledger = Ledger(rows)

@@ -11,7 +11,7 @@ import cv2
 import make_video
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -100,6 +100,7 @@ def test_what_the_child_says_is_read_back_as_it_was() -> None:
     assert np.array_equal(back.pictures, made.pictures)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_what_no_child_would_say_is_refused(data: st.DataObject) -> None:
     sound = SmallPictures((0.0, 1.5), np.zeros((2, 54, 96), np.uint8)).encode()
