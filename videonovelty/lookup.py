@@ -233,7 +233,10 @@ def join_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings
     """Write what one shard of the snapshot holds for a batch of queries; for a worker."""
     codes = load_queries(task.codes)
     shard = snapshot.frame_shards(scheme_name)[task.shard]
-    return save_hits(task.hits, match_shard(snapshot.load_codes(shard), codes, settings.matching))
+    memory = settings.run.join_memory_bytes
+    return save_hits(
+        task.hits, match_shard(snapshot.load_codes(shard), codes, settings.matching, memory_bytes=memory)
+    )
 
 
 def join_local_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings: Settings) -> Path:
@@ -243,7 +246,8 @@ def join_local_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, se
         np.ascontiguousarray(stored["codes"]), stored["video"], stored["keyframe"], stored["mirrored"]
     )
     shard = snapshot.local_shards(scheme_name)[task.shard]
-    hits = match_local_shard(snapshot.load_local_codes(shard), codes, settings.matching)
+    memory = settings.run.join_memory_bytes
+    hits = match_local_shard(snapshot.load_local_codes(shard), codes, settings.matching, memory_bytes=memory)
     order = np.argsort(hits.video, kind="stable")
     arrays = {name: getattr(hits, name)[order] for name in _LOCAL_HITS}
     return save_arrays(task.hits, {**arrays, "known_ids": raw_ids(hits.known_ids)})

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.shards import ShardCodes
-from videonovelty.matching.hamming import join
+from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, join
 from videonovelty.records import N_DIHEDRAL, U8, Signatures
 from videonovelty.settings import MatchingSettings
 
@@ -92,13 +92,28 @@ def collect_codes(signatures: Sequence[Signatures]) -> QueryCodes:
     )
 
 
-def match_shard(shard: ShardCodes, queries: QueryCodes, settings: MatchingSettings) -> ShardHits:
-    """Return the best match of each keyframe with each known video of `shard`, within the exact radius."""
+def match_shard(
+    shard: ShardCodes,
+    queries: QueryCodes,
+    settings: MatchingSettings,
+    *,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> ShardHits:
+    """Return the best match of each keyframe with each known video of `shard`, within the exact radius.
+
+    The join takes about `memory_bytes` beside the codes of both sides and the pairs it finds.
+    """
     rows = np.flatnonzero(shard.informative)
     bordered = np.flatnonzero(shard.informative & shard.has_inner)
     known = np.ascontiguousarray(np.concatenate([shard.pdq[rows], shard.pdq_inner[bordered]]))
     row_video = np.concatenate([shard.video_index[rows], shard.video_index[bordered]]).astype(np.int64)
-    pairs = join(known, queries.codes, settings.radius_bits, max_hits_per_query=settings.max_hits_per_keyframe)
+    pairs = join(
+        known,
+        queries.codes,
+        settings.radius_bits,
+        max_hits_per_query=settings.max_hits_per_keyframe,
+        memory_bytes=memory_bytes,
+    )
     video, keyframe = queries.video[pairs.query_index], queries.keyframe[pairs.query_index]
     variant, known_video = queries.variant[pairs.query_index], row_video[pairs.known_index]
     distance = pairs.distance

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.shards import LocalCodes
-from videonovelty.matching.hamming import join_approximate
+from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, join_approximate
 from videonovelty.records import F64, LOCAL_BYTES, U8, Signatures
 from videonovelty.settings import MatchingSettings
 
@@ -87,10 +87,17 @@ def collect_local_codes(signatures: Sequence[Signatures]) -> LocalQueryCodes:
     )
 
 
-def match_local_shard(shard: LocalCodes, queries: LocalQueryCodes, settings: MatchingSettings) -> LocalHits:
+def match_local_shard(
+    shard: LocalCodes,
+    queries: LocalQueryCodes,
+    settings: MatchingSettings,
+    *,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> LocalHits:
     """Return the pairs of keyframes of `queries` and `shard` that share enough descriptors to be worth verifying.
 
-    Queries are taken in blocks of whole keyframes, so memory is bounded by the matches of one block.
+    Queries are taken in blocks of whole keyframes, so memory is bounded by `memory_bytes` for the join and the matches
+    of one block.
     """
     changed = np.ones(len(shard.codes), np.bool_)
     changed[1:] = (np.diff(shard.video_index) != 0) | (np.diff(shard.seconds) != 0)
@@ -116,6 +123,7 @@ def match_local_shard(shard: LocalCodes, queries: LocalQueryCodes, settings: Mat
             settings.local_radius_bits,
             recall=JOIN_RECALL,
             max_hits_per_query=settings.max_hits_per_keyframe,
+            memory_bytes=memory_bytes,
         )
         n_moments, n_videos = len(moment_video), int(moment_video.max()) + 1
         # a descriptor votes once for a known keyframe, and its vote is shared out over the videos it meets
