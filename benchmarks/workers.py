@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from benchmarks.made_codes import RESULTS, known_codes, planted_queries, table, write_result
 from benchmarks.store import ROWS_A_VIDEO, SCHEME, adopt, frame_rows, sorted_ids, written
