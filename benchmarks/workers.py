@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from benchmarks.made_codes import RESULTS, known_codes, planted_queries, table, write_result
 from benchmarks.store import ROWS_A_VIDEO, SCHEME, adopt, frame_rows, sorted_ids, written
@@ -58,7 +58,7 @@ def made_store(folder: Path, n_shards: int, n_codes: int, n_queries: int) -> tup
     adopt(store, files, len(ids), len(codes))
     queries, chosen, _ = planted_queries(codes, n_queries)
     numbers = np.arange(n_queries)
-    asked = {
+    asked: dict[str, np.ndarray] = {
         "codes": queries,
         "video": numbers // 320,
         "keyframe": numbers // 8 % 40,

@@ -234,9 +234,7 @@ def join_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings
     codes = load_queries(task.codes)
     shard = snapshot.frame_shards(scheme_name)[task.shard]
     memory = settings.run.join_memory_bytes
-    return save_hits(
-        task.hits, match_shard(snapshot.load_codes(shard), codes, settings.matching, memory_bytes=memory)
-    )
+    return save_hits(task.hits, match_shard(snapshot.load_codes(shard), codes, settings.matching, memory_bytes=memory))
 
 
 def join_local_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings: Settings) -> Path:
