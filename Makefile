@@ -20,6 +20,7 @@ test-all: lint types
 # 2,000 damaged copies of a clip in each of six containers, each signed in its locked process; some minutes.
 fuzz: $(DEV)
 	$(BIN)/python tests/faults/fuzz.py
+	$(BIN)/python tests/fuzz_lists.py
 
 # A scan killed with SIGKILL at 200 seeded moments ends like an undisturbed one.
 soak: $(DEV)

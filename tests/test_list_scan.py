@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import make_video
@@ -160,6 +162,26 @@ def test_what_is_exported_is_imported_again_as_it_was(lists: Lists, tmp_path: Pa
         assert all(KnownStore.open(store).snapshot().lookup(asked)), name
 
 
+def test_verdicts_are_exported_for_other_tools(lists: Lists, tmp_path: Path) -> None:
+    run("export", lists.run, "--format", "vics", "--out", tmp_path / "verdicts.json")
+    document = json.loads((tmp_path / "verdicts.json").read_text())
+    assert document["@odata.context"].endswith("2.0.xml/US/$metadata#Media")
+    found = {m["MediaFiles"][0]["FileName"]: m for m in document["value"]}
+    assert len(found) == 4
+    known, new = found["by-vics.mp4"], found["new.mp4"]
+    assert (known["Category"], known["Series"], known["IsPrecategorized"]) == (1, "Blue room", True)
+    assert known["MD5"] == digest(lists.by_vics, "md5").upper()
+    assert "videonovelty:known" in known["Tags"]
+    assert "list:police" in known["Tags"]
+    assert (new["Category"], new["IsPrecategorized"]) == (0, False)
+    assert "in no known video: 0:00.0-0:0" in new["Comments"]
+    run("export", lists.run, "--format", "csv", "--out", tmp_path / "verdicts.csv")
+    with (tmp_path / "verdicts.csv").open(newline="") as file:
+        rows_ = list(csv.DictReader(file))
+    assert {row["verdict"] for row in rows_} == {"known", "same_scene", "novel"}
+    assert "exists" in run("export", lists.run, "--format", "csv", "--out", tmp_path / "verdicts.csv", code=2)
+
+
 def test_a_bundle_carries_the_proof_and_no_names(lists: Lists, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -193,3 +215,21 @@ def test_a_bundle_carries_the_proof_and_no_names(lists: Lists, tmp_path: Path) -
     data[100] ^= 1
     (out / "videos.parquet").write_bytes(data)
     assert "damaged or altered" in run("known", "import", out, "--store", store, "--list", "p", code=2)
+
+
+def test_the_commands_of_the_readme_run(lists: Lists, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    block = readme.split("### Lists in and out")[1].split("```")[1]
+    for name, source in (("hashes.txt", "md5.txt"), ("set.json", "set.json")):
+        (tmp_path / name).write_bytes((lists.folder / source).read_bytes())
+    (tmp_path / "feed.xml").write_text(ncmec_page(ncmec_video("v9"), more=False))
+    shutil.copytree(lists.folder / "vpdq", tmp_path / "vpdq-files")
+    shutil.copytree(lists.folder / "theirs", tmp_path / "known")
+    shutil.copytree(lists.run, tmp_path / "runs" / "monday")
+    monkeypatch.chdir(tmp_path)
+    commands = [line.split() for line in block.strip().splitlines()]
+    assert len(commands) == 7
+    for program, *arguments in commands:
+        assert program == "videonovelty"
+        run(*arguments)
+    assert {"known.json", "for-partner", "verdicts.json"} <= {path.name for path in tmp_path.iterdir()}

@@ -174,6 +174,28 @@ def export(
         output.print(f"{out}: {result.written:,} written of snapshot {snapshot.number}{left}", markup=False)
 
 
+def export_run(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    out: Annotated[Path, typer.Option("--out", help="A new file.")],
+    format_name: Annotated[str, typer.Option("--format", help="vics or csv.")] = "vics",
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run's verdicts for the tools analysts use: VICS 2.0 with categories and tags, or CSV with digests.
+
+    Example: [bold]videonovelty export runs/2026-11-25 --format vics --out verdicts.json[/bold]
+    """
+    from videonovelty.report.verdict_list import export_verdicts
+
+    settings = load(config, None, False)
+    country, numbers = vics_numbers(settings.lists)
+    rows = export_verdicts(run, format_name, out, country=country, numbers=numbers)
+    if as_json:
+        print_json({"out": str(out), "rows": rows})
+    else:
+        output.print(f"{out}: {rows:,} written", markup=False)
+
+
 def vics_numbers(lists: Any) -> tuple[str, dict[str, str]]:
     """Return the country of the settings and its lowest category number for each disposition."""
     from videonovelty.known.formats.vics import categories_of

@@ -142,7 +142,7 @@ def _frames_only(snapshot: Snapshot) -> Callable[[KnownVideo], bool]:
 
 def _csv(snapshot: Snapshot, chosen: Chosen, result: ExportResult) -> Iterator[bytes]:
     frames_only = _frames_only(snapshot)
-    yield _csv_line(CSV_COLUMNS)
+    yield csv_line(CSV_COLUMNS)
     for video, memberships in chosen_videos(snapshot, chosen):
         known_sha256 = "" if frames_only(video) else sha256_of(video)
         if not (known_sha256 or video.md5 or video.sha1):
@@ -150,7 +150,7 @@ def _csv(snapshot: Snapshot, chosen: Chosen, result: ExportResult) -> Iterator[b
             continue
         for m in memberships:
             result.written += 1
-            yield _csv_line(
+            yield csv_line(
                 (
                     known_sha256, video.md5, video.sha1, m.list_name, m.disposition, m.series, m.category,
                     m.victim_identified, m.offender_identified, m.distributed, ";".join(m.tags),
@@ -159,7 +159,8 @@ def _csv(snapshot: Snapshot, chosen: Chosen, result: ExportResult) -> Iterator[b
             )  # fmt: skip
 
 
-def _csv_line(values: Sequence[str]) -> bytes:
+def csv_line(values: Sequence[str]) -> bytes:
+    """Return a line of CSV no spreadsheet takes for formulas."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow([defused(legible(value)) for value in values])
     return text.getvalue().encode("utf-8", "replace")

@@ -38,7 +38,7 @@ I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 Membership = tuple[bytes, str]
 
-SHARD_VIDEOS = 1 << 18
+SHARD_VIDEOS = 1 << 17
 SHARD_FRAMES = 1 << 20
 _SAYS = ("md5", "sha1", "disposition", "series", "category", "victim_identified", "offender_identified", "distributed")
 
@@ -111,7 +111,7 @@ class ListUpdate:
                 hashes = [identity_hash(a, b) for a, (b, _) in zip(lists, who, strict=True)]
                 stated = np.array([time for _, time in who], np.int64)
                 for i in np.flatnonzero(_withdrawn(np.array(hashes, np.uint64), stated, identities, times)).tolist():
-                    found[int(ids[i, 0]) >> 1].add((ids[i].tobytes(), lists[i]))
+                    found[int(ids[i, 0])].add((ids[i].tobytes(), lists[i]))
         return found
 
     def _videos(

@@ -27,8 +27,9 @@ from videonovelty.known.manifest import new_file, sync, sync_folder, write_error
 from videonovelty.known.shards import binary_column, fixed_binary
 from videonovelty.schemas import KNOWN_FRAMES, KNOWN_VIDEOS
 
-PARTITIONS = 128
-RUN_ROWS = 1 << 17
+PARTITIONS = 256
+"""Ranges of ids, by their first byte."""
+RUN_ROWS = 1 << 16
 LOCK = "lock"
 """File in the folder by which an import keeps a second one of the same files out."""
 _BATCH_ROWS = 1 << 13
@@ -255,7 +256,7 @@ def _batch(rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
 def _write_run(path: Path, table: pa.Table) -> None:
     """Write a table as one record batch a range of ids."""
     ids = binary_column(table["video_id"])
-    part = (ids[:, 0] >> 1).astype(np.int64)
+    part = ids[:, 0].astype(np.int64)
     order = np.argsort(part, kind="stable")
     bounds = np.searchsorted(part[order], np.arange(PARTITIONS + 1))
     batches = []

@@ -142,6 +142,7 @@ class Entry:
     best_known_disposition: str | None
     best_known_series: str | None
     best_known_victim_identified: str | None
+    best_known_category: str | None
     group_id: str | None
     scheme: str
     snapshot: int | None
@@ -546,6 +547,7 @@ def _plain(
         "best_known_disposition": _text(row["best_known_disposition"]),
         "best_known_series": _text(row["best_known_series"]),
         "best_known_victim_identified": _text(row["best_known_victim_identified"]),
+        "best_known_category": _text(row["best_known_category"]),
         "group_id": _text(row["group_id"]),
         "scheme": legible(row["scheme"] or ""),
         "snapshot": row["snapshot"],
