@@ -8,12 +8,14 @@ Run it again to resume: what is done is not done again. Exit codes are those of 
 from __future__ import annotations
 
 import argparse
+import functools
 import getpass
 import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 from videonovelty.batch import signing_fingerprint
 from videonovelty.cli.app import exit_code
@@ -22,11 +24,12 @@ from videonovelty.cli.scanning import print_summary
 from videonovelty.engine import TlsFiles, open_engine
 from videonovelty.enrolment import store_identity
 from videonovelty.errors import SettingsError, VideoNoveltyError
-from videonovelty.known import KnownStore
+from videonovelty.known import KnownStore, importing
+from videonovelty.known.formats.reading import ReadOptions
 from videonovelty.metrics import copy_metrics
 from videonovelty.report.html import write_report
 from videonovelty.retention import purge, remove_signatures
-from videonovelty.run import RunFolder
+from videonovelty.run import RunFolder, write_file
 from videonovelty.runlog import json_log
 from videonovelty.screening import screen
 from videonovelty.settings import Settings, load_settings
@@ -34,6 +37,47 @@ from videonovelty.signatures import self_check
 
 RESUMED_FOR = timedelta(hours=20)
 """A night that was begun this long ago at most and is not finished is resumed, whatever the date has become."""
+
+
+def import_lists(settings: Settings) -> int:
+    """Import the lists that are new or changed since the last night; return how many were not taken whole.
+
+    Each folder in `nightly.lists` is one list, of the folder's name. One that cannot be read does not stop the night:
+    what it would have cleared goes to a person.
+    """
+    if not settings.nightly.lists:
+        return 0
+    store = KnownStore.create(settings.nightly.store)
+    state = settings.nightly.runs / "lists.json"
+    seen = json.loads(state.read_bytes()) if state.is_file() else {}
+    troubled = 0
+    for folder in sorted(path for path in Path(settings.nightly.lists).iterdir() if path.is_dir()):
+        stamps = {str(p): [p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(folder.iterdir()) if p.is_file()}
+        new = [Path(path) for path, stamp in stamps.items() if seen.get(path) != stamp]
+        if not new:
+            continue
+        try:
+            result = importing.import_lists(
+                new,
+                store=store,
+                list_name=folder.name,
+                options=ReadOptions(settings.lists),
+                actor=getpass.getuser(),
+                reason="nightly import",
+            )
+        except VideoNoveltyError as error:
+            say(f"list {folder.name}: not imported: {error}")
+            troubled += 1
+            continue
+        say(f"list {folder.name}: snapshot {result.snapshot}, {result.entries} entries, {result.bad} bad rows")
+        troubled += bool(result.bad or result.unread)
+        seen |= {str(path): stamps[str(path)] for path in new}
+        write_file(state, functools.partial(_write_json, seen))
+    return troubled
+
+
+def _write_json(document: object, file: IO[bytes]) -> None:
+    file.write(json.dumps(document, indent=1).encode("ascii"))
 
 
 def scan(settings: Settings, run: Path, scheduler: str | None, tls: TlsFiles | None) -> int:
@@ -95,7 +139,7 @@ def retention(settings: Settings) -> None:
 def tonight(runs: Path) -> str:
     """Return the name of the run folder: that of the last night if it is unfinished and not old, else today's date."""
     now = datetime.now(UTC)
-    for path in sorted(runs.iterdir(), reverse=True)[:1]:
+    for path in sorted((p for p in runs.iterdir() if p.is_dir()), reverse=True)[:1]:
         try:
             document = json.loads((path / "run.json").read_bytes())
             begun = datetime.fromisoformat(document["started_at"])
@@ -125,8 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run, skipped = settings.nightly.runs / (options.night or tonight(settings.nightly.runs)), settings.nightly.skip
         files = (options.tls_ca_file, options.tls_cert_file, options.tls_key_file)
         tls = TlsFiles(*files) if all(files) else None
+        if "import" not in skipped:
+            flagged = import_lists(settings)
         if "scan" not in skipped:
-            flagged = scan(settings, run, options.scheduler, tls)
+            flagged += scan(settings, run, options.scheduler, tls)
         if "report" not in skipped:
             report(settings, run)
         if "metrics" not in skipped:

@@ -316,8 +316,10 @@ class NightlySettings(_Table):
     """Days after which a run loses its tables, names and ids too, all but one line that it was; 0 for never."""
     metrics_folder: str = ""
     """Folder of a metrics collector (node_exporter's textfile folder) that gets a copy of metrics.prom; empty: none."""
-    skip: tuple[Literal["scan", "group", "report", "metrics", "retention"], ...] = ()
-    """Steps that are left out: scan, group, report, metrics, retention."""
+    lists: str = ""
+    """Folder with one folder a list; new and changed files in them are imported before the scan; empty for none."""
+    skip: tuple[Literal["import", "scan", "group", "report", "metrics", "retention"], ...] = ()
+    """Steps that are left out: import, scan, group, report, metrics, retention."""
 
 
 class EnrolSettings(_Table):

@@ -1,5 +1,8 @@
 """The scheduled jobs, and the same night on a real cluster and in a plain loop."""
 
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import make_video
@@ -63,3 +66,34 @@ def test_unusable_settings_end_with_code_2(tmp_path: Path) -> None:
     (tmp_path / "empty.toml").write_text("[run]\nworkers = 0\n")
     assert nightly.main([str(tmp_path / "empty.toml")]) == 2
     assert enrol.main([str(tmp_path / "empty.toml")]) == 2
+
+
+def test_new_lists_are_imported_once_and_a_damaged_one_does_not_stop_the_night(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = _config(folder, "lists", 0)
+    config.write_text(config.read_text().replace("[nightly]\n", f'[nightly]\nlists = "{folder / "feeds"}"\n'))
+    config.write_text(config.read_text().replace("[enrol]", 'skip = ["scan", "report", "metrics"]\n[enrol]'))
+    (folder / "feeds" / "good").mkdir(parents=True)
+    (folder / "feeds" / "bad").mkdir()
+    digest = hashlib.sha256((folder / "intake" / "96.mp4").read_bytes()).hexdigest()
+    (folder / "feeds" / "good" / "list.txt").write_text(f"{digest}\n")
+    (folder / "feeds" / "bad" / "list.bin").write_bytes(bytes(range(256)))
+    assert nightly.main([str(config), "--night", "n1"]) == 3
+    assert "list bad: not imported" in (said := capsys.readouterr().err)
+    assert "list good: snapshot" in said
+    assert nightly.main([str(config), "--night", "n1", "--flagged-ok"]) == 0
+    assert "list good" not in capsys.readouterr().err
+
+
+def test_an_unfinished_night_is_resumed_whatever_the_date_has_become(tmp_path: Path) -> None:
+    (tmp_path / "lists.json").write_text("{}")
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert nightly.tonight(tmp_path) == today
+    (tmp_path / "2026-01-01").mkdir()
+    begun = datetime.now(UTC) - timedelta(hours=3)
+    document = {"status": "running", "started_at": begun.isoformat()}
+    (tmp_path / "2026-01-01" / "run.json").write_text(json.dumps(document))
+    assert nightly.tonight(tmp_path) == "2026-01-01"
+    (tmp_path / "2026-01-01" / "run.json").write_text(json.dumps({**document, "status": "done"}))
+    assert nightly.tonight(tmp_path) == today
