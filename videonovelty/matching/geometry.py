@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.matching.remembered import remembered
 from videonovelty.records import F64, U8
 
 MIN_INLIERS = 5
@@ -56,6 +57,7 @@ class GeometricMatch:
     `mirrored`, the query's horizontal positions are negated first."""
 
 
+@remembered
 def verify(
     query_codes: U8,
     query_xy: npt.NDArray[np.uint16],

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.matching.remembered import remembered
 from videonovelty.records import F64, MotionProfile
 
 I8 = npt.NDArray[np.int8]
@@ -130,6 +131,7 @@ class Correlation:
         return found
 
 
+@remembered
 def correlate_motion(query: MotionProfile, known: MotionProfile, *, speed: float, least_ticks: int) -> Correlation:
     """Return the agreement of `query` (fine ticks) with `known` (coarse ticks) at every offset, by FFT.
 
