@@ -75,8 +75,9 @@ class Trace:
         """Return the value of a swept key: a traced number, or the plain value of anything but a number."""
         column = self.variants.columns[key]
         if column.dtype == object:
-            self.keep(column == column[self.index])
-            return column[self.index]
+            here = column[self.index]
+            self.keep(np.array([value == here for value in column], np.bool_))
+            return here
         return Number(self, column)
 
     def settings(self, base: Any) -> Traced:
