@@ -1,7 +1,5 @@
 """Traced settings: what one run says of the others is what they would have said themselves."""
 
-# ruff: noqa: SIM300 (which side the array stands on is what is tested)
-
 from __future__ import annotations
 
 import operator
