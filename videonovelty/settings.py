@@ -332,6 +332,36 @@ class EnrolSettings(_Table):
     reason: str = "scheduled enrolment"
 
 
+class TuneSettings(_Table):
+    """[tune]: the job of `pipelines/tune.py`; commands do not read it."""
+
+    samples: Path = Path("samples")
+    """The sample set, made by `samples make` or `samples label`."""
+    out: Path = Path("tuned")
+    """Where settings, tables and the report are written."""
+    cache: Path = Path("tuned/signatures")
+    """Signatures, kept between runs."""
+    sweep: tuple[str, ...] = ()
+    """Values to try, each like "proof.min_events=20,40,80"; empty for the usual ones."""
+    max_settings: int = Field(512, ge=1)
+    """Combinations tried at most; more are drawn from by `seed`."""
+    seed: int = 0
+    cost_missed: float = Field(10_000.0, ge=0)
+    """What a new video costs that nobody sees…"""
+    cost_minute: float = Field(1.0, ge=0)
+    """…against a minute of a reviewer…"""
+    cost_exposure: float = Field(5.0, ge=0)
+    """…and a known video that is looked at once more."""
+    baseline: str = ""
+    """A baseline to hold the settings against first; empty for none."""
+
+
+class EvidenceSettings(_Table):
+    """[evidence]: what the settings were chosen by; written by `tune`, kept in run.json, read by nothing."""
+
+    facts: tuple[str, ...] = ()
+
+
 class Settings(BaseSettings):
     """All settings of a run."""
 
@@ -358,6 +388,8 @@ class Settings(BaseSettings):
     lists: ListSettings = ListSettings()
     nightly: NightlySettings = NightlySettings()
     enrol: EnrolSettings = EnrolSettings()
+    tune: TuneSettings = TuneSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
 
     @classmethod
     def settings_customise_sources(

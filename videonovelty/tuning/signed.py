@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from videonovelty.batch import Report, sight_all, sign_all, signing_fingerprint
+from videonovelty.batch import Part, Report, part_of, sight_all, sign_all, signing_fingerprint
 from videonovelty.engine import Engine
 from videonovelty.errors import Reason
 from videonovelty.intake import enumerate_intake
@@ -24,7 +24,6 @@ from videonovelty.known.staging import KnownEntry
 from videonovelty.known.store import KnownStore
 from videonovelty.records import KnownVideo, ListMembership, SignedVideo
 from videonovelty.run import RunFolder
-from videonovelty.screening import Part
 from videonovelty.settings import Settings
 from videonovelty.tuning.sampletables import SampleSet, SampleSetError, SampleVideo
 
@@ -76,7 +75,7 @@ def sign_samples(
     for row in samples.videos.values():
         end = ends[row.sha256]
         if end.part_sha256 is not None:
-            parts[row.video] = Part(folder, row.sha256, end.part_sha256)
+            parts[row.video] = part_of(folder, end)
         else:
             unsigned[row.video] = end.reason or Reason.CRASHED
     return SignedSamples(samples, fingerprint, parts, unsigned)

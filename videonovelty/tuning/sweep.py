@@ -9,6 +9,7 @@ whole judgement of a query. Candidates are looked up once for each value of the 
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.batch import Progress, Report
+from videonovelty.batch import Part, Progress, Report
 from videonovelty.engine import Engine, EngineFailure
 from videonovelty.errors import RunError
 from videonovelty.known.snapshot import Snapshot
+from videonovelty.lookup import Lookup, WorkFolder
 from videonovelty.matching.alignment import KnownSide, Stretch, align
 from videonovelty.matching.candidates import Candidates, ShardHits, collect_codes, match_shard, rank_candidates
 from videonovelty.matching.local_candidates import (
@@ -33,7 +35,7 @@ from videonovelty.matching.local_candidates import (
 from videonovelty.matching.remembered import remembering
 from videonovelty.records import SignedVideo, Verdict
 from videonovelty.run import RunFolder
-from videonovelty.screening import Part, judge_in_rounds, judge_parts, judge_signed, read_sides
+from videonovelty.screening import judge_in_rounds, judge_parts, judge_signed, read_sides
 from videonovelty.settings import Settings
 from videonovelty.signatures import scheme
 from videonovelty.tuning.signed import SignedSamples, enrolled_snapshot
@@ -79,12 +81,11 @@ def judge_plainly(
     parts = {video.sha256: signed.parts[video.video] for video in queries}
     with (
         enrolled_snapshot([signed.parts[v.video].read() for v in signed.enrolled(split)], folder=work) as snapshot,
-        RunFolder.open(work / "run", store_id="tune", settings=settings, fingerprint=signed.fingerprint) as run,
+        tempfile.TemporaryDirectory(dir=work) as folder,
+        RunFolder.open(Path(folder) / "run", store_id="tune", settings=settings, fingerprint=signed.fingerprint) as run,
     ):
-        verdicts = {
-            verdict.video_id: verdict
-            for verdict in judge_parts(list(parts.values()), snapshot, run, engine, settings, report)
-        }
+        lookup = Lookup(snapshot, scheme(settings.signatures), engine, settings, WorkFolder(run.path), report)
+        verdicts = {verdict.video_id: verdict for verdict in judge_parts(list(parts.values()), lookup, run)}
     return {video.video: verdicts[video.sha256] for video in queries}
 
 
