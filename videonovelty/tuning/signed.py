@@ -1,7 +1,6 @@
 """The signatures of a sample set, cached: a video is decoded once, whatever is tuned afterwards.
 
-The cache is a folder with one run folder (`videonovelty.run`) a fingerprint, that is a scheme of signatures and
-everything that shapes them; in it, signatures lie by content id. So a set that grows, or shares videos with another
+The cache is a folder with one run folder (`videonovelty.run`) a fingerprint, that is a scheme of signatures, everything that shapes them and how they are written; in it, signatures lie by content id. So a set that grows, or shares videos with another
 one, is signed for what is new only, and a run that was cut off goes on where it stopped.
 """
 
@@ -24,6 +23,7 @@ from videonovelty.known.staging import KnownEntry
 from videonovelty.known.store import KnownStore
 from videonovelty.records import KnownVideo, ListMembership, SignedVideo
 from videonovelty.run import RunFolder
+from videonovelty.sandbox.wire import WIRE_VERSION
 from videonovelty.settings import Settings
 from videonovelty.tuning.sampletables import SampleSet, SampleSetError, SampleVideo
 
@@ -60,7 +60,7 @@ def sign_samples(
     Raises SampleSetError when a file has changed since the set was read.
     """
     fingerprint = signing_fingerprint(settings)
-    folder = cache / hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
+    folder = cache / hashlib.sha256(f"{fingerprint}/{WIRE_VERSION}".encode()).hexdigest()[:16]
     at_once = settings.model_copy(update={"intake": settings.intake.model_copy(update={"settle_seconds": 0.0})})
     with RunFolder.open(folder, store_id=CACHE_IDENTITY, settings=settings, fingerprint=fingerprint) as run:
         entries = list(
