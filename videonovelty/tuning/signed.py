@@ -1,8 +1,8 @@
 """The signatures of a sample set, cached: a video is decoded once, whatever is tuned afterwards.
 
 The cache is a folder with one run folder (`videonovelty.run`) a fingerprint: a scheme of signatures, everything that
-shapes them, and the form they are written in; in it, signatures lie by content id. So a set that grows, or shares videos
-with another one, is signed for what is new only, and a run that was cut off goes on where it stopped.
+shapes them, and the form they are written in; in it, signatures lie by content id. So a set that grows, or shares
+videos with another one, is signed for what is new only, and a run that was cut off goes on where it stopped.
 """
 
 from __future__ import annotations
