@@ -19,9 +19,9 @@ CODES = {"scan": 3, "nightly": 3}
 
 
 def guide() -> list[str]:
-    """The command lines of the section, comments and continuations removed."""
+    """The command lines of the section up to its first sub-section, comments and continuations removed."""
     text = (ROOT / "README.md").read_text()
-    section = text.split("## For the batch operator", 1)[1].split("\n## ", 1)[0]
+    section = text.split("## For the batch operator", 1)[1].split("\n## ", 1)[0].split("\n### ", 1)[0]
     blocks = re.findall(r"```\n(.*?)```", section, re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
