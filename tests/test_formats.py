@@ -222,6 +222,12 @@ def test_deep_and_endless_xml_ends_in_words(tmp_path, inside):
     assert found[-1].ends_file
 
 
+@pytest.mark.parametrize("encoding", ["UUF-8", "shift_jis", "utf-32"])
+def test_an_encoding_the_parser_does_not_know_ends_in_words(tmp_path, encoding):
+    (bad,) = parse(tmp_path, f'<?xml version="1.0" encoding="{encoding}"?><queryResult></queryResult>', "ncmec")
+    assert bad.ends_file
+
+
 # ---- frames ----
 
 

@@ -70,7 +70,7 @@ def read(path: Path, file: BinaryIO, options: ReadOptions, start: int) -> Iterat
         at = page.parser.ErrorByteIndex
         yield unread(max(at, 0), f"line {error.lineno:,}", f"not XML: {expat.errors.messages.get(error.code, error)}")
         return
-    except _RefusedError as error:
+    except (LookupError, ValueError) as error:  # refused by us, or written in an encoding nobody knows
         yield from page.drain()
         yield unread(fed, f"byte {max(page.parser.CurrentByteIndex, 0):,}", str(error))
         return
