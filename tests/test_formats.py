@@ -256,8 +256,12 @@ def test_vpdq_json_is_read_with_times_that_are_coarse(tmp_path):
 
 
 def test_bad_frames_are_told_and_left_out(tmp_path):
-    found = parse(tmp_path, f"0,100,{PDQ},0.0\n1,101,{PDQ},1.0\n2,50,zz,2.0\n3,50,{PDQ},-1\n4,50,{PDQ},nan\n", "vpdq")
-    assert [type(one) for one in found] == [BadRow] * 4 + [ListedItem]
+    found = parse(
+        tmp_path,
+        f"0,100,{PDQ},0.0\n1,101,{PDQ},1.0\n2,50,zz,2.0\n3,50,{PDQ},-1\n4,50,{PDQ},nan\n5,50,{PDQ},9e9\n",
+        "vpdq",
+    )
+    assert [type(one) for one in found] == [BadRow] * 5 + [ListedItem]
     assert found[-1].frames.t_ms.tolist() == [0]
 
 

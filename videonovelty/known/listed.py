@@ -25,6 +25,8 @@ UNTIMED = "listed-pdq+untimed"
 LISTED_SCHEMES = (TIMED, THREE_DIGITS, UNTIMED)
 """Schemes of frame hashes that came with a list, by what their times are worth: exact to a millisecond, written with
 three significant digits (threatexchange's vPDQ JSON: 3,723.5 s stands there as 3,720), or none at all."""
+MAX_SECONDS = 2_000_000
+"""Times of listed frames lie below this: 23 days, what the store can hold."""
 KNOWN_QUALITY = 100
 """Stands for the quality of a code whose list states none."""
 DIGEST_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64, "pdq": 64}
@@ -204,7 +206,7 @@ def frames_of_rows(rows: Iterator[tuple[float, str, int]], scheme: str) -> Liste
     if not listed:
         raise ValueError("no frames")
     seconds = np.array([row[0] for row in listed], np.float64)
-    if not np.isfinite(seconds).all() or seconds.min() < 0 or seconds.max() >= 2_000_000:
+    if not np.isfinite(seconds).all() or seconds.min() < 0 or seconds.max() >= MAX_SECONDS:
         raise ValueError("a frame's time is negative, not a number or beyond 23 days")
     return ListedFrames(
         scheme,

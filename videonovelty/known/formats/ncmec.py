@@ -63,7 +63,7 @@ def read(path: Path, file: BinaryIO, options: ReadOptions, start: int) -> Iterat
             page.parser.Parse(data, False)
             yield from page.drain()
             if fed - page.parser.CurrentByteIndex > MAX_TOKEN:
-                raise _RefusedError(f"a tag, comment or name longer than {MAX_TOKEN:,} bytes")  # noqa: TRY301
+                raise _RefusedError(f"a tag, comment or name longer than {MAX_TOKEN:,} bytes")
         page.parser.Parse(b"", True)
     except expat.ExpatError as error:
         yield from page.drain()

@@ -13,6 +13,7 @@ from videonovelty.known.formats.lines import MAX_LINE, lines
 from videonovelty.known.formats.reading import RangeEnd, ReadOptions, text_of, unread
 from videonovelty.known.listed import (
     KNOWN_QUALITY,
+    MAX_SECONDS,
     THREE_DIGITS,
     TIMED,
     UNTIMED,
@@ -36,8 +37,10 @@ def _frame(seconds: object, code: object, quality: object) -> FrameRow:
     """Return a frame as numbers. Raises ValueError."""
     number, at = int(str(quality)), float(str(seconds))
     value = digest(code, "pdq")
-    if not value or not 0 <= number <= 100 or not math.isfinite(at) or at < 0:
-        raise ValueError("a frame needs 64 hexadecimal digits, a quality of 0 to 100 and a time of 0 or later")
+    if not value or not 0 <= number <= 100 or not math.isfinite(at) or not 0 <= at < MAX_SECONDS:
+        raise ValueError(
+            f"a frame needs 64 hexadecimal digits, a quality of 0 to 100 and a time of 0 to {MAX_SECONDS:,} s"
+        )
     return at, value, number
 
 
