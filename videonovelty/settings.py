@@ -170,6 +170,12 @@ class ProofSettings(_Table):
     """…and where they do not."""
     repeating_agreement: float = Field(0.85, gt=0, le=1)
     """Footage that repeats itself needs no margin from this agreement on, if its pictures are within `near_bits`."""
+    altered_bits: int = Field(24, ge=0, le=128)
+    """Median PDQ distance from which the pictures were altered: every part of them must move like the known ones."""
+    cell_events: float = Field(20.0, gt=0)
+    """Changes within a stretch in one cell of the motion grid…"""
+    cell_agreement: float = Field(0.6, ge=0, lt=1)
+    """…that agree by less than this share of what the whole picture agrees: something else moves there."""
     telling_bits: float = Field(32.0, gt=0)
     """Pictures tell the moments apart when those of other moments are this much farther than the aligned ones."""
     min_line_agreement: float = Field(0.5, gt=0, lt=1)

@@ -17,6 +17,7 @@ from videonovelty.matching.proof import (
     best_offset,
     evidence_on_line,
     holding,
+    moves_otherwise_somewhere,
     prove,
 )
 from videonovelty.matching.region import motion_in_region
@@ -430,6 +431,12 @@ def _tested(
     result = prove(a.motion, a.known.motion, line, start, end, seen, a.proof)
     if result.proven and (inside & ~moves_alike & (bits > a.proof.unlike_bits)).any():
         result = replace(result, proven=False, why_not="a picture in it shows something else")
+    if (
+        result.proven
+        and median >= a.proof.altered_bits
+        and moves_otherwise_somewhere(a.motion, a.known.motion, line, start, end, a.proof)
+    ):
+        result = replace(result, proven=False, why_not="something else moves in a part of the picture")
     if result.proven:
         # what is left when still passages are taken off must be proven by itself
         start, end = _moving_part(start, end, evidence, query, bits, like, a.proof)

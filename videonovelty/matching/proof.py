@@ -182,6 +182,24 @@ class PictureEvidence:
     them, as those of a fixed camera do, and then they say nothing about the moment."""
 
 
+def moves_otherwise_somewhere(
+    query: MotionProfile, known: MotionProfile, line: Line, start: float, end: float, settings: ProofSettings
+) -> bool:
+    """Return whether much moves in some cell of the grid, and far less of it as in the known video than elsewhere.
+
+    New footage playing in a corner of a known one leaves most of the picture in agreement; what moves in its corner
+    does not agree. A caption or a logo covers cells, but does not move in them. `query` is turned already.
+    """
+    known_index = np.arange(len(known.signs))
+    at = (known_index * known.step_seconds - line.offset_seconds) / line.speed
+    index = np.round(at / query.step_seconds).astype(np.int64)
+    inside = (index >= 0) & (index < len(query.signs)) & (at >= start - 1e-6) & (at < end + 1e-6)
+    one, other = query.signs[index[inside]].astype(np.int64), known.signs[known_index[inside]].astype(np.int64)
+    changes, agree = np.abs(one).sum(axis=0), (one * other).sum(axis=0)
+    whole = agree.sum() / max(1, changes.sum())
+    return bool(((changes >= settings.cell_events) & (agree < settings.cell_agreement * whole * changes)).any())
+
+
 def needed_agreement(seconds: float, doubt: float, settings: ProofSettings) -> float:
     """Return the agreement a stretch of this length needs.
 
