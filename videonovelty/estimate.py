@@ -85,7 +85,7 @@ def estimate(entries: Sequence[IntakeEntry], settings: Settings) -> Estimate:
         bytes=total,
         sampled=sampled,
         sample_failed=failed,
-        video_hours=round(video * scale, 3),
-        cpu_hours=round(cpu * scale, 3),
-        hours=round(cpu * scale / max(1, settings.run.workers), 3),
+        video_hours=round(video * scale, 6),
+        cpu_hours=round(cpu * scale, 6),
+        hours=round(cpu * scale / max(1, settings.run.workers), 6),
     )
