@@ -69,6 +69,8 @@ class Stretch:
     median_distance_bits: float | None
     spatial_share: float = 1.0
     inliers: int | None = None
+    by_bytes: bool = False
+    """Its coded packets are those of the known video: nothing else has to agree."""
 
     @property
     def mirrored(self) -> bool:
@@ -339,16 +341,23 @@ def aligned_distance(query_seconds: F64, known: KnownFrames, distance: I16, line
     return np.where((least > FAR) | (at < -0.5) | (at > last), np.int16(NOTHING), least)
 
 
-def _movement_around(seconds: F64, evidence: TickEvidence, proof: ProofSettings) -> tuple[Bool, Bool]:
+def _movement_around(
+    seconds: F64, evidence: TickEvidence, proof: ProofSettings, *, within: tuple[F64, F64] | None = None
+) -> tuple[Bool, Bool]:
     """Return for each time whether the movement around it agrees by itself, and whether it contradicts the line.
+
+    `within` are the bounds beyond which nothing is known about a time: a shot speaks for itself, not for the next one.
 
     In fast movement two encodings sample pictures some hundredths of a second apart and PDQ already differs by half its
     bits: there the movement speaks, as the pictures do where nothing moves. And in another take of the scene the
     pictures agree at all times: there the movement contradicts.
     """
     at = evidence.query_seconds
-    first = np.searchsorted(at, seconds - proof.around_seconds)
-    last = np.searchsorted(at, seconds + proof.around_seconds)
+    low, high = seconds - proof.around_seconds, seconds + proof.around_seconds
+    if within is not None:
+        low, high = np.maximum(low, within[0] - 1e-6), np.minimum(high, within[1] - 1e-6)
+    first = np.searchsorted(at, low)
+    last = np.maximum(np.searchsorted(at, high), first)
 
     def around(values: F64) -> F64:
         total = np.concatenate([[0.0], np.cumsum(values)])
@@ -383,6 +392,10 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
         return _unproven_stretches(a, line, pictures)
     evidence = evidence_on_line(a.motion, known_motion, line)
     moves_alike, moves_against = _movement_around(a.query.pts_seconds, evidence, a.proof)
+    # a picture of something else is excused by its own movement alone, not by that of the footage around it
+    own = (a.query.start_seconds, a.query.end_seconds)
+    unlike = pictures.bits > a.proof.unlike_bits
+    moves_alike &= ~unlike | _movement_around(a.query.pts_seconds, evidence, a.proof, within=own)[0]
     scores = _keyframe_scores(pictures.bits, moves_alike, moves_against, a.proof)
     counted = a.useful & (pictures.bits >= 0)
     contradicted = _movement_around(evidence.query_seconds, evidence, a.proof)[1]
