@@ -69,8 +69,6 @@ class Stretch:
     median_distance_bits: float | None
     spatial_share: float = 1.0
     inliers: int | None = None
-    by_bytes: bool = False
-    """Its coded packets are those of the known video: nothing else has to agree."""
 
     @property
     def mirrored(self) -> bool:

@@ -216,7 +216,7 @@ def _runner_up(
 ) -> float:
     """Return the best agreement of the stretch at another offset, at which at least half as much moves.
 
-    Where the known video is too short for other offsets, three deviations of chance stand for it: independent changes
+    Where the known video is too short for other offsets, 1.5 deviations of chance stand for it: independent changes
     whose neighbours in time repeat each other over the lag.
     """
     first, last = max(0, int(start / query.step_seconds)), int(np.ceil(end / query.step_seconds))
