@@ -59,8 +59,6 @@ def _signed(samples: SampleSet, cache: Path) -> SignedSamples:
 # ---- the gate -------------------------------------------------------------------------------------------------------
 
 
-# the made samples are not equal to the byte on a loaded machine, so the numbers waver around the baseline
-@pytest.mark.slow
 def test_shipped_settings_hold_the_projects_baseline(now: Measurement) -> None:
     assert regressions(tune_samples.BASELINE, now.metrics) == []
 
@@ -248,7 +246,6 @@ def test_a_source_that_leaks_between_splits_is_noticed(samples: SampleSet, cache
 
 
 # the made samples are not equal to the byte on a loaded machine, so the numbers waver around the baseline
-@pytest.mark.slow
 def test_gate_ends_with_1_and_says_what_fell(samples: SampleSet, cache: Path, now: Measurement, tmp_path: Path) -> None:
     arguments = ["tune", str(samples.folder), "--out", str(tmp_path), "--cache", str(cache), "--workers", "0"]
     arguments += ["--baseline", str(tune_samples.BASELINE)]

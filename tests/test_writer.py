@@ -45,12 +45,15 @@ def test_what_is_written_is_what_is_read_back(
 
 @pytest.mark.parametrize(("codec", "name"), ENCODINGS)
 def test_same_frames_give_same_bytes(tmp_path: Path, pictures: list[np.ndarray], codec: str, name: str) -> None:
-    first, second = tmp_path / "one" / name, tmp_path / "two" / name
-    for path in (first, second):
-        path.parent.mkdir()
-        pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        write_video(path, pictures, fps=12.5, codec=codec, crf=28, pixel_format=pixel_format)
-    assert first.read_bytes() == second.read_bytes()
+    pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    chance, held, written = np.random.default_rng(1), [], set()
+    for _ in range(8):
+        # other memory each time: an encoder that reads what nobody has set shows it
+        held.append(chance.integers(0, 256, int(chance.integers(10, 3_000_000)), dtype=np.uint8))
+        del held[: len(held) // 4]
+        write_video(tmp_path / name, pictures, fps=12.5, codec=codec, crf=28, pixel_format=pixel_format)
+        written.add((tmp_path / name).read_bytes())
+    assert len(written) == 1
 
 
 def test_higher_crf_gives_a_smaller_file(tmp_path: Path, pictures: list[np.ndarray]) -> None:

@@ -23,10 +23,10 @@ def sign_content(task, *, settings):
     from videonovelty.engine import close_at_exit
     from videonovelty.sandbox import Sandbox
 
-    if settings not in batch._open_sandboxes:
+    if (settings, batch.SIGN_VIDEO) not in batch._open_sandboxes:
         if not batch._open_sandboxes:
             close_at_exit(batch._close_sandboxes)
-        batch._open_sandboxes[settings] = Sandbox(settings, job="poisoned:sign")
+        batch._open_sandboxes[settings, batch.SIGN_VIDEO] = Sandbox(settings, job="poisoned:sign")
     (task.run_path.parent / f"worker-{os.getpid()}").touch()
     return batch.sign_content(task, settings=settings)
 
