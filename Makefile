@@ -68,7 +68,7 @@ doctor: $(RUN)
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
-	  --no-header --python-version 3.11 --extra build --extra test --extra tune pyproject.toml -o requirements-dev.lock
+	  --no-header --python-version 3.11 --extra build --extra test --extra tune --extra report-xlsx pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	  --no-header --python-version 3.11 --extra build -c requirements-dev.lock pyproject.toml -o requirements.lock
 

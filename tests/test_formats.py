@@ -333,3 +333,14 @@ def test_a_country_the_settings_do_not_have_is_named(tmp_path):
     options = ReadOptions(ListSettings(country="FR"))
     with pytest.raises(SettingsError, match="US, UK"):
         list(vics.read(Path("x"), io.BytesIO(b'{"value":[]}'), options, 0))
+
+
+def test_numbers_of_a_country_the_settings_do_not_know_are_not_read_as_another_s(tmp_path):
+    context = "http://github.com/VICSDATAMODEL/ProjectVic/DataModels/2.0.xml/CUSTOM/$metadata#Media"
+    text = json.dumps({"@odata.context": context, "value": [vics_media(1, Category=5)]})
+    with pytest.raises(SettingsError, match="those of: CUSTOM"):
+        parse(tmp_path, text, "vics")
+    (item,) = parse(tmp_path, text, "vics", settings=ListSettings(country="US"))
+    assert (item.disposition, item.category) == ("benign", "US 5 not pertinent")
+    uk = text.replace("CUSTOM", "UK")
+    assert [type(one) for one in parse(tmp_path, uk, "vics")] == [LeftOut]

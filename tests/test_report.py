@@ -10,9 +10,11 @@ import math
 import re
 import stat
 import sys
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +26,15 @@ from make_run import HOSTILE_NAMES, RunTables, a_night, known, video_id
 from videonovelty.errors import REASON_TEXT, Reason, RunError, SettingsError
 from videonovelty.report.collect import VERDICT_ORDER, Report, collect
 from videonovelty.report.decisions import DECISIONS, read_decisions
-from videonovelty.report.exports import defused, text_summary, undefused, write_csv, write_json, write_xlsx
+from videonovelty.report.exports import (
+    defused,
+    text_summary,
+    undefused,
+    write_csv,
+    write_json,
+    write_workbook,
+    write_xlsx,
+)
 from videonovelty.report.html import CELLS, Pictures, cells, write_report
 from videonovelty.report.legible import clock, legible, spoken
 from videonovelty.report.why import why
@@ -472,19 +482,62 @@ def test_excel_without_its_library_says_what_to_install(tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_excel_holds_names_as_text_and_no_formula_or_link(tmp_path: Path) -> None:
-    pytest.importorskip("xlsxwriter", reason="the report-xlsx extra is not installed")
-    import zipfile
+def workbook(path: Path) -> dict[str, list[list[tuple[str, str]]]]:
+    """Return the cells of an Excel workbook as (type, text), by sheet; formulas, links and macros fail."""
+    spaces = {"m": "http://schemas.openxmlformats.org/spreadsheetml/2006/main"}
+    relation = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+    with zipfile.ZipFile(path) as book:
+        assert not [n for n in book.namelist() if "vba" in n.lower() or "external" in n.lower()]
+        targets = {
+            r.get("Id"): r.get("Target") for r in ElementTree.fromstring(book.read("xl/_rels/workbook.xml.rels"))
+        }
+        found = {}
+        for sheet in ElementTree.fromstring(book.read("xl/workbook.xml")).iterfind("m:sheets/m:sheet", spaces):
+            text = book.read(f"xl/{targets[sheet.get(relation)]}").decode()
+            assert not re.search("<f[ >]|hyperlink", text)
+            page = ElementTree.fromstring(text)
+            found[str(sheet.get("name"))] = [
+                [(c.get("t", "n"), "".join(c.itertext())) for c in row.iterfind("m:c", spaces)]
+                for row in page.iterfind("m:sheetData/m:row", spaces)
+            ]
+        return found
 
+
+def test_excel_holds_every_table_with_text_as_text_and_no_formula_or_link(tmp_path: Path) -> None:
     run = a_night().write(tmp_path / "run")
-    write_xlsx({"videonovelty": pq.read_table(run / "verdicts.parquet")}, tmp_path / "v.xlsx")
-    assert stat.S_IMODE((tmp_path / "v.xlsx").stat().st_mode) == 0o600
-    with zipfile.ZipFile(tmp_path / "v.xlsx") as book:
-        sheet = book.read("xl/worksheets/sheet1.xml").decode()
-        strings = book.read("xl/sharedStrings.xml").decode()
-    assert "<f>" not in sheet
-    assert "hyperlink" not in sheet
-    assert "'=HYPERLINK" in strings
+    path = write_workbook(run)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    sheets = workbook(path)
+    assert list(sheets) == ["verdicts", "segments", "groups"]
+    table = pq.read_table(run / "verdicts.parquet")
+    heading, *rows = sheets["verdicts"]
+    assert [text for _, text in heading] == table.column_names
+    assert len(rows) == table.num_rows
+    assert len(sheets["segments"]) - 1 == pq.read_table(run / "segments.parquet").num_rows
+    texts = {text for row in rows for kind, text in row if kind in ("inlineStr", "s")}
+    assert '\'=HYPERLINK("http://example.invalid","x").mp4' in texts
+    assert "/intake/<img src=x onerror=alert(1)>.mp4" in texts
+    assert not [text for text in texts if text[:1] in tuple("=+-@")]
+    kinds = {kind for row in rows for kind, _ in row}
+    assert kinds == {"inlineStr", "n", "b"}
+    assert not list(run.glob(".tables*"))
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_no_text_becomes_anything_else_in_excel(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    path = tmp_path_factory.mktemp("xlsx") / "t.xlsx"
+    clean = [t.encode("utf-8", "replace").decode() for t in texts]
+    write_xlsx({"t": pa.table({"text": pa.array(clean, pa.string())})}, path)
+    found = [row[0] if row else ("inlineStr", "") for row in workbook(path)["t"][1:]]
+    assert [kind for kind, _ in found if kind != "inlineStr"] == []
+    assert [text for _, text in found if text] == [defused(legible(t)) for t in clean if t]
+
+
+def test_a_text_too_long_for_a_cell_shows_that_it_was_cut(tmp_path: Path) -> None:
+    write_xlsx({"t": pa.table({"text": ["x" * 40_000]})}, tmp_path / "t.xlsx")
+    text = workbook(tmp_path / "t.xlsx")["t"][1][0][1]
+    assert (len(text), text[-2:]) == (32_767, "x…")
 
 
 def test_the_text_summary_names_no_file_list_series_or_id(tmp_path: Path) -> None:

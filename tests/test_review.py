@@ -379,3 +379,29 @@ def test_rows_are_those_of_the_schema(night: Night, desk: Desk) -> None:
     assert table.schema.names == DECISIONS.names
     (row,) = table.to_pylist()
     assert (row["recorded_by"], row["run_snapshot"], row["verdict"]) == ("curator", 1, "novel")
+
+
+def test_what_is_unusual_against_past_nights_stands_on_the_first_screen(
+    night: Night, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("videonovelty.unusual.MIN_FAILED", 1)
+    monkeypatch.setattr("videonovelty.unusual.MIN_KEYFRAMES", 1)
+    tonight = desk.folder / "runs" / "tonight"
+    shutil.copytree(night.run, tonight)
+    document = json.loads((tonight / "run.json").read_text())
+    for n in range(5):
+        past = desk.folder / "runs" / f"past-{n}"
+        past.mkdir()
+        facts = {
+            "started_at": f"2020-01-0{n + 1}T00:00:00Z",
+            "matched": {"keyframes": 9, "median_distance_bits": 90.0 + n},
+            "counts": {"files": {"sightings": 500}, "reasons": {"proven_by_time": 500}},
+        }
+        (past / "run.json").write_text(json.dumps(document | facts))
+    scan(night.folder / "intake", night.store, tonight, code=3)
+    warnings = json.loads((tonight / "run.json").read_text())["warnings"]
+    assert [text.split(":")[0] for text in warnings] == ["Drift", "Many refusals"]
+    run("report", tonight)
+    page = (tonight / "report" / "index.html").read_text()
+    assert page.count("Drift: keyframes proven known lie") == page.count("Many refusals: 1 of 5 files") == 1
+    assert "videonovelty_matched_keyframes" in (tonight / "metrics.prom").read_text()

@@ -42,6 +42,9 @@ class Reason(StrEnum):
     PARTLY_DECODED = "partly_decoded"
 
 
+FAILURES = frozenset(list(Reason)[: list(Reason).index(Reason.SAME_BYTES)])
+"""Reasons of files that gave no signatures."""
+
 REASON_TEXT: dict[Reason, str] = {
     Reason.NOT_A_VIDEO: "the bytes are not a video that can be read",
     Reason.NO_VIDEO_STREAM: "the file has no moving picture (sound or attached pictures only)",

@@ -5,6 +5,7 @@
 | `counts.states`, `.verdicts`, `.reasons` | `videonovelty_files_by_state{state="judged"}`, `…_by_verdict`, … |
 | `counts.files` | `videonovelty_sightings`, `videonovelty_contents` |
 | `seconds` | `videonovelty_intake_seconds`, `videonovelty_saved_seconds`, … |
+| `matched` | `videonovelty_matched_keyframes`, `videonovelty_matched_median_distance_bits` |
 | `started_at`, `finished_at` | `videonovelty_started_timestamp_seconds`, … |
 | other numbers and truth values at the top | `videonovelty_<key>` |
 
@@ -48,6 +49,8 @@ def write_metrics(run_path: Path, document: Mapping[str, Any]) -> None:
         gauge(name, f"Number of {name} of the run.", number)
     for name, number in _table(document, "seconds").items():
         gauge(f"{name}_seconds", f"Seconds of the run: {name}.", number)
+    for name, number in _table(document, "matched").items():
+        gauge(f"matched_{name}", f"Footage proven known: {name}.", number)
     for name, value in document.items():
         if isinstance(value, int | float) and name not in _NOT_FIGURES:
             gauge(name, f"{name} of the run.", value)

@@ -81,6 +81,7 @@ from videonovelty.segments import tile_segments
 from videonovelty.settings import Settings
 from videonovelty.signatures import scheme
 from videonovelty.signatures.pdq import DIHEDRAL
+from videonovelty.unusual import against_past, figures, matched, past_runs, stale_lists
 from videonovelty.verdict import judge
 
 logger = logging.getLogger(__name__)
@@ -321,9 +322,10 @@ def screen(
         "sandboxed": all(end.sandboxed for end in ends.values()),
         "counts": made["counts"],
         "seconds": made["seconds"],
-        "warnings": warnings,
+        "matched": matched(run.path / "segments.parquet"),
         "known_by_review": _known_by_review(run.path, snapshot),
     }
+    document["warnings"] = [*warnings, *_unusual(run.path, document, snapshot, settings)]
     run.write_run_json(document)
     write_metrics(run.path, document)
     flagged = sum(
@@ -711,6 +713,13 @@ def _warnings(snapshot: Snapshot, scheme_name: str) -> list[str]:
         also = ", and what looks like frames of imported lists" if listed else ""
         warnings.append(f"the store holds no signatures of this scheme: only identical files can be found{also}.")
     return warnings
+
+
+def _unusual(run_path: Path, document: Mapping[str, Any], snapshot: Snapshot, settings: Settings) -> list[str]:
+    past = past_runs(run_path, document, settings.report.past_runs)
+    found = list(against_past(figures(document), past, settings.report))
+    now = datetime.fromisoformat(document["finished_at"])
+    return [*found, *stale_lists(snapshot, settings.report.stale_days, now)]
 
 
 def _counts(

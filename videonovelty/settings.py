@@ -261,6 +261,12 @@ class ReportSettings(_Table):
     title: str = "Novelty report"
     max_single_file_bytes: int = Field(60_000_000, ge=1_000_000)
     """Above this the report becomes a folder of data files beside index.html."""
+    past_runs: int = Field(30, ge=0)
+    """Earlier runs in the same folder that a run's distances and failures are held against; 0: none."""
+    drift_bits: float = Field(4.0, gt=0)
+    """How far the median distance of proven keyframes may be from the past runs' before the report warns."""
+    stale_days: int = Field(45, ge=0)
+    """An imported list whose newest entry is older than this is told; 0: never."""
 
 
 class ReviewSettings(_Table):
@@ -276,6 +282,9 @@ class ReviewSettings(_Table):
     """Names decisions are taken from; empty: from anyone."""
 
 
+# US: the Project VIC tags of Autopsy (DhsImageCategory, CAT-0 … CAT-5). UK: the letters are the Sentencing Council's of
+# 2014; that 1, 2, 3 stand for A, B, C in this order is from no public source, and what 4 and beyond mean is not public:
+# those are left out until a person who knows adds them.
 _CATEGORIES = (
     "US 0 unjudged",
     "US 1 abuse child abuse material",
@@ -287,8 +296,6 @@ _CATEGORIES = (
     "UK 1 abuse category A",
     "UK 2 abuse category B",
     "UK 3 abuse category C",
-    "UK 4 other prohibited or extreme",
-    "UK 5 benign not pertinent",
 )
 
 
@@ -296,7 +303,7 @@ class ListSettings(_Table):
     """[lists]: how lists from outside are read."""
 
     country: str = ""
-    """Whose meaning the category numbers of Project VIC files have; empty: the file says, else US."""
+    """Whose meaning the category numbers of Project VIC files have; empty: the file says, and US where it says none."""
     categories: tuple[str, ...] = _CATEGORIES
     """Country, number, `abuse`, `benign`, `other` or `unjudged`, then a name. What nobody has judged, or has a number
     not given here, is not taken into the store: it would clear videos nobody has seen."""

@@ -20,7 +20,7 @@ from videonovelty.errors import LockHeldError, SettingsError
 from videonovelty.known.formats import FORMATS, detect
 from videonovelty.known.formats.reading import Format, RangeEnd, ReadOptions
 from videonovelty.known.listed import BadRow, LeftOut, ListedItem
-from videonovelty.known.spill import LOCK, Spill
+from videonovelty.known.spill import LOCK, Spill, stamp, sweep_imports, write_sources
 from videonovelty.known.store import KnownStore
 
 MAX_PROBLEMS = 50
@@ -144,8 +144,9 @@ def _spill(
 ) -> Iterator[Spill]:
     """Open the folder this import keeps its progress in, alone."""
     told = [list_name, disposition, options.settings.model_dump(mode="json"), dict(options.columns)]
-    stamps = [(os.fspath(p.absolute()), f.name, p.stat().st_size, p.stat().st_mtime_ns) for p, f in files]
-    key = hashlib.sha256(json.dumps([told, stamps]).encode()).hexdigest()[:16]
+    stamps = [stamp(path) for path, _ in files]
+    key = hashlib.sha256(json.dumps([told, stamps, [f.name for _, f in files]]).encode()).hexdigest()[:16]
+    sweep_imports(store.path)
     folder = store.path / "work" / f"import-{key}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -155,6 +156,7 @@ def _spill(
         os.close(descriptor)
         raise LockHeldError(f"{folder}: these files are being imported by another process.") from None
     try:
+        write_sources(folder, stamps)
         yield Spill(
             folder,
             list_name=list_name,

@@ -188,6 +188,18 @@ class Snapshot:
 
         return rows.group_by("video_id").aggregate([]).num_rows, count("list"), count("disposition")
 
+    def entries_added(self) -> dict[str, set[int]]:
+        """Return for each list the numbers of the snapshots in which entries of it that still stand were added."""
+        found: dict[str, set[int]] = {}
+        columns = ["list", "added_in_snapshot", *(["video_id"] if len(self.removed) else [])]
+        for entry in self._manifest.of_kind("videos"):
+            for table in self.tables(entry, columns):
+                rows = table.filter(pa.array(self.alive_mask(entry, table))) if len(columns) > 2 else table
+                pairs = rows.group_by(["list", "added_in_snapshot"]).aggregate([])
+                for name, number in zip(pairs["list"].to_pylist(), pairs["added_in_snapshot"].to_pylist(), strict=True):
+                    found.setdefault(name, set()).add(number)
+        return found
+
     def signed(self, video_ids: Sequence[str], scheme: str) -> set[str]:
         """Return those of the ids whose signatures are stored under a scheme."""
         return self.stored("profiles", video_ids, scheme)
@@ -334,14 +346,14 @@ class Snapshot:
             )
         return self._removed
 
-    def tables(self, entry: FileEntry) -> Iterator[pa.Table]:
-        """Yield a file's row groups."""
+    def tables(self, entry: FileEntry, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield a file's row groups, all columns or some."""
         path = self.path / entry.path
         _, starts = self._open(str(path), entry.kind, entry.rows)
         for group in range(len(starts) - 1):
             file, _ = self._open(str(path), entry.kind, entry.rows)  # it may have been closed to open others
             with damage(path):
-                table = file.read_row_group(group, use_threads=False)
+                table = file.read_row_group(group, columns, use_threads=False)
             yield table
 
     def ref(self, entry: FileEntry) -> ShardRef:

@@ -8,8 +8,11 @@ that is complete says where in the list to go on, so an import that was stopped 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import shutil
+import time
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,6 +35,10 @@ PARTITIONS = 256
 RUN_ROWS = 1 << 16
 LOCK = "lock"
 """File in the folder by which an import keeps a second one of the same files out."""
+SOURCES = "sources.json"
+"""File in the folder that names the files it is an import of, with size and time: what it can be resumed with."""
+UNNAMED_SECONDS = 3600
+"""A folder that names no files is left alone for this long: an import may just be making it."""
 _BATCH_ROWS = 1 << 13
 _ADDED = KNOWN_VIDEOS.get_field_index("added_in_snapshot")
 SPILLED_VIDEOS = pa.schema(
@@ -178,7 +185,7 @@ class Spill:
         while (self.folder / f"{self._runs:06d}.json").exists():
             self._runs += 1
         for path in self.folder.iterdir():
-            if path.name == LOCK:
+            if path.name in (LOCK, SOURCES):
                 continue
             if not path.stem.isdigit() or int(path.stem) >= self._runs or path.suffix == ".tmp":
                 path.unlink()
@@ -237,6 +244,59 @@ class Spill:
                 with _opened(path) as reader:
                     batches.append(reader.get_batch(partition))
         return pa.Table.from_batches(batches, schema)
+
+
+Stamp = tuple[str, int, int]
+"""A file: path, size, time of change in nanoseconds."""
+
+
+def stamp(path: Path) -> Stamp:
+    """Return what tells whether a file is still the one that was read. Raises OSError."""
+    found = path.stat()
+    return os.fspath(path.absolute()), found.st_size, found.st_mtime_ns
+
+
+def write_sources(folder: Path, stamps: Sequence[Stamp]) -> None:
+    """Note in the folder of an import which files it reads. Raises KnownStoreError."""
+    try:
+        (folder / SOURCES).unlink(missing_ok=True)
+        with new_file(folder / SOURCES) as file:
+            file.write(json.dumps(stamps).encode())
+            sync(file)
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def sweep_imports(store: Path) -> int:
+    """Remove what stopped imports left behind that cannot be resumed; return how many there were.
+
+    An import that runs holds its lock and stays; so does a stopped one whose files are still as they were.
+    """
+    swept = 0
+    for folder in sorted((store / "work").glob("import-*")):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _resumable(folder):
+                    shutil.rmtree(folder)
+                    swept += 1
+            finally:
+                os.close(descriptor)
+    with contextlib.suppress(OSError):
+        (store / "work").rmdir()
+    return swept
+
+
+def _resumable(folder: Path) -> bool:
+    try:
+        stamps = json.loads((folder / SOURCES).read_bytes())
+    except (OSError, ValueError):
+        return time.time() - folder.stat().st_mtime < UNNAMED_SECONDS
+    try:
+        return all(list(stamp(Path(path))) == [path, size, changed] for path, size, changed in stamps)
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from videonovelty.known.list_update import Changes, ListUpdate
 from videonovelty.known.manifest import FOLDERS, TEMPORARY, FileEntry, LogEntry, LostRaceError, Manifest
 from videonovelty.known.shards import FOLDER, SCHEMAS, VideoIds, discard_files, open_shard, raw_id, raw_ids, write_shard
 from videonovelty.known.snapshot import Snapshot
-from videonovelty.known.spill import Spill
+from videonovelty.known.spill import Spill, sweep_imports
 from videonovelty.known.staging import KnownEntry, Staging
 
 log = logging.getLogger(__name__)
@@ -391,7 +391,7 @@ class KnownStore:
     def sweep(self) -> int:
         """Delete the files only earlier snapshots name and, while nobody writes, left-overs of stopped writers.
 
-        Returns how many were deleted.
+        What a stopped import read stays where it can be resumed. Returns how many files of the store were deleted.
         """
         deleted = 0
         with self._lock("history.lock", fcntl.LOCK_EX):
@@ -406,6 +406,7 @@ class KnownStore:
                 with self._lock("staging.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
                     needed = _names(self.snapshot().manifest.files)
                     deleted += self._delete({name for name in self._present() if name not in needed})
+                    sweep_imports(self.path)
             except BlockingIOError:
                 log.info("%s: left-overs are not swept while somebody writes", self.path)
         return deleted

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from videonovelty.errors import REASON_TEXT, Reason, RunError
+from videonovelty.errors import FAILURES, REASON_TEXT, Reason, RunError
 from videonovelty.report.legible import legible, spoken
 from videonovelty.schemas import FORMAT_VERSION, GROUPS, SEGMENTS, VERDICTS
 from videonovelty.settings import VerdictSettings
@@ -46,8 +46,6 @@ KINDS = ("novel", "same_scene", "undecoded", "uninformative", "known")
 """Kinds of stretches."""
 UNEXPLAINED = frozenset({"novel", "same_scene"})
 """Kinds that hold something to see which no known video accounts for."""
-FAILURES = frozenset(list(Reason)[: list(Reason).index(Reason.SAME_BYTES)])
-"""Reasons of files that gave no signatures."""
 TOP_RANKS = 2
 """Ranks below this are hits on a series whose children are still being searched for: same scene, then partly known."""
 MANY_FAILURES = 0.05

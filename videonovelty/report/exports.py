@@ -30,8 +30,11 @@ from videonovelty.report.legible import legible, spoken
 _FORMULA = re.compile("'*[=+\\-@\t\r＝＋－＠]")
 """What spreadsheets read as the start of a formula, also behind apostrophes, so that defusing can be undone."""
 _BATCH_ROWS = 10_000
+_NO_GUESSING = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
 XLSX_MAX_ROWS = 1_048_575
 """Rows of one worksheet below its heading, a limit of the file format."""
+XLSX_MAX_TEXT = 32_767
+"""Characters of one cell, another one; what is cut off ends in …"""
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -112,8 +115,13 @@ def write_xlsx(tables: Mapping[str, pa.Table], path: Path) -> None:
             raise SettingsError(f"{path}: {name}: {table.num_rows:,} rows do not fit on a worksheet. Take the CSV.")
 
     def write(file: IO[bytes]) -> None:
-        held = io.BytesIO()
-        book = xlsxwriter.Workbook(held, {"constant_memory": False, "in_memory": True})
+        # rows go to disk as they come: beside the file, not in a folder for everyone, for they hold names
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as work:
+            book = xlsxwriter.Workbook(file, {"constant_memory": True, "tmpdir": work, **_NO_GUESSING})
+            fill(book)
+            book.close()
+
+    def fill(book: Any) -> None:
         heading = book.add_format({"bold": True})
         for sheet, table in tables.items():
             page = book.add_worksheet(sheet[:31])
@@ -124,8 +132,6 @@ def write_xlsx(tables: Mapping[str, pa.Table], path: Path) -> None:
                     _xlsx_cell(page, number, column, value)
             page.freeze_panes(1, 0)
             page.autofilter(0, 0, max(table.num_rows, 1), max(table.num_columns - 1, 0))
-        book.close()
-        file.write(held.getbuffer())
 
     write_atomically(path, write)
 
@@ -186,7 +192,8 @@ def _xlsx_cell(page: Any, row: int, column: int, value: Any) -> None:
     elif isinstance(value, int | float):
         page.write_number(row, column, value)
     else:
-        page.write_string(row, column, defused(legible(_as_text(value)))[:32_767])
+        text = defused(legible(_as_text(value)))
+        page.write_string(row, column, text if len(text) <= XLSX_MAX_TEXT else f"{text[: XLSX_MAX_TEXT - 1]}…")
 
 
 def text_summary(report: Report) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from videonovelty.errors import Reason
-from videonovelty.report.collect import FAILURES, Entry, Stretch, reason_text
+from videonovelty.errors import FAILURES, Reason
+from videonovelty.report.collect import Entry, Stretch, reason_text
 from videonovelty.report.legible import clock, spoken
 
 SHOWN = 4

@@ -162,7 +162,8 @@ def _alternative(others: list[Any], found: dict[str, str]) -> ListedFrames | Non
 def categories_of(settings: ListSettings, country: str = "") -> tuple[str, dict[str, tuple[str, str]]]:
     """Return a country and what its category numbers mean: number → (disposition, name).
 
-    It is the settings' country, else `country` where the settings know it, else US. Raises SettingsError.
+    It is the settings' country, else `country`, which a file names, else US. Raises SettingsError for one that
+    `lists.categories` does not have: the same number is abuse here and harmless there.
     """
     tables: dict[str, dict[str, tuple[str, str]]] = {}
     for text in settings.categories:
@@ -172,9 +173,13 @@ def categories_of(settings: ListSettings, country: str = "") -> tuple[str, dict[
                 f"lists.categories: {text!r} is not country, number, then abuse, benign, other or unjudged, and a name."
             )
         tables.setdefault(parts[0].upper(), {})[parts[1]] = (parts[2], parts[3] if len(parts) > 3 else "")
-    chosen = settings.country.upper() or (country.upper() if country.upper() in tables else "US")
+    chosen = settings.country.upper() or country.upper() or "US"
     if chosen not in tables:
-        raise SettingsError(f"lists.country: {chosen}: lists.categories has {', '.join(tables) or 'none'}.")
+        who = "lists.country" if settings.country else "the file's categories are those of"
+        raise SettingsError(
+            f"{who}: {chosen}: lists.categories has {', '.join(tables) or 'none'}. Add what its numbers mean, or say "
+            "with lists.country whose they are."
+        )
     return chosen, tables[chosen]
 
 
