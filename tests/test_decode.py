@@ -461,6 +461,25 @@ def test_other_bytes_are_not_a_video(tmp_path: Path, content: bytes) -> None:
     assert caught.value.reason is Reason.NOT_A_VIDEO
 
 
+def test_damage_is_not_taken_for_a_failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg's Matroska demuxer calls damage an input/output error, and those are tried again every night."""
+    whole = bytearray(clip(tmp_path / "whole.mkv", 12).read_bytes())
+    whole[whole.rindex(b"\x15\x49\xa9\x66")] = 0xFF  # the name of its Info element
+    damaged = tmp_path / "damaged.mkv"
+    damaged.write_bytes(whole)
+    with pytest.raises(CorruptVideoError) as corrupt, opened(damaged):
+        pass
+    assert corrupt.value.reason == Reason.CORRUPT
+
+    def failing(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(UnreadableVideoError) as failed, opened(damaged):
+        pass
+    assert failed.value.reason == Reason.IO_ERROR
+
+
 def test_a_playlist_is_refused_before_it_leads_anywhere(tmp_path: Path) -> None:
     clip(tmp_path / "secret.ts", 10)
     (tmp_path / "a.m3u8").write_text(

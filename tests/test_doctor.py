@@ -20,7 +20,7 @@ def checks():
 
 def test_each_layer_and_limit_is_reported_and_holds(checks):
     layers = ("limits", "user", "no_new_privileges", "landlock", "seccomp", "self-test", "zygote", "trusted clip")
-    limits = ("formats", "codecs", "max_pixels")
+    limits = ("formats", "codecs", "max_pixels", "protocols")
     watched = ("silence", "elapsed time", "processor time", "memory", "length of the answer", "crash")
     for name in [
         *(f"sandbox: {layer}" for layer in layers),
@@ -70,9 +70,14 @@ def test_a_limit_the_decoder_ignores_is_a_failure(monkeypatch):
     honest = decode.open_video
     wide = load_settings().decode
     monkeypatch.setattr(decode, "open_video", lambda fd, _settings, *, name: honest(fd, wide, name=name))
-    for check in doctor._decode_limits(wide):
+    opening = decode._restrictions
+    monkeypatch.setattr(decode, "_restrictions", lambda s: {**opening(s), "protocol_whitelist": "fd,file"})
+    *others, protocols = doctor._decode_limits(wide)
+    for check in others:
         assert check.status == "fail"
         assert "24 frames decoded" in check.detail
+    assert (protocols.name, protocols.status) == ("decode limit: protocols", "fail")
+    assert "by its name" in protocols.detail
 
 
 @pytest.mark.parametrize(

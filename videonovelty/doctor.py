@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,7 @@ def _clip() -> Any:
 
 def _decode_limits(settings: DecodeSettings) -> Iterator[Check]:
     """Open the trusted clip (192 × 144, H.264, MP4) under settings that must refuse it."""
-    from videonovelty.decode import open_video  # noqa: PLC0415 (a missing FFmpeg must not stop the other checks)
+    from videonovelty.decode import open_video, opens_by_name  # noqa: PLC0415 (a missing FFmpeg must not stop the other checks)
 
     cases: tuple[tuple[str, dict[str, object], Reason], ...] = (
         ("formats", {"formats": ("ogg",)}, Reason.REFUSED_FORMAT),
@@ -194,6 +194,17 @@ def _decode_limits(settings: DecodeSettings) -> Iterator[Check]:
                 told, bites = f"bites: {error.reason}", error.reason == expected
         next_step = "This FFmpeg ignores the limit: do not decode untrusted files with it." if not bites else ""
         yield Check(f"decode limit: {key}", OK if bites else FAIL, told, next_step)
+    with as_file(files("videonovelty.sandbox").joinpath(CLIP)) as clip:
+        opened = opens_by_name(clip, settings), opens_by_name(clip, settings, allow_files=True)
+    yield Check(
+        "decode limit: protocols",
+        OK if opened == (False, True) else FAIL,
+        {
+            (False, True): "bites: a file is opened by its descriptor, never by a name",
+            (False, False): "the built-in clip could not be opened by name at all, so nothing is shown",
+        }.get(opened, "a file was opened by its name against the limit"),
+        "" if opened == (False, True) else "This FFmpeg ignores the limit: do not decode untrusted files with it.",
+    )
 
 
 # --- libraries --------------------------------------------------------------------------------------------------------

@@ -310,7 +310,7 @@ def test_a_cut_file_never_passes_for_a_whole_one(tmp_path, good, sign_file, name
         cut.write_bytes(whole[: len(whole) * step // 12])
         signed = sign_file(cut)
         if isinstance(signed, VideoError):
-            assert signed.reason in ("not_a_video", "corrupt", "no_video_stream", "io_error")
+            assert signed.reason in ("not_a_video", "corrupt", "no_video_stream")
             continue
         coverage = signed.coverage
         looked_at_all = coverage.decoded_seconds >= whole_signed.coverage.decoded_seconds - 0.31

@@ -6,6 +6,7 @@ one bad packet costs one packet, and what was not looked at is reported, never a
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -13,6 +14,7 @@ import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import av
@@ -52,6 +54,7 @@ _MAX_READ_ERRORS = 64
 _SEEK_MARGIN_SECONDS = 0.25
 _SHORT_DECODE_SECONDS = 2.0  # a window that begins before this is reached without seeking
 _ROUNDING_SECONDS = 1e-6
+_REREAD_BYTES, _REREAD_BLOCK = 64 << 20, 1 << 20
 _FIRST_PACKETS = 32  # among them is the packet shown first
 
 
@@ -162,15 +165,7 @@ class OpenVideo:
         """Open the container afresh at the start of the file: the surest way to begin a pass."""
         if self._container is not None:
             self._container.close()
-        settings = self._settings
-        options = {
-            "fd": str(self._fd),
-            "protocol_whitelist": "fd",
-            "format_whitelist": ",".join(settings.formats),
-            "codec_whitelist": ",".join(settings.codecs),
-            "max_pixels": str(settings.max_pixels),
-            "threads": "1",
-        }
+        options = {"fd": str(self._fd), **_restrictions(self._settings)}
         os.lseek(self._fd, 0, os.SEEK_SET)
         self._container = av.open("fd:", mode="r", options=options, metadata_errors="replace")
         self._touched = False
@@ -590,7 +585,7 @@ def open_video(fd: int, settings: DecodeSettings, *, name: str = "") -> Iterator
     Raises UnreadableVideoError (NOT_A_VIDEO, IO_ERROR), NoVideoStreamError, RefusedVideoError (REFUSED_FORMAT,
     REFUSED_CODEC, REFUSED_SIZE), CorruptVideoError or LimitExceededError.
     """
-    with _translated(name, opening=True):
+    with _translated(name, opened=fd):
         video = OpenVideo(fd, settings, name)
     try:
         yield video
@@ -598,9 +593,35 @@ def open_video(fd: int, settings: DecodeSettings, *, name: str = "") -> Iterator
         video.close()
 
 
+def _restrictions(settings: DecodeSettings) -> dict[str, str]:
+    return {
+        "protocol_whitelist": "fd",
+        "format_whitelist": ",".join(settings.formats),
+        "codec_whitelist": ",".join(settings.codecs),
+        "max_pixels": str(settings.max_pixels),
+        "threads": "1",
+    }
+
+
+def opens_by_name(path: Path, settings: DecodeSettings, *, allow_files: bool = False) -> bool:
+    """Whether FFmpeg opens the video at `path` by its name under the options every video is opened with.
+
+    It must not: only descriptors may be opened, whatever a file refers to. With `allow_files` it must, or the first
+    answer says nothing. For the doctor; `path` is a file of our own.
+    """
+    options = _restrictions(settings)
+    if allow_files:
+        options["protocol_whitelist"] = "fd,file"
+    try:
+        with av.open(f"file:{path}", mode="r", options=options):
+            return True
+    except (av.error.FFmpegError, OSError):
+        return False
+
+
 @contextmanager
-def _translated(name: str, *, opening: bool = False) -> Iterator[None]:
-    """Turn PyAV's errors into ours."""
+def _translated(name: str, *, opened: int | None = None) -> Iterator[None]:
+    """Turn PyAV's errors into ours; `opened` is the descriptor of a file that is just being opened."""
     try:
         yield
     except VideoError:
@@ -608,14 +629,30 @@ def _translated(name: str, *, opening: bool = False) -> Iterator[None]:
     except (av.error.MemoryError, MemoryError) as error:
         raise LimitExceededError(name, "memory", reason=Reason.MEMORY_LIMIT) from error
     except av.error.ArgumentError as error:
-        if opening and (error.log is None or "whitelist" in str(error)):
+        if opened is not None and (error.log is None or "whitelist" in str(error)):
             raise RefusedVideoError(name, reason=Reason.REFUSED_FORMAT) from error
         raise UnreadableVideoError(name, type(error).__name__) from error
     except av.error.FFmpegError as error:
+        if opened is not None and error.errno == errno.EIO and _can_be_read(opened):
+            raise CorruptVideoError(name, "damaged beyond opening") from error
         reason = Reason.IO_ERROR if isinstance(error, OSError) else Reason.NOT_A_VIDEO
         raise UnreadableVideoError(name, type(error).__name__, reason=reason) from error
     except OSError as error:
         raise UnreadableVideoError(name, type(error).__name__, reason=Reason.IO_ERROR) from error
+
+
+def _can_be_read(fd: int) -> bool:
+    """Whether the disk gives what FFmpeg was reading last: its Matroska demuxer calls damage an input/output error.
+
+    Where reading failed the position of the descriptor, which FFmpeg shares, still stands before the place.
+    """
+    position = os.lseek(fd, 0, os.SEEK_CUR)
+    try:
+        for at in range(max(0, position - _REREAD_BYTES), position + _REREAD_BLOCK, _REREAD_BLOCK):
+            os.pread(fd, _REREAD_BLOCK, at)
+    except OSError:
+        return False
+    return True
 
 
 def _number(value: Any) -> float:
