@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEV := $(VENV)/.dev
 RUN := $(VENV)/.run
 
-.PHONY: demo test test-all lint format types setup setup-dev clean lock doctor fuzz soak
+.PHONY: demo test test-all lint format types setup setup-dev clean lock doctor validate fuzz soak audit
 
 demo: $(RUN)
 	$(BIN)/videonovelty demo demo
@@ -25,6 +25,10 @@ fuzz: $(DEV)
 # A scan killed with SIGKILL at 200 seeded moments ends like an undisturbed one.
 soak: $(DEV)
 	PYTHONPATH=tests $(BIN)/python tests/soak.py --kills 200
+
+# Bill of materials, licences and old libraries, down to the shared libraries inside wheels; fetches nothing.
+audit: $(DEV)
+	$(BIN)/python tests/audit.py --out audit
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .
@@ -66,6 +70,9 @@ $(VENV)/.linked: $(VENV)/bin/python pyproject.toml
 doctor: $(RUN)
 	$(BIN)/videonovelty doctor
 
+validate: $(RUN)
+	$(BIN)/videonovelty validate --out validation
+
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	  --no-header --python-version 3.11 --extra build --extra test --extra tune --extra report-xlsx pyproject.toml -o requirements-dev.lock
@@ -73,4 +80,4 @@ lock:
 	  --no-header --python-version 3.11 --extra build -c requirements-dev.lock pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo validation audit build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from videonovelty import __version__
-from videonovelty.cli import known, lists, looking, reviewing, samples, scanning, tuning
+from videonovelty.cli import known, lists, looking, reviewing, samples, scanning, tuning, validating
 from videonovelty.cli.console import say
 from videonovelty.errors import EXIT_CODES, VideoError, VideoNoveltyError
 
@@ -37,6 +37,7 @@ app.command("inspect")(looking.inspect)
 app.add_typer(samples.app, name="samples")
 app.command("tune")(tuning.tune)
 app.command("doctor")(looking.doctor)
+app.command("validate")(validating.validate)
 app.command("demo")(scanning.demo)
 
 

@@ -1,0 +1,315 @@
+"""The footage a validation is made on: generated, so that what is right for every file is known beforehand.
+
+Known videos, an intake with copies of every edit, new videos, other takes of known scenes, known footage with new
+seconds in it, hostile files and what is no video at all. Equal libraries give equal bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from videonovelty import footage
+from videonovelty.decode.rgb import read_rgb
+from videonovelty.decode.writer import write_video
+from videonovelty.records import U8
+from videonovelty.tuning.edits import make_edit
+
+FPS = 25.0
+WIDTH, HEIGHT = 320, 180
+CANARY = "never-to-be-read-by-a-video-player"
+"""What a file beside the hostile playlists holds."""
+
+ORIGINALS = {"alpha": (501, 10.0), "bravo": (502, 10.0), "charlie": (503, 10.0)}
+"""Name of each known video → (content seed, seconds)."""
+ROOMS = {"room-1": 6, "room-2": 9}
+"""Name of each known take of a fixed camera → number of the room."""
+ROOM_SECONDS = 10.0
+
+CLEARED_EDITS = (
+    "reencode", "reencode_hard", "resize_240", "brighten", "darken", "contrast", "grey", "caption", "logo", "mirror",
+    "letterbox", "pillarbox",
+)  # fmt: skip
+"""Edits that leave the whole picture in view: a copy must leave the queue."""
+NAMED_EDITS = ("crop_10", "crop_30", "meme", "blurred_fill", "rotate_5", "pip_50", "split_screen", "screen_recording")
+"""Edits that show a part of the picture, or show it inside something else: its source must at least be named."""
+CODECS = {
+    "MPEG-4 in AVI": (".avi", "mpeg4", 29),
+    "HEVC in Matroska": (".mkv", "libx265", 34),
+    "VP8 in WebM": (".webm", "libvpx", 36),
+}
+
+COPY, NAMED, NEW, TAKE, SPLICE, BROKEN, HOSTILE, ODD = (
+    *("copy", "named copy", "new", "other take", "new seconds in known footage", "damaged or empty"),
+    *("hostile", "no regular file"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One entry of the intake, and what is true of it."""
+
+    name: str
+    """Path below the intake; `os.fsdecode` of its bytes."""
+    kind: str
+    what: str
+    """How it was made, in a few words."""
+    source: str = ""
+    """Name of the known video it shows, or was filmed in the room of."""
+    new: tuple[tuple[float, float], ...] = ()
+    """Stretches that no known video has; seconds, `[start, end)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What was written."""
+
+    folder: Path
+    known: tuple[Path, ...]
+    intake: tuple[Made, ...] = field(default=())
+
+    @property
+    def intake_folder(self) -> Path:
+        """Folder of the whole intake."""
+        return self.folder / "intake"
+
+    @property
+    def small_folder(self) -> Path:
+        """Folder of a small intake, of copies of some files of the whole one, for what has to be repeated."""
+        return self.folder / "small"
+
+    def known_path(self, name: str) -> Path:
+        """Return the file of a known video."""
+        return self.folder / "known" / f"{name}.mp4"
+
+    def of(self, *kinds: str) -> list[Made]:
+        """Return the entries of these kinds, in the order they were made."""
+        return [made for made in self.intake if made.kind in kinds]
+
+
+Job = tuple[Made, Callable[[Path], None]]
+
+
+def make_material(folder: Path, *, port: int, workers: int, progress: Callable[[int, int], None]) -> Material:
+    """Write `folder`/known, `folder`/intake and `folder`/small and return what every file is.
+
+    Hostile playlists name `port` of this machine's loopback. `progress` is told files done and files in all. `folder`
+    must be empty or missing. About a minute of one processor; `workers` processes share it.
+    """
+    for name in ("known", "intake", "small"):
+        (folder / name).mkdir(mode=0o700, parents=True)
+    known = [
+        *((folder / "known" / f"{name}.mp4", partial(_known_clip, *seed)) for name, seed in ORIGINALS.items()),
+        *((folder / "known" / f"{name}.mp4", partial(_known_take, room)) for name, room in ROOMS.items()),
+    ]
+    jobs = list(_jobs(folder))
+    total = len(known) + len(jobs)
+    done = 0
+    with ProcessPoolExecutor(max(1, workers), mp_context=get_context("spawn")) as pool:
+        for wave in (known, [(folder / "intake" / made.name, make) for made, make in jobs]):
+            for _ in pool.map(_make, [path for path, _ in wave], [make for _, make in wave]):
+                done += 1
+                progress(done, total)
+    odd = list(_odd(folder, port))
+    material = Material(folder, tuple(path for path, _ in known), (*(made for made, _ in jobs), *odd))
+    for made in (*material.of(COPY)[:4], *material.of(NEW)[:2], *material.of(SPLICE)[:1]):
+        shutil.copy2(material.intake_folder / made.name, material.small_folder / Path(made.name).name)
+    return material
+
+
+def read_pictures(path: Path, start_seconds: float = 0.0, end_seconds: float | None = None) -> Iterator[U8]:
+    """Yield pictures of `path` in `[start, end)`: RGB, shape (height, width, 3), uint8."""
+    half = 0.5 / FPS  # times in a container are rounded
+    end = None if end_seconds is None else end_seconds - half
+    for _, picture in read_rgb(path, start_seconds=max(0.0, start_seconds - half), end_seconds=end):
+        yield picture
+
+
+def write_still(path: Path, picture: U8, seconds: float = 2.0) -> None:
+    """Write a video of one picture, RGB with even sides, at a high quality."""
+    write_video(path, itertools.repeat(picture, round(seconds * 5)), fps=5.0, crf=8)
+
+
+# ---- what is made, and how: functions of a path, to be run in any process --------------------------------------------
+
+
+def _make(path: Path, make: Callable[[Path], None]) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make(path)
+
+
+def _jobs(folder: Path) -> Iterator[Job]:
+    """Yield every video of the intake with the function that writes it."""
+    names = list(ORIGINALS)
+    sources = {name: folder / "known" / f"{name}.mp4" for name in (*ORIGINALS, *ROOMS)}
+    yield Made("copies/same bytes.mov", COPY, "same bytes", "alpha"), partial(_same_bytes, sources["alpha"])
+    for number, (what, (suffix, codec, crf)) in enumerate(CODECS.items()):
+        name = names[number % len(names)]
+        yield Made(f"copies/codec {number}{suffix}", COPY, what, name), partial(_recoded, sources[name], codec, crf)
+    yield Made("copies/excerpt.mp4", COPY, "excerpt of 6 s", "bravo"), partial(_excerpt, sources["bravo"])
+    for kind, edits in ((COPY, CLEARED_EDITS), (NAMED, NAMED_EDITS)):
+        for number, edit in enumerate(edits):
+            name = names[number % len(names)]
+            yield Made(f"copies/{edit}.mp4", kind, edit, name), partial(_edited, sources[name], edit, number)
+    for number, (edit, seconds) in enumerate((("", 8.0), ("", 7.0), ("", 9.0), ("mirror", 7.0), ("logo", 7.0))):
+        what = edit or "as filmed"
+        yield (
+            Made(f"new/clip {number}.mp4", NEW, what, new=((0.0, seconds),)),
+            partial(_new_clip, 600 + number, seconds, edit),
+        )
+    for name, room in ROOMS.items():
+        for take in (1, 2):
+            yield (
+                Made(f"new/{name} take {take}.mp4", TAKE, f"take {take}", name, ((0.0, ROOM_SECONDS),)),
+                partial(_new_take, room, take),
+            )
+    yield (
+        Made("mixed/put in.mp4", SPLICE, "3 new seconds put in", "alpha", ((4.0, 7.0),)),
+        partial(_spliced, sources["alpha"], 4.0, 4.0, 701),
+    )
+    yield (
+        Made("mixed/in place.mp4", SPLICE, "3 seconds replaced", "bravo", ((5.0, 8.0),)),
+        partial(_spliced, sources["bravo"], 5.0, 8.0, 702),
+    )
+    yield (
+        Made("mixed/at the end.mp4", SPLICE, "3 new seconds at the end", "charlie", ((10.0, 13.0),)),
+        partial(_spliced, sources["charlie"], 10.0, 10.0, 703),
+    )
+    yield (
+        Made("mixed/same room.mp4", SPLICE, "3 seconds of another take in place", "room-1", ((4.0, 7.0),)),
+        partial(_spliced_take, sources["room-1"], ROOMS["room-1"]),
+    )
+    yield Made("damaged/broken off.mkv", BROKEN, "known, cut off", "bravo"), partial(_broken_off, sources["bravo"])
+    yield Made("damaged/black.mp4", BROKEN, "black throughout"), _black
+
+
+def _known_clip(seed: int, seconds: float, path: Path) -> None:
+    _write(path, footage.clip(seed, seconds, width=WIDTH, height=HEIGHT, fps=FPS), crf=20)
+
+
+def _known_take(room: int, path: Path) -> None:
+    _write(path, _take(room, 0), crf=20)
+
+
+def _take(room: int, take: int, *, start: float = 0.0, seconds: float = ROOM_SECONDS) -> Iterator[U8]:
+    return footage.fixed_camera(room, take, seconds, width=WIDTH, height=HEIGHT, fps=FPS, start_seconds=start)
+
+
+def _same_bytes(source: Path, path: Path) -> None:
+    shutil.copyfile(source, path)
+
+
+def _recoded(source: Path, codec: str, crf: int, path: Path) -> None:
+    _write(path, read_pictures(source), codec=codec, crf=crf)
+
+
+def _excerpt(source: Path, path: Path) -> None:
+    _write(path, read_pictures(source, 2.0, 8.0), crf=28)
+
+
+def _edited(source: Path, edit: str, seed: int, path: Path) -> None:
+    change = make_edit(edit, seed)
+    _write(path, (_even(change(picture)) for picture in read_pictures(source)), crf=26)
+
+
+def _new_clip(seed: int, seconds: float, edit: str, path: Path) -> None:
+    pictures = footage.clip(seed, seconds, width=WIDTH, height=HEIGHT, fps=FPS)
+    if edit:
+        change = make_edit(edit, seed)
+        pictures = (_even(change(picture)) for picture in pictures)
+    _write(path, pictures, crf=24)
+
+
+def _new_take(room: int, take: int, path: Path) -> None:
+    _write(path, _take(room, take), crf=22)
+
+
+def _spliced(source: Path, until: float, goes_on: float, seed: int, path: Path) -> None:
+    new = footage.clip(seed, 3.0, width=WIDTH, height=HEIGHT, fps=FPS)
+    rest = read_pictures(source, goes_on) if goes_on < ORIGINALS[source.stem][1] else iter(())
+    _write(path, itertools.chain(read_pictures(source, 0.0, until), new, rest), crf=25)
+
+
+def _spliced_take(source: Path, room: int, path: Path) -> None:
+    other = _take(room, 1, start=4.0, seconds=3.0)
+    _write(path, itertools.chain(read_pictures(source, 0.0, 4.0), other, read_pictures(source, 7.0)), crf=23)
+
+
+def _broken_off(source: Path, path: Path) -> None:
+    _write(path, read_pictures(source), crf=26)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+
+
+def _black(path: Path) -> None:
+    _write(path, footage.flat(2, 5.0, width=WIDTH, height=HEIGHT, fps=FPS))
+
+
+def _write(path: Path, pictures: Iterable[U8], *, codec: str = "libx264", crf: int = 23) -> None:
+    write_video(path, pictures, fps=FPS, codec=codec, crf=crf, gop=50)
+
+
+def _even(picture: U8) -> U8:
+    """Cut a row or column off where the size is odd: 4:2:0 pictures have even sides."""
+    height, width = picture.shape[:2]
+    return np.ascontiguousarray(picture[: height // 2 * 2, : width // 2 * 2])
+
+
+def _odd(folder: Path, port: int) -> Iterator[Made]:
+    """Write what is no video: empty files, text, playlists that ask for other files, links, a pipe, odd names."""
+    intake = folder / "intake"
+    for name in ("hostile", "odd"):
+        (intake / name).mkdir(mode=0o700)
+    secret = folder / "secret.txt"
+    secret.write_text(f"{CANARY}\n" * 40, encoding="utf-8")
+    web = f"http://127.0.0.1:{port}/leak"
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{}\n#EXT-X-ENDLIST\n"
+    texts = {
+        "playlist to the web.mp4": playlist.format(f"{web}.ts"),
+        "playlist to a file.m3u8": playlist.format(f"file://{secret}"),
+        "concat.ffconcat": f"ffconcat version 1.0\nfile {secret}\n",
+        "manifest.mpd": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period>'
+        f'<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>{web}</BaseURL>'
+        "</Representation></AdaptationSet></Period></MPD>\n",
+        "text.mp4": "This is not a video.\n" * 40,
+    }
+    for name, text in texts.items():
+        (intake / "hostile" / name).write_text(text, encoding="utf-8")
+        yield Made(f"hostile/{name}", HOSTILE, "asks for something else" if name != "text.mp4" else "text")
+    whole = (folder / "known" / "alpha.mp4").read_bytes()
+    damage = np.random.default_rng(7)
+    for number in range(3):
+        content = bytearray(whole)
+        for at in damage.integers(32, len(content), 400):
+            content[at] = int(damage.integers(0, 256))
+        (intake / "hostile" / f"damaged {number}.mp4").write_bytes(content)
+        yield Made(f"hostile/damaged {number}.mp4", HOSTILE, "400 bytes of a known video replaced", "alpha")
+    (intake / "odd" / "empty.mp4").write_bytes(b"")
+    yield Made("odd/empty.mp4", BROKEN, "empty")
+    yield from _odd_names(intake / "odd", (folder / "intake" / "new" / "clip 0.mp4"))
+
+
+def _odd_names(folder: Path, video: Path) -> Iterator[Made]:
+    new = ((0.0, 8.0),)
+    for name, what in (
+        (".hidden", "hidden file"),
+        ("<img src=x>\n.mp4", "name with markup and a line break"),
+        (os.fsdecode(b"not utf-8 \xff\xfe.mp4"), "name that is not UTF-8"),
+    ):
+        shutil.copyfile(video, folder / name)
+        yield Made(f"odd/{name}", NEW, what, new=new)
+    (folder / "link.mp4").symlink_to(video)
+    yield Made("odd/link.mp4", ODD, "link to a file")
+    (folder / "dangling.mp4").symlink_to(folder / "nothing")
+    yield Made("odd/dangling.mp4", ODD, "link to nothing")
+    os.mkfifo(folder / "pipe.mp4", 0o600)
+    yield Made("odd/pipe.mp4", ODD, "pipe nobody writes to")
