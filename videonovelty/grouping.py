@@ -211,10 +211,10 @@ def prepare_shard(task: CollectTask) -> int:
     return sum(int(keep.sum()) for keep in kept)
 
 
-def join_group(task: GroupJoinTask, *, matching: MatchingSettings) -> Path:
+def join_group(task: GroupJoinTask, *, matching: MatchingSettings, memory_bytes: int) -> Path:
     """Write which videos of some shards share pictures with the videos of a chunk, and where they are; for a worker."""
     shard = _load_shard(task.shards)
-    hits = match_shard(shard, load_queries(task.codes), matching)
+    hits = match_shard(shard, load_queries(task.codes), matching, memory_bytes=memory_bytes)
     row = {video_id: n for n, video_id in enumerate(shard.video_ids)}
     met = [row[video_id] for video_id in hits.known_ids]
     more = {f"known_{name}": _chosen_of(task.shards, name)[met] for name in ("sha256", "place")}
@@ -418,7 +418,8 @@ class _LeaderSearch:
 
     def _join(self, chunk: _Chunk, sides: Sequence[tuple[Shard, ...]]) -> list[Path]:
         tasks = [GroupJoinTask(chunk.codes, side, self._work.new("hits")) for side in sides if side]
-        joining = functools.partial(join_group, matching=_matching(self._settings))
+        memory = self._settings.run.join_memory_bytes
+        joining = functools.partial(join_group, matching=_matching(self._settings), memory_bytes=memory)
         return all_done(self._engine, joining, tasks, _WHAT)
 
     def _prove(
