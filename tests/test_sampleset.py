@@ -145,7 +145,7 @@ def test_all_edits_have_known_parts() -> None:
 # ---- a whole set ----------------------------------------------------------------------------------------------------
 
 OPTIONS = SampleOptions(
-    edits=("copy", "mirror", "splice", "pip_30"),
+    edits=("copy", "mirror", "splice", "pip_30", "inset_30_framed", "inset_30_brief"),
     seed=3,
     rooms=1,
     room_seconds=3.0,
@@ -168,7 +168,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
 
 def test_set_holds_every_role_and_every_kind_of_negative(made: SampleSet) -> None:
     assert {v.role for v in made.videos.values()} == {"known", "query", "distractor"}
-    assert {n.kind for n in made.negatives} >= {"novel", "same_scene"}
+    assert {n.kind for n in made.negatives} == {"novel", "same_scene", "new_inside", "new_around"}
     assert {v.split for v in made.videos.values()} == {"tune", "holdout"}
     assert {row.edit for row in made.truth} >= {"copy", "mirror", "splice", "pip_30"}
 
@@ -260,6 +260,21 @@ BAD: dict[str, tuple[str, Callable[[list[dict[str, str]]], None], str]] = {
     "overlap": ("truth", lambda r: r.append(dict(r[0])), r"truth\.csv row \d+: .* overlaps the stretch"),
     "nothing to find": ("truth", lambda r: r.clear(), "no truth at all"),
     "nothing to reject": ("negatives", lambda r: r.clear(), "no negatives at all"),
+    "nothing to find in a split": (
+        "truth",
+        lambda r: None,
+        r"videos\.csv row \d+: query/.* is in split holdout, and truth has no row about any of the \d+ queries",
+    ),
+    "nothing to reject in a split": (
+        "negatives",
+        lambda r: None,
+        r"videos\.csv row \d+: query/.* is in split holdout, and negatives has no row about any of the \d+ queries",
+    ),
+    "named around nothing": (
+        "negatives",
+        lambda r: next(n for n in r if n["kind"] == "same_scene").update(kind="new_around"),
+        r"negatives\.csv row \d+: new_around, and no row of truth",
+    ),
     "unknown kind": ("negatives", lambda r: r[0].update(kind="odd"), r"negatives\.csv row 2: kind 'odd'"),
     "contradiction": ("negatives", lambda r: None, r"is called novel, and truth says"),
     "split leak": ("videos", lambda r: None, r"videos\.csv row \d+: source .* is in split"),
@@ -279,6 +294,10 @@ def test_a_set_that_contradicts_itself_is_refused_by_file_and_row(made: SampleSe
 
         def change(rows: list[dict[str, str]]) -> None:
             rows.append({"query": made.truth[0].query, "known": "", "kind": "novel"})
+    elif what.endswith("in a split"):
+
+        def change(rows: list[dict[str, str]]) -> None:
+            rows[:] = [row for row in rows if made.videos[row["query"]].split == "tune"]
     elif what == "split leak":
 
         def change(rows: list[dict[str, str]]) -> None:

@@ -1,6 +1,6 @@
 """The project's own small sample set, made of generated footage, and its baseline.
 
-`python -m tests.tune_samples` from the root writes the baseline anew: look at the difference before you commit it.
+`PYTHONPATH=.:tests python tests/tune_samples.py` from the root writes the baseline anew: look at the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from videonovelty.tuning.tune import Measurement, measure_settings, samples_dige
 
 BASELINE = Path(__file__).parent / "golden" / "tune_baseline.json"
 OPTIONS = SampleOptions(
-    edits=("copy", "mirror", "letterbox", "caption", "splice", "crop_10"),
+    edits=("copy", "mirror", "letterbox", "caption", "splice", "crop_10", "inset_30", "inset_50_framed"),
     seed=11,
     rooms=1,
     room_seconds=6.0,

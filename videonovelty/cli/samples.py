@@ -35,7 +35,11 @@ def make(
         str, typer.Option("--file-column", help="Its column with the file, relative to the CSV.")
     ] = "file",
     edits: Annotated[
-        list[str] | None, typer.Option("--edit", help="An edit, or several joined by +; repeat. All by default.")
+        list[str] | None,
+        typer.Option(
+            "--edit",
+            help="An edit, or several joined by +; `insets`: new footage in a corner; repeat. All by default.",
+        ),
     ] = None,
     per_video: Annotated[
         int | None, typer.Option("--edits-per-video", min=1, help="Edits done to each source, taken in turn.")
@@ -54,13 +58,16 @@ def make(
 
     What can not be used (unreadable, still, shorter than 4 s) is left out; sampleset.toml says why.
     """
+    from videonovelty.tuning.edits import INSETS
     from videonovelty.tuning.queries import ALL_EDITS
     from videonovelty.tuning.sampleset import SampleOptions, make_samples
     from videonovelty.tuning.sampletables import read_sources
 
     found = [path for given in videos for path in _files(given)]
     options = SampleOptions(
-        edits=tuple(edits) if edits else ALL_EDITS,
+        edits=tuple(one for given in edits for one in (INSETS if given == "insets" else (given,)))
+        if edits
+        else ALL_EDITS,
         edits_per_video=per_video,
         seed=seed,
         holdout_share=holdout_share,

@@ -1,12 +1,13 @@
 """The edits known footage comes back with, made on purpose so that recall can be measured where the truth is known.
 
-`make_edit(name, seed)` fixes an edit's parameters for a whole video; the names are those of `EDITS`. Every edit takes a
-picture of shape (height, width, 3), uint8, RGB, leaves it alone and returns a new one, of another size where the edit
-changes the size. The same seed gives the same picture.
+`make_edit(name, seed)` fixes an edit's parameters for a whole video; the names are those of `EDITS` and `INSETS`. Every
+edit takes a picture of shape (height, width, 3), uint8, RGB, leaves it alone and returns a new one, of another size
+where the edit changes the size. The same seed gives the same picture.
 """
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from videonovelty.records import U8
 
 Rng = np.random.Generator
 Edit = Callable[[U8, Rng], U8]
+Hosted = Callable[[U8, Rng, U8], U8]
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _WORDS = (
@@ -41,11 +43,11 @@ _WORDS = (
 def make_edit(name: str, seed: int, *, host: U8 | None = None) -> Callable[[U8], U8]:
     """Return the edit `name` with its parameters fixed by `seed`, to be applied to every frame of one video.
 
-    `host` is the picture that known footage is put into or covered by (picture in picture, split screen, occlusion,
-    what surrounds a filmed screen); without it one is generated from the seed. Raises KeyError for an unknown name.
+    `host` is the picture that known footage is put into or covered by (picture in picture, split screen, insets, what
+    surrounds a filmed screen); without it one is generated from the seed. Raises KeyError for an unknown name.
     """
-    edit = EDITS[name]
     if name not in NEEDS_HOST:
+        edit = EDITS[name]
         return lambda frame: edit(frame, np.random.default_rng(seed))
     around = generated_picture(np.random.default_rng([seed, 1])) if host is None else host
     with_host = _HOSTED[name]
@@ -285,7 +287,7 @@ def _rotate(degrees: float) -> Edit:
 # ---- inside something else ------------------------------------------------------------------------------------------
 
 
-def _picture_in_picture(share: float) -> Callable[[U8, Rng, U8], U8]:
+def _picture_in_picture(share: float) -> Hosted:
     def inside(frame: U8, rng: Rng, host: U8) -> U8:
         out = _filling(host, 640, 360)
         factor = min(640 * share / frame.shape[1], 360 * share / frame.shape[0])
@@ -303,14 +305,54 @@ def _split_screen(frame: U8, rng: Rng, host: U8) -> U8:
     return np.hstack(halves if rng.random() < 0.5 else halves[::-1])
 
 
-def _occluded(frame: U8, rng: Rng, host: U8) -> U8:
-    """A quarter of the picture is covered."""
+def occlude_25(frame: U8, rng: Rng) -> U8:
+    """A quarter of the picture is covered, by a picture that stands still."""
+    cover = _cover(int(rng.integers(2**31)))
     out = frame.copy()
     height, width = frame.shape[:2]
     h, w = height // 2, width // 2
     y, x = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
-    out[y : y + h, x : x + w] = _filling(host, w, h)
+    out[y : y + h, x : x + w] = _filling(cover, w, h)
     return out
+
+
+@functools.lru_cache(4)
+def _cover(seed: int) -> U8:
+    return generated_picture(np.random.default_rng(seed))
+
+
+def _inset(share: float, *, place: str = "corner", framed: bool = False, round_: bool = False) -> Hosted:
+    """Return the edit that lays `host` over a part of the footage, `share` of each side large.
+
+    `place` is a `corner`, the middle of an `edge`, or the `middle` of the picture; which one, how far from the border,
+    and the colour of the frame follow from the seed.
+    """
+
+    def inset(frame: U8, rng: Rng, host: U8) -> U8:
+        out = frame.copy()
+        height, width = frame.shape[:2]
+        h, w = max(2, round(height * share)), max(2, round(width * share))
+        free_y, free_x = height - h, width - w
+        margin = int(rng.uniform(0.0, 0.04) * min(height, width)) if rng.random() < 0.7 else 0
+        ends_y, ends_x = (margin, free_y - margin), (margin, free_x - margin)
+        y, x = free_y // 2, free_x // 2
+        vertical, horizontal, on_top = (int(one) for one in rng.integers(0, 2, 3))
+        if place == "corner" or (place == "edge" and on_top):
+            y = ends_y[vertical]
+        if place == "corner" or (place == "edge" and not on_top):
+            x = ends_x[horizontal]
+        thick = max(1, round(rng.uniform(0.006, 0.015) * min(height, width))) if framed else 0
+        colour = [(255, 255, 255), (0, 0, 0), tuple(int(c) for c in rng.integers(0, 256, 3))][int(rng.integers(0, 3))]
+        laid = _bordered(_filling(host, w - 2 * thick, h - 2 * thick), thick, thick, thick, thick, colour)
+        y, x = min(max(y, 0), free_y), min(max(x, 0), free_x)
+        if not round_:
+            out[y : y + h, x : x + w] = laid
+            return out
+        mask = cv2.ellipse(np.zeros((h, w), np.uint8), (w // 2, h // 2), (w // 2 - 1, h // 2 - 1), 0, 0, 360, 1, -1)
+        out[y : y + h, x : x + w][mask > 0] = laid[mask > 0]
+        return out
+
+    return inset
 
 
 def _screen_recording(frame: U8, rng: Rng, host: U8) -> U8:
@@ -351,17 +393,38 @@ def _pip_50_reencode(frame: U8, rng: Rng, host: U8) -> U8:
     return reencode(_picture_in_picture(0.5)(frame, rng, host), rng)
 
 
-_HOSTED: dict[str, Callable[[U8, Rng, U8], U8]] = {
+INSETS: dict[str, Hosted] = {
+    "inset_20": _inset(0.2),
+    "inset_30": _inset(0.3),
+    "inset_40": _inset(0.4),
+    "inset_50": _inset(0.5),
+    "inset_20_framed": _inset(0.2, framed=True),
+    "inset_30_framed": _inset(0.3, framed=True),
+    "inset_40_framed": _inset(0.4, framed=True),
+    "inset_50_framed": _inset(0.5, framed=True),
+    "inset_30_edge": _inset(0.3, place="edge"),
+    "inset_30_middle": _inset(0.3, place="middle"),
+    "inset_30_round": _inset(0.3, round_=True),
+    "inset_30_brief": _inset(0.3),
+}
+"""Edits that lay other footage over a part of the picture: what is new plays inside what is known.
+
+The number is the share of each side in per cent. Without a further word it is a corner. `brief` plays for some seconds
+only."""
+
+_HOSTED: dict[str, Hosted] = {
     "pip_50": _picture_in_picture(0.5),
     "pip_30": _picture_in_picture(0.3),
     "split_screen": _split_screen,
-    "occlude_25": _occluded,
     "screen_recording": _screen_recording,
     "pip_50_reencode": _pip_50_reencode,
+    **INSETS,
 }
 
 NEEDS_HOST = frozenset(_HOSTED)
 """Edits that put another picture beside, around or over the footage."""
+AROUND = frozenset({"pip_50", "pip_30", "pip_50_reencode", "split_screen"})
+"""Those with which as much or more of the picture shows the other footage."""
 
 
 def _with_generated_host(name: str) -> Edit:
@@ -388,6 +451,7 @@ EDITS: dict[str, Edit] = {
     "caption": caption,
     "logo": logo,
     "emoji": emoji,
+    "occlude_25": occlude_25,
     "letterbox": letterbox,
     "pillarbox": pillarbox,
     "windowbox": windowbox,
@@ -407,9 +471,10 @@ EDITS: dict[str, Edit] = {
     "mirror_crop_caption": mirror_crop_caption,
     "crop_hue_reencode": crop_hue_reencode,
     "letterbox_mirror_grey": letterbox_mirror_grey,
-    **{name: _with_generated_host(name) for name in _HOSTED},
+    **{name: _with_generated_host(name) for name in _HOSTED if name not in INSETS},
 }
-"""Every edit by name. The number in a name is a share in per cent, of each side for crops, or degrees."""
+"""Every edit that leaves the footage what it is. The number in a name is a share in per cent, of each side for crops,
+or degrees."""
 
 
 # ---- drawing --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What verdicts are worth, measured against the truth of a sample set: seconds, segments, videos and pairs.
 
-A query is *new* when more than `NEW_SECONDS` of it are in no known video (all of it, for the negatives), and *hidden*
+A query is *new* when more than `NEW_SECONDS` of it are in no known video (all of it, for the negatives; what plays
+inside the picture of new footage is named, and no second of it is to be cleared), and *hidden*
 when it is new and leaves the queue: that is the error that counts. Intervals come from a bootstrap over the source
 videos, for two queries made of one source are no two observations; where an error never happened, the interval is that
 of Clopper and Pearson over the sources ("rule of three": 0 of n errors means a rate below 3/n at 95 %).
@@ -19,10 +20,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from videonovelty.records import F64, Segment, Verdict
-from videonovelty.tuning.sampletables import SampleSet, SampleVideo
+from videonovelty.tuning.sampletables import NEW_SECONDS, SampleSet, SampleVideo
 
-NEW_SECONDS = 0.5
-"""Less new footage than this is a rounded boundary."""
 BUDGETS = (0.25, 0.5)
 """Shares of the night's seconds that reviewers look at."""
 Interval = tuple[float, float]
@@ -41,7 +40,9 @@ class Outcome:
     """The source it is made of."""
     edit: str
     kind: str
-    """`copy`, `partly_new`, `novel`, `same_scene` or `new_inside`."""
+    """`copy`, `partly_new`, or what a negative says: `novel`, `same_scene`, `new_inside`, `new_around`."""
+    shows_known: bool
+    """There is a known video to be named."""
     seconds: float
     known_truth: float
     """Seconds that are footage of known videos."""
@@ -114,11 +115,15 @@ class Truth:
         new_truth = max(0.0, seconds - known_truth)
         kind = self._kinds.get(video.video) or ("partly_new" if new_truth > NEW_SECONDS else "copy")
         left = verdict.verdict == "known"
+        if kind == "new_around":
+            # a stretch that fills a part of the picture hides nothing, unless the video leaves the queue for it
+            known_truth, new_truth, cleared, called = 0.0, seconds, 0.0, [(0.0, seconds)] if left else []
         return Outcome(
             video=video.video,
             cluster=video.sources[0],
             edit=video.edit or kind,
             kind=kind,
+            shows_known=bool(rows),
             seconds=seconds,
             known_truth=known_truth,
             new_truth=new_truth,
@@ -225,6 +230,7 @@ class Outcomes:
     seconds: F64
     known_truth: F64
     new_truth: F64
+    shows_known: npt.NDArray[np.bool_]
     is_new: npt.NDArray[np.bool_]
     hidden: npt.NDArray[np.bool_]
     left: npt.NDArray[np.bool_]
@@ -267,7 +273,7 @@ def measure(o: Outcomes, weight: F64 | None = None) -> dict[str, float]:
         "known_seconds_cleared": recall,
         "known_seconds_cleared_at_full_recall": _cleared_at_full_recall(o, w),
         "known_videos_cleared": ratio(o.left & ~o.is_new, ~o.is_new),
-        "source_named": ratio(o.named, o.known_truth > 0),
+        "source_named": ratio(o.named, o.shows_known),
         "seconds_precision": precision,
         "seconds_f": _harmonic(precision, recall),
         "segment_precision": segment_precision,

@@ -1,7 +1,8 @@
 """Queries cut from videos: a plan says what a query shows, second by second, so its truth is exact, and renders it.
 
 An edit's name is that of one edit, or several joined by `+`: at most one edit of time (`TIME_EDITS`), any edits of the
-picture (`videonovelty.tuning.edits.EDITS`, applied in the order given), any edits of the file (`FILE_EDITS`).
+picture (`videonovelty.tuning.edits.EDITS` and `INSETS`, applied in the order given), any edits of the file
+(`FILE_EDITS`). Insets lay new footage over a part of known footage, so what they cover has no truth: it is new.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from videonovelty import footage
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
 from videonovelty.records import U8
-from videonovelty.tuning.edits import EDITS, NEEDS_HOST, make_edit
+from videonovelty.tuning.edits import EDITS, INSETS, NEEDS_HOST, make_edit
 from videonovelty.tuning.sampletables import SampleSetError, TruthSegment
 
 
@@ -74,6 +75,13 @@ class Plan:
     dissolve_seconds: float = 0.0
     codec: str = "libx264"
     crf: int = 24
+    brief: tuple[float, float] | None = None
+    """The seconds in which an inset plays; None for all."""
+
+    @property
+    def inset(self) -> bool:
+        """Other footage is laid over a part of the picture."""
+        return not INSETS.keys().isdisjoint(self.frame_edits)
 
     def frames_of(self, stretch: Stretch) -> int:
         """Return how many frames of the query a stretch gives."""
@@ -82,8 +90,10 @@ class Plan:
     def truth(self) -> list[TruthSegment]:
         """Return the exact truth: whole frames of the query, the matching seconds of the known videos.
 
-        A dissolve belongs, half and half, to the footage that is stronger in it.
+        A dissolve belongs, half and half, to the footage that is stronger in it. Seconds with an inset are new.
         """
+        if self.inset and self.brief is None:
+            return []
         rows, position = [], 0
         overlap = round(self.dissolve_seconds * self.fps)
         for number, stretch in enumerate(self.stretches):
@@ -104,19 +114,31 @@ class Plan:
                     )
                 )
             position += count - overlap
-        return rows
+        return rows if self.brief is None else _without(rows, *self.brief)
 
     def sources(self) -> tuple[str, ...]:
-        """Return every content the query shows, in the stretches or around them."""
+        """Return every content the query shows, first the one it is about: what an inset shows, else the stretches'."""
         shown = [stretch.material.source for stretch in self.stretches]
         if NEEDS_HOST.intersection(self.frame_edits):
-            shown.append(self.host.source)
+            shown.insert(0 if self.inset else len(shown), self.host.source)
         return tuple(dict.fromkeys(shown))
 
     def seconds(self) -> float:
         """Return how long the query is."""
         overlap = round(self.dissolve_seconds * self.fps) * (len(self.stretches) - 1)
         return (sum(map(self.frames_of, self.stretches)) - overlap) / self.fps
+
+
+def _without(rows: Iterable[TruthSegment], start: float, end: float) -> list[TruthSegment]:
+    """Return what the rows say about the query outside of `[start, end)`."""
+    found = []
+    for row in rows:
+        rate = (row.k_end - row.k_start) / (row.q_end - row.q_start)
+        for q_start, q_end in ((row.q_start, min(row.q_end, start)), (max(row.q_start, end), row.q_end)):
+            if q_end - q_start > 1e-3:
+                k_start, k_end = (round(row.k_start + (q - row.q_start) * rate, 4) for q in (q_start, q_end))
+                found.append(replace(row, q_start=q_start, q_end=q_end, k_start=k_start, k_end=k_end))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +261,7 @@ DRAWING_ON_OTHERS = frozenset({"insert", "splice", "replace", "mash_up", "join",
 """Time edits that show other videos beside the one they edit."""
 _SUFFIX = {"mpeg4": ".avi", "mpeg2video": ".mpg", "libx265": ".mkv", "libvpx-vp9": ".webm"}
 
-ALL_EDITS: tuple[str, ...] = (*FILE_EDITS, *EDITS, *TIME_EDITS, *COMPOSITIONS)
+ALL_EDITS: tuple[str, ...] = (*FILE_EDITS, *EDITS, *TIME_EDITS, *COMPOSITIONS, *INSETS, "inset_30+mirror+crf_36")
 """Every edit `make_samples` knows by name; others are made by joining parts with `+`."""
 
 
@@ -247,8 +269,9 @@ def check_edit(edit: str) -> None:
     """Raise SampleSetError unless each part of `edit` is known and it holds one edit of time at most."""
     parts = edit.split("+")
     for part in parts:
-        if part not in EDITS and part not in TIME_EDITS and part not in FILE_EDITS:
-            raise SampleSetError(f"unknown edit {part!r}; known: {', '.join((*FILE_EDITS, *EDITS, *TIME_EDITS))}")
+        if not any(part in edits for edits in (EDITS, INSETS, TIME_EDITS, FILE_EDITS)):
+            known = ", ".join((*FILE_EDITS, *EDITS, *TIME_EDITS, *INSETS))
+            raise SampleSetError(f"unknown edit {part!r}; known: {known}")
     if sum(part in TIME_EDITS for part in parts) > 1:
         raise SampleSetError(f"edit {edit!r} has more than one edit of time")
 
@@ -268,7 +291,7 @@ def plan_query(video: str, edit: str, main: Material, *, other: Material, host: 
         video=video,
         edit=edit,
         stretches=tuple(cut(scene)),
-        frame_edits=tuple(part for part in parts if part in EDITS),
+        frame_edits=tuple(part for part in parts if part in EDITS or part in INSETS),
         seed=int(rng.integers(2**31)),
         fps=min(main.fps, 30.0),
         width=round(main.width * scale),
@@ -279,6 +302,11 @@ def plan_query(video: str, edit: str, main: Material, *, other: Material, host: 
     plan = replace(plan, **options)
     if plan.codec == "mpeg2video":
         plan = replace(plan, fps=25.0)  # MPEG-2 has a list of frame rates
+    if any(part.endswith("_brief") for part in parts):
+        length = min(float(rng.uniform(2.0, 5.0)), 0.5 * plan.seconds())
+        start = float(rng.uniform(0.2, 0.8)) * (plan.seconds() - length)
+        first, last = (round(seconds * plan.fps) / plan.fps for seconds in (start, start + length))
+        plan = replace(plan, brief=(round(first, 4), round(last, 4)))
     return replace(plan, video=str(Path(video).with_suffix(_SUFFIX.get(plan.codec, ".mp4"))))
 
 
@@ -300,8 +328,11 @@ def _edited(plan: Plan) -> Iterator[U8]:
         return
     plain = {name: make_edit(name, plan.seed) for name in plan.frame_edits if name not in NEEDS_HOST}
     around = _endless(plan) if len(plain) < len(plan.frame_edits) else itertools.repeat(None)
-    for picture, host in zip(pictures, around, strict=False):
+    for index, (picture, host) in enumerate(zip(pictures, around, strict=False)):
+        outside = plan.brief is not None and not plan.brief[0] <= (index + 0.5) / plan.fps < plan.brief[1]
         for name in plan.frame_edits:
+            if outside and name in INSETS:
+                continue
             edit = plain.get(name) or make_edit(name, plan.seed, host=host)
             picture = edit(picture)  # noqa: PLW2901
         yield picture

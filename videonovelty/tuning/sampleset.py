@@ -12,7 +12,7 @@ import logging
 import multiprocessing
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
 from videonovelty.errors import VideoError
 from videonovelty.records import U8
+from videonovelty.tuning.edits import AROUND, INSETS
 from videonovelty.tuning.queries import ALL_EDITS, DRAWING_ON_OTHERS, Material, Plan, check_edit, plan_query, render
 from videonovelty.tuning.sampletables import (
     NEGATIVE_KINDS,
@@ -128,13 +129,12 @@ def make_samples(
         raise SampleSetError(f"{len(usable)} of {len(videos)} videos can be used; a sample set needs two")
     out.mkdir(parents=True, exist_ok=True)
     _enrol(usable, out, draft)
-    plans = _plans(usable, chosen, draft)
+    still = [*_add_takes(usable, out, chosen, draft, progress), *_add_rooms(out, chosen, draft, progress)]
+    plans = [*_plans(usable, chosen, draft), *_inset_plans(usable, still, chosen, draft)]
     _render_all([plan for plan, _ in plans], out, chosen.workers, progress)
     for plan, split in plans:
         draft.truth += plan.truth()
         draft.videos.append(_row(out, plan.video, "query", plan.sources(), split, plan.seconds(), plan.edit))
-    _add_takes(usable, out, chosen, draft, progress)
-    _add_rooms(out, chosen, draft, progress)
     return _written(out, draft, chosen.seed)
 
 
@@ -236,10 +236,11 @@ def _enrol(usable: list[_Source], out: Path, draft: _Draft) -> None:
 def _plans(usable: list[_Source], options: SampleOptions, draft: _Draft) -> list[tuple[Plan, str]]:
     """Return the plan and the split of every query made of known and of new sources; negatives go to `draft`."""
     plans: list[tuple[Plan, str]] = []
-    alone = tuple(edit for edit in options.edits if not set(edit.split("+")) & DRAWING_ON_OTHERS) or ("copy",)
+    edits = tuple(edit for edit in options.edits if not _is_inset(edit)) or ("copy",)
+    alone = tuple(edit for edit in edits if not set(edit.split("+")) & DRAWING_ON_OTHERS) or ("copy",)
     shuffled = np.random.default_rng([options.seed, 1]).permutation
-    turns = {"known": itertools.cycle(shuffled(options.edits)), "novel": itertools.cycle(shuffled(alone))}
-    lengths = {"known": len(options.edits), "novel": len(alone)}
+    turns = {"known": itertools.cycle(shuffled(edits)), "novel": itertools.cycle(shuffled(alone))}
+    lengths = {"known": len(edits), "novel": len(alone)}
     for number, source in enumerate(usable):
         if source.use not in turns:
             continue
@@ -256,11 +257,51 @@ def _plans(usable: list[_Source], options: SampleOptions, draft: _Draft) -> list
             plans.append((plan, source.split))
             if source.use == "novel":
                 draft.negatives.append(Negative(plan.video, "", "novel"))
-        if source.use == "novel" and known:
-            video = f"query/{main.source}.inside.mp4"
-            plan = plan_query(video, "pip_30", main, other=main, host=other, seed=options.seed)
-            plans.append((replace(plan, edit="new_inside"), source.split))
-            draft.negatives.append(Negative(plan.video, other.name, "new_inside"))
+            elif set(edit.split("+")) & AROUND:
+                draft.negatives += [
+                    Negative(plan.video, known, "new_around") for known in sorted({row.known for row in plan.truth()})
+                ]
+    return plans
+
+
+def _is_inset(edit: str) -> bool:
+    return not INSETS.keys().isdisjoint(edit.split("+"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Still:
+    """What a fixed camera saw: a known take, and another one that is not enrolled."""
+
+    known: Material
+    other: Material
+    split: str
+
+
+def _inset_plans(
+    usable: list[_Source], still: Sequence[_Still], options: SampleOptions, draft: _Draft
+) -> list[tuple[Plan, str]]:
+    """Return the plan and the split of every query in which new footage plays inside the picture of a known video.
+
+    The known video moves or is that of a fixed camera (`+still_parent` in the name of the edit), and so does the new.
+    """
+    edits = tuple(filter(_is_inset, options.edits))
+    turn = itertools.cycle(np.random.default_rng([options.seed, 2]).permutation(edits) if edits else ())
+    count = len(edits) if options.edits_per_video is None else min(options.edits_per_video, len(edits))
+    plans: list[tuple[Plan, str]] = []
+    for split in SPLITS:
+        moving = [(s.material, "") for s in usable if s.split == split and s.use == "known"]
+        parents = [*moving, *((one.known, "+still_parent") for one in still if one.split == split)]
+        new = [s.material for s in usable if s.split == split and s.use == "novel"]
+        quiet = [one.other for one in still if one.split == split]
+        hosts = [m for pair in itertools.zip_longest(new, quiet) for m in pair if m is not None]
+        for number, (parent, suffix) in enumerate(parents):
+            others = [m for m in hosts if m.source != parent.source] or [_generated(options.seed + number, parent)]
+            for place, edit in enumerate(map(str, itertools.islice(turn, count))):
+                name = f"query/{parent.source}.{edit}.mp4"
+                host = replace(others[(number + place) % len(others)], name="")
+                plan = plan_query(name, edit, parent, other=parent, host=host, seed=options.seed)
+                plans.append((replace(plan, edit=edit + suffix), split))
+                draft.negatives.append(Negative(plan.video, parent.name, "new_inside"))
     return plans
 
 
@@ -290,8 +331,8 @@ def _render_all(plans: list[Plan], out: Path, workers: int, progress: Callable[[
 
 def _add_takes(
     usable: list[_Source], out: Path, options: SampleOptions, draft: _Draft, progress: Callable[[str], None]
-) -> None:
-    """Cut clips of a fixed camera in two: the first part is enrolled, the rest is another take of its scene."""
+) -> Iterator[_Still]:
+    """Cut clips of a fixed camera in two, and yield them: the first part is enrolled, the rest is another take."""
     for source in usable:
         if source.use != "takes":
             continue
@@ -299,12 +340,14 @@ def _add_takes(
         middle = whole.seconds / 2
         first = replace(whole, name="", end=middle - 0.5)
         second = replace(whole, name="", start=middle + 0.5)
-        _take(source, f"known/{whole.source}.take.mp4", first, "known", "copy", out, options, draft)
+        known = f"known/{whole.source}.take.mp4"
+        length = _take(source, known, first, "known", "copy", out, options, draft)
         for edit in _TAKE_EDITS:
             name = f"query/{whole.source}.take.{edit}.mp4"
             progress(name)
             _take(source, name, second, "query", edit, out, options, draft)
-            draft.negatives.append(Negative(name, f"known/{whole.source}.take.mp4", "same_scene"))
+            draft.negatives.append(Negative(name, known, "same_scene"))
+        yield _Still(replace(whole, name=known, path=out / known, end=length), second, source.split)
 
 
 def _take(
@@ -316,16 +359,17 @@ def _take(
     out: Path,
     options: SampleOptions,
     draft: _Draft,
-) -> None:
-    """Write one part of a fixed camera's clip."""
+) -> float:
+    """Write one part of a fixed camera's clip and return its length."""
     plan = plan_query(name, edit, material, other=material, host=material, seed=options.seed)
     render(plan, out)
     edit = "" if edit == "copy" else edit
     draft.videos.append(_row(out, plan.video, role, (material.source,), source.split, plan.seconds(), edit))
+    return plan.seconds()
 
 
-def _add_rooms(out: Path, options: SampleOptions, draft: _Draft, progress: Callable[[str], None]) -> None:
-    """Write generated rooms: one take enrolled, an edited copy of it asked about, and two other takes."""
+def _add_rooms(out: Path, options: SampleOptions, draft: _Draft, progress: Callable[[str], None]) -> Iterator[_Still]:
+    """Write generated rooms and yield them: one take is enrolled, an edited copy and two others are queries."""
     width, height, fps, seconds = 320, 180, 25.0, options.room_seconds
     for number in range(options.rooms):
         room = options.seed * 1000 + number
@@ -351,6 +395,8 @@ def _add_rooms(out: Path, options: SampleOptions, draft: _Draft, progress: Calla
         render(plan, out)
         draft.truth += plan.truth()
         draft.videos.append(_row(out, plan.video, "query", (source,), split, plan.seconds(), plan.edit))
+        other = replace(material, name="", path=out / "query" / f"{source}.take1.mp4")
+        yield _Still(material, other, split)
 
 
 def _row(
@@ -398,9 +444,9 @@ def label_samples(pairs: Path, out: Path, *, seed: int = 0, holdout_share: float
         q_start, q_end, k_start, k_end = (number_of(text, place) for text in times)
         draft.truth.append(TruthSegment(row["query"], q_start, q_end, row["known"], k_start, k_end, row["edit"]))
     linked = _linked([(row["query"], row["known"]) for row in rows])
-    names = sorted(set(linked.values()))
-    order = np.random.default_rng(seed).permutation(len(names))
-    split = {names[i]: SPLITS[place >= len(names) * (1 - holdout_share)] for place, i in enumerate(order)}
+    found = {linked[segment.query] for segment in draft.truth}
+    rejected = {linked[negative.query] for negative in draft.negatives}
+    split = _split_evenly(found, rejected, seed, holdout_share)
     queries = {row["query"] for row in rows}
     edits = {segment.query: segment.edit for segment in draft.truth}
     for video, source in linked.items():
@@ -410,6 +456,18 @@ def label_samples(pairs: Path, out: Path, *, seed: int = 0, holdout_share: float
         draft.videos.append(row_)
     out.mkdir(parents=True, exist_ok=True)
     return _written(out, draft, seed)
+
+
+def _split_evenly(found: set[str], rejected: set[str], seed: int, holdout_share: float) -> dict[str, str]:
+    """Return the split of each source: those with something to find, and those without, are dealt by themselves."""
+    rng = np.random.default_rng(seed)
+    split: dict[str, str] = {}
+    for names in (sorted(found), sorted(rejected - found)):
+        order = rng.permutation(len(names))
+        split |= {names[i]: SPLITS[place >= len(names) * (1 - holdout_share)] for place, i in enumerate(order)}
+    if any(not {source for source in part if split[source] == one} for part in (found, rejected) for one in SPLITS):
+        return dict.fromkeys(split, SPLITS[0])
+    return split
 
 
 def _written(out: Path, draft: _Draft, seed: int) -> SampleSet:

@@ -14,7 +14,9 @@ original contents a video shows; a source belongs to one `split` (`tune` or `hol
 A row of truth says that `[q_start, q_end)` of the query is `[k_start, k_end)` of the known video, seconds; stretches of
 one query do not overlap, and what no row covers is new. A row of negatives says what a query is not: `novel` (no known
 video is in it; `known` is empty), `same_scene` (another take of the scene `known` shows), `new_inside` (new footage
-plays inside the picture of `known`, so it must not be cleared). Tables may also be Parquet (`truth.parquet`, …).
+plays inside the picture of `known`, in the seconds no row of truth covers: they must not be cleared), `new_around`
+(`known` plays inside the picture of new footage, as its truth says: it shall be named, and must not be cleared).
+Tables may also be Parquet (`truth.parquet`, …).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import hashlib
 import itertools
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,10 @@ from videonovelty.errors import SettingsError
 FORMAT = 1
 ROLES = ("known", "query", "distractor")
 SPLITS = ("tune", "holdout")
-NEGATIVE_KINDS = ("novel", "same_scene", "new_inside")
+NEGATIVE_KINDS = ("novel", "same_scene", "new_inside", "new_around")
 
+NEW_SECONDS = 0.5
+"""Less new footage than this is a rounded boundary."""
 _TIME_TOLERANCE = 0.05
 """Seconds a truth may reach past a video's end: one frame at 20 a second, as containers round."""
 
@@ -115,7 +119,7 @@ def load_sampleset(folder: Path, *, check_files: bool = True) -> SampleSet:
 
     Raises SampleSetError naming the table and the row: missing or changed file, unknown video, wrong role, times that
     are negative, reversed or past a video's end, truth of one query that overlaps, a source in both splits, a negative
-    that contradicts the truth, or nothing to find or nothing to reject in the whole set.
+    that contradicts the truth, or nothing to find or nothing to reject in the whole set or in a split that has queries.
     """
     _check_header(folder / "sampleset.toml")
     videos: dict[str, SampleVideo] = {}
@@ -132,13 +136,8 @@ def load_sampleset(folder: Path, *, check_files: bool = True) -> SampleSet:
         _check_truth(place, row, videos)
     _check_overlap(truth)
     negatives = [(place, row) for place, row in _rows(folder, "negatives", Negative)]
-    _check_negatives(negatives, {(row.query, row.known) for _, row in truth}, videos)
-    if not truth:
-        raise SampleSetError(f"{folder}: no truth at all: there is nothing to find, so recall can not be measured")
-    if not negatives:
-        raise SampleSetError(
-            f"{folder}: no negatives at all: there is nothing to reject, so errors can not be measured"
-        )
+    _check_classes(folder, videos, {row.query for _, row in truth}, {row.query for _, row in negatives})
+    _check_negatives(negatives, [row for _, row in truth], videos)
     return SampleSet(folder, videos, tuple(row for _, row in truth), tuple(row for _, row in negatives))
 
 
@@ -220,9 +219,12 @@ def _check_overlap(truth: list[tuple[str, TruthSegment]]) -> None:
 
 
 def _check_negatives(
-    negatives: list[tuple[str, Negative]], truth: set[tuple[str, str]], videos: Mapping[str, SampleVideo]
+    negatives: list[tuple[str, Negative]], truth: list[TruthSegment], videos: Mapping[str, SampleVideo]
 ) -> None:
-    queries = {query for query, _ in truth}
+    told: dict[str, float] = {}
+    for segment in truth:
+        told[segment.query] = told.get(segment.query, 0.0) + segment.q_end - segment.q_start
+    pairs = {(segment.query, segment.known) for segment in truth}
     for place, row in negatives:
         if row.kind not in NEGATIVE_KINDS:
             raise SampleSetError(f"{place}: kind {row.kind!r} is none of {', '.join(NEGATIVE_KINDS)}")
@@ -231,8 +233,42 @@ def _check_negatives(
             _check_role(place, "known", row.known, ("known", "distractor"), videos)
         elif row.kind != "novel":
             raise SampleSetError(f"{place}: {row.kind} needs the known video it is about")
-        if (row.query in queries) if not row.known else ((row.query, row.known) in truth):
+        if row.kind == "new_around":
+            if (row.query, row.known) not in pairs:
+                raise SampleSetError(
+                    f"{place}: new_around, and no row of truth says where {row.query} shows {row.known}"
+                )
+            continue
+        if row.kind == "new_inside" and told.get(row.query, 0.0) < videos[row.query].seconds - NEW_SECONDS:
+            continue
+        if (row.query in told) if not row.known else ((row.query, row.known) in pairs):
             raise SampleSetError(f"{place}: {row.query} is called {row.kind}, and truth says it shows known footage")
+
+
+def _check_classes(
+    folder: Path, videos: Mapping[str, SampleVideo], found: Collection[str], rejected: Collection[str]
+) -> None:
+    """Raise where the queries of a split are of one class: with nothing to find, or to reject, nothing is measured."""
+    if not found:
+        raise SampleSetError(f"{folder}: no truth at all: there is nothing to find, so recall can not be measured")
+    if not rejected:
+        raise SampleSetError(
+            f"{folder}: no negatives at all: there is nothing to reject, so errors can not be measured"
+        )
+    for split in SPLITS:
+        queries = [
+            (n, v.video) for n, v in enumerate(videos.values(), start=2) if (v.role, v.split) == ("query", split)
+        ]
+        for table, named, lack in (
+            ("truth", found, "nothing to find there, so recall can not be measured"),
+            ("negatives", rejected, "nothing to reject there, so errors can not be measured"),
+        ):
+            if queries and not any(video in named for _, video in queries):
+                number, video = queries[0]
+                raise SampleSetError(
+                    f"{folder / 'videos.csv'} row {number}: {video} is in split {split}, and {table} has no row about "
+                    f"any of the {len(queries)} queries of that split: {lack}"
+                )
 
 
 def _rows(folder: Path, table: str, kind: type[Any]) -> Iterator[tuple[str, Any]]:
