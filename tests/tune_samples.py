@@ -1,6 +1,7 @@
 """The project's own small sample set, made of generated footage, and its baseline.
 
-`PYTHONPATH=.:tests python tests/tune_samples.py` from the root writes the baseline anew: look at the difference before you commit it.
+`PYTHONPATH=.:tests python tests/tune_samples.py` from the root writes the baseline anew: look at the difference before
+you commit it.
 """
 
 from __future__ import annotations
