@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from videonovelty.errors import Reason
+from videonovelty.records import Segment, Verdict
 from videonovelty.tuning.metrics import (
     Outcome,
     Outcomes,
     Pair,
+    Truth,
     bootstrap_weights,
     budget_curve,
     by_name,
@@ -23,13 +27,14 @@ from videonovelty.tuning.metrics import (
     shared_seconds,
     union_seconds,
 )
+from videonovelty.tuning.sampletables import Negative, SampleSet, SampleVideo, TruthSegment
 
 metrics = pytest.importorskip("sklearn.metrics", reason="the extra `tune` is not installed")
 
 
 def _outcome(name: str, **changes: Any) -> Outcome:
     facts: dict[str, Any] = {
-        "video": name, "cluster": name, "edit": "copy", "kind": "copy", "seconds": 10.0, "known_truth": 10.0,
+        "video": name, "cluster": name, "edit": "copy", "kind": "copy", "shows_known": True, "seconds": 10.0, "known_truth": 10.0,
         "new_truth": 0.0, "verdict": "known", "reason": "proven_by_time", "score": 0.0, "cleared": 10.0,
         "hidden_seconds": 0.0, "view_seconds": 0.0, "named": True, "segment_precision": 1.0, "segment_recall": 1.0,
         "best_known": "k",
@@ -39,7 +44,7 @@ def _outcome(name: str, **changes: Any) -> Outcome:
 
 def _novel(name: str, score: float = 1.0, **changes: Any) -> Outcome:
     facts = {
-        "kind": "novel", "known_truth": 0.0, "new_truth": 10.0, "verdict": "novel", "score": score, "cleared": 0.0,
+        "kind": "novel", "shows_known": False, "known_truth": 0.0, "new_truth": 10.0, "verdict": "novel", "score": score, "cleared": 0.0,
         "view_seconds": 10.0, "named": False, "segment_precision": math.nan, "segment_recall": math.nan,
     }  # fmt: skip
     return _outcome(name, **{**facts, **changes})
@@ -185,6 +190,43 @@ def test_a_hidden_video_costs_recall_and_everything_cleared_at_full_recall() -> 
     assert found["known_seconds_cleared_at_full_recall"] == pytest.approx(0.3)
     assert found["novel_video_recall"] == pytest.approx(2 / 3)
     assert found["new_seconds_shown"] == pytest.approx(2 / 3)
+
+
+def _verdict(verdict: str, *called: tuple[float, float]) -> Verdict:
+    segments = tuple(
+        Segment(start, end, "known", known_video_id="k", known_start_seconds=start, known_end_seconds=end)
+        for start, end in called
+    )
+    return Verdict("q", verdict, Reason.PROVEN_BY_TIME, 0.0, 0.0, 10.0, 0.0, 10.0, 10.0, 0.0, 9, "k", segments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "truth", "verdict", "called", "expected"),
+    [
+        # 3 of 10 s are covered by new footage: cleared are the 7 told, hidden the 3 when all is called known
+        ("new_inside", [(0.0, 4.0), (7.0, 10.0)], "known", [(0.0, 10.0)], (7.0, 3.0, 3.0, True)),
+        ("new_inside", [(0.0, 4.0), (7.0, 10.0)], "partly_known", [(0.0, 4.0)], (4.0, 3.0, 0.0, False)),
+        ("new_inside", [], "known", [(0.0, 10.0)], (0.0, 10.0, 10.0, True)),
+        # known in a part of a new picture: to be named; nothing can be cleared, and a stretch alone hides nothing
+        ("new_around", [(0.0, 10.0)], "partly_known", [(0.0, 10.0)], (0.0, 10.0, 0.0, False)),
+        ("new_around", [(0.0, 10.0)], "known", [(0.0, 10.0)], (0.0, 10.0, 10.0, True)),
+    ],
+)
+def test_pictures_that_show_both_are_new(
+    kind: str,
+    truth: list[tuple[float, float]],
+    verdict: str,
+    called: list[tuple[float, float]],
+    expected: tuple[float, float, float, bool],
+) -> None:
+    known = SampleVideo("known", "known", ("a",), "tune", 10.0, "", "k")
+    query = SampleVideo("query", "query", ("a",), "tune", 10.0, "pip_30", "q")
+    rows = tuple(TruthSegment("query", start, end, "known", start, end, "pip_30") for start, end in truth)
+    samples = SampleSet(Path(), {"known": known, "query": query}, rows, (Negative("query", "known", kind),))
+    found = Truth(samples).outcome(query, _verdict(verdict, *called))
+    assert (found.cleared, found.new_truth, found.hidden_seconds, found.hidden) == expected
+    assert found.kind == kind
+    assert found.named == found.shows_known == bool(truth)
 
 
 # ---- intervals ------------------------------------------------------------------------------------------------------
