@@ -34,18 +34,19 @@ metrics = pytest.importorskip("sklearn.metrics", reason="the extra `tune` is not
 
 def _outcome(name: str, **changes: Any) -> Outcome:
     facts: dict[str, Any] = {
-        "video": name, "cluster": name, "edit": "copy", "kind": "copy", "shows_known": True, "seconds": 10.0, "known_truth": 10.0,
-        "new_truth": 0.0, "verdict": "known", "reason": "proven_by_time", "score": 0.0, "cleared": 10.0,
-        "hidden_seconds": 0.0, "view_seconds": 0.0, "named": True, "segment_precision": 1.0, "segment_recall": 1.0,
-        "best_known": "k",
+        "video": name, "cluster": name, "edit": "copy", "kind": "copy", "shows_known": True, "seconds": 10.0,
+        "known_truth": 10.0, "new_truth": 0.0, "verdict": "known", "reason": "proven_by_time", "score": 0.0,
+        "cleared": 10.0, "hidden_seconds": 0.0, "view_seconds": 0.0, "named": True, "segment_precision": 1.0,
+        "segment_recall": 1.0, "best_known": "k",
     }  # fmt: skip
     return Outcome(**{**facts, **changes})
 
 
 def _novel(name: str, score: float = 1.0, **changes: Any) -> Outcome:
     facts = {
-        "kind": "novel", "shows_known": False, "known_truth": 0.0, "new_truth": 10.0, "verdict": "novel", "score": score, "cleared": 0.0,
-        "view_seconds": 10.0, "named": False, "segment_precision": math.nan, "segment_recall": math.nan,
+        "kind": "novel", "shows_known": False, "known_truth": 0.0, "new_truth": 10.0, "verdict": "novel",
+        "score": score, "cleared": 0.0, "view_seconds": 10.0, "named": False,
+        "segment_precision": math.nan, "segment_recall": math.nan,
     }  # fmt: skip
     return _outcome(name, **{**facts, **changes})
 
