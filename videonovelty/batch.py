@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from videonovelty.engine import Engine, EngineFailure, close_at_exit
-from videonovelty.errors import Reason, VideoError
+from videonovelty.errors import Reason, RunError, VideoError
 from videonovelty.intake import IntakeEntry, decode_raw, display_path, encode_raw, opened, sight, sight_open, unchanged
 from videonovelty.journal import JSON
-from videonovelty.records import ContentHashes, Sighting, SignedVideo
-from videonovelty.run import RunFolder, State, Step, part_is_sound, read_part, write_part
+from videonovelty.known.snapshot import Snapshot
+from videonovelty.records import CodedStream, ContentHashes, Sighting, SignedVideo, Verdict
+from videonovelty.run import RunFolder, State, Step, part_is_sound, read_coded, read_part, write_coded, write_part
 from videonovelty.sandbox import SIGN_VIDEO, Sandbox, decode_signed
 from videonovelty.settings import Settings
+from videonovelty.settling import settle
 from videonovelty.signatures import scheme
 
 logger = logging.getLogger(__name__)
@@ -67,11 +69,17 @@ class SignTask:
     video_id: str
     size_bytes: int
     run_path: Path
+    known: tuple[Path, int] | None = None
+    """Store and snapshot whose packets may settle it without a decode; None: it is decoded in any case."""
+    apart: frozenset[str] = frozenset()
+    """Known videos an analyst said it is no match of."""
+    code: bool = False
+    """Keep the digests of its packets, whether they settle it or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignResult:
-    """What a worker reports: a part was written, or why not."""
+    """What a worker reports: a part was written, its packets settled it, or why neither."""
 
     video_id: str
     part_sha256: str | None
@@ -82,6 +90,26 @@ class SignResult:
     cpu_seconds: float = 0.0
     keyframes: int = 0
     descriptors: int = 0
+    coded_sha256: str | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Its packets are those of known videos: there are no signatures, and none are needed."""
+        return self.part_sha256 is None and self.coded_sha256 is not None
+
+    @property
+    def failed(self) -> bool:
+        """There is nothing to judge it by."""
+        return self.part_sha256 is None and self.coded_sha256 is None
+
+
+@dataclass(frozen=True, slots=True)
+class Progressive:
+    """What coded packets are compared with before a batch is decoded."""
+
+    snapshot: Snapshot
+    apart: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Known videos an analyst said a content is no match of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +160,76 @@ def sign_content(task: SignTask, *, settings: Settings) -> SignResult:
                 raise VideoError(name, sighting.detail, reason=sighting.reason)  # noqa: TRY301
             if hashes.video_id != task.video_id:
                 raise VideoError(name, "other content than a moment ago", reason=Reason.CHANGED)  # noqa: TRY301
-            signed = sandbox.sign(fd, video_id=task.video_id, name=name)
+            coded = _coded(sandbox, fd, task, name)
+            settled = coded is not None and task.known is not None and _settles(coded, task, settings)
+            signed = None if settled else sandbox.sign(fd, video_id=task.video_id, name=name)
             if not unchanged(fd, sighting):
                 raise VideoError(name, "written to while it was decoded", reason=Reason.CHANGED)  # noqa: TRY301
     except VideoError as error:
         return SignResult(task.video_id, None, error.reason, error.detail, sandboxed=sandbox.sandboxed)
+    coded_digest = write_coded(task.run_path, coded) if coded is not None else None
+    packets_cpu = coded.cpu_seconds if coded is not None else 0.0
+    if signed is None:
+        return SignResult(
+            task.video_id, None, sandboxed=sandbox.sandboxed, cpu_seconds=packets_cpu, coded_sha256=coded_digest
+        )
     digest = write_part(task.run_path, signed)
     return SignResult(
         task.video_id,
         digest,
         sandboxed=sandbox.sandboxed,
         video_seconds=signed.coverage.decoded_seconds,
-        cpu_seconds=signed.cpu_seconds,
+        cpu_seconds=signed.cpu_seconds + packets_cpu,
         keyframes=len(signed.signatures.pts_seconds),
         descriptors=len(signed.signatures.local.codes),
+        coded_sha256=coded_digest,
     )
+
+
+def _coded(sandbox: Sandbox, fd: int, task: SignTask, name: str) -> CodedStream | None:
+    """Return the digests of a content's packets; None where they are not wanted, or say nothing."""
+    if task.known is None and not task.code:
+        return None
+    try:
+        coded = sandbox.code(fd, video_id=task.video_id, name=name)
+    except VideoError as error:  # the decode that follows ends with the reason
+        logger.debug("packets of %s: %s", task.video_id, error.reason)
+        return None
+    return None if coded.doubt else coded
+
+
+_open_snapshots: dict[tuple[Path, int], Snapshot] = {}
+
+
+def _settles(coded: CodedStream, task: SignTask, settings: Settings) -> bool:
+    assert task.known is not None
+    snapshot = _open_snapshots.get(task.known)
+    if snapshot is None:
+        _open_snapshots.clear()  # a process works for one run
+        snapshot = _open_snapshots[task.known] = Snapshot(*task.known)
+    return settle(coded, snapshot, scheme(settings.signatures), settings, apart=task.apart) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SettledTask:
+    """Contents that packets settled, with the digests of what they were settled by and whom they are kept apart of."""
+
+    run_path: Path
+    contents: tuple[tuple[str, str, frozenset[str]], ...]
+
+
+def settled_verdicts(task: SettledTask, *, snapshot: Snapshot, settings: Settings) -> list[Verdict | None]:
+    """Return the verdicts of settled contents against a snapshot, None for what it does not settle; for a worker."""
+    found: list[Verdict | None] = []
+    for video_id, digest, apart in task.contents:
+        try:
+            coded = read_coded(task.run_path, video_id, sha256=digest)
+        except RunError as error:
+            logger.warning("%s", error)
+            found.append(None)
+            continue
+        found.append(settle(coded, snapshot, scheme(settings.signatures), settings, apart=apart))
+    return found
 
 
 def unsound_parts(parts: tuple[Part, ...]) -> list[str]:
@@ -233,17 +316,39 @@ def sign_all(
     *,
     fingerprint: str,
     retry: frozenset[str] | None = frozenset(),
+    progressive: Progressive | None = None,
+    code: bool = False,
 ) -> dict[str, SignResult]:
     """Sign every content that has no part yet, longest first, and return the end each of `contents` has.
+
+    With `progressive`, contents whose packets are all known are settled by them and not signed; with `code`, the
+    digests of the packets are kept with every part.
 
     `retry` holds the reasons whose failures are tried again; None all of them. Each start is in the journal before it
     happens; contents that were in work when an earlier run was cut off go first and alone. What the journal calls
     signed is taken on trust: see `sign_unsound`.
     """
     ends, to_sign = _remembered_ends(contents, run, settings, fingerprint=fingerprint, retry=retry)
+    settled = [] if progressive is not None else [video_id for video_id, end in ends.items() if end.settled]
+    for video_id in settled:
+        del ends[video_id]
+    to_sign += [content for content in contents if content.hashes.video_id in settled]
+    known = (progressive.snapshot.path, progressive.snapshot.number) if progressive is not None else None
+    apart = progressive.apart if progressive is not None else {}
     suspects = run.states.suspects()
-    waiting = [SignTask(c.sighting.path_raw, c.hashes.video_id, c.hashes.size_bytes, run.path) for c in to_sign]
-    done, failed, seconds = len(ends), sum(end.part_sha256 is None for end in ends.values()), 0.0
+    waiting = [
+        SignTask(
+            content.sighting.path_raw,
+            content.hashes.video_id,
+            content.hashes.size_bytes,
+            run.path,
+            known,
+            apart.get(content.hashes.video_id, frozenset()),
+            code,
+        )
+        for content in to_sign
+    ]
+    done, failed, seconds = len(ends), sum(end.failed for end in ends.values()), 0.0
     alone = [item for item in waiting if item.video_id in suspects]
     others = [item for item in waiting if item.video_id not in suspects]
     for items, one_at_a_time in ((alone, True), (others, False)):
@@ -264,7 +369,7 @@ def sign_all(
             )
             _note_end(run, end)
             ends[item.video_id] = end
-            done, failed = done + 1, failed + (end.part_sha256 is None)
+            done, failed = done + 1, failed + end.failed
             seconds += end.video_seconds
             report(Progress("signing", done, len(contents), seconds, failed))
     return ends
@@ -296,6 +401,7 @@ def _remembered_ends(
                 cpu_seconds=state.cpu_seconds,
                 keyframes=state.keyframes,
                 descriptors=state.descriptors,
+                coded_sha256=state.coded_sha256,
             )
         elif step is Step.KEEP and state is not None:
             reason = Reason(state.reason or Reason.CORRUPT)
@@ -352,6 +458,12 @@ def _note_end(run: RunFolder, end: SignResult) -> None:
             State.SIGNED, key=end.video_id, part_sha256=end.part_sha256, sandboxed=end.sandboxed,
             video_seconds=round(end.video_seconds, 3), cpu_seconds=round(end.cpu_seconds, 3),
             keyframes=end.keyframes, descriptors=end.descriptors,
+            **({} if end.coded_sha256 is None else {"coded_sha256": end.coded_sha256}),
+        )  # fmt: skip
+    elif end.settled:
+        run.journal.append(
+            State.SETTLED, key=end.video_id, coded_sha256=end.coded_sha256, sandboxed=end.sandboxed,
+            cpu_seconds=round(end.cpu_seconds, 3),
         )  # fmt: skip
     else:
         reason = end.reason or Reason.CRASHED

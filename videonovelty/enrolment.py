@@ -16,7 +16,7 @@ from videonovelty.known.snapshot import Snapshot
 from videonovelty.known.staging import KnownEntry
 from videonovelty.known.store import KnownStore
 from videonovelty.records import KnownVideo, ListMembership, Sighting
-from videonovelty.run import RunFolder
+from videonovelty.run import RunFolder, read_coded
 from videonovelty.settings import Settings
 from videonovelty.signatures import scheme
 
@@ -79,7 +79,7 @@ def enrol(
     name = scheme(settings.signatures)
     signed = snapshot.signed(list(contents), name)
     to_sign = [content for video_id, content in contents.items() if video_id not in signed]
-    ends = sign_all(to_sign, run, engine, settings, report, fingerprint=fingerprint, retry=None)
+    ends = sign_all(to_sign, run, engine, settings, report, fingerprint=fingerprint, retry=None, code=True)
     sign_unsound(contents, ends, run, engine, settings, report, fingerprint=fingerprint)
     unreadable = tuple(
         (display_path(s.path_raw), (s.reason or Reason.IO_ERROR).value) for s in sightings if not s.video_id
@@ -110,6 +110,9 @@ def _entries(
     for video_id, content in sorted(contents.items()):
         end = ends.get(video_id)
         signed = run.read_part(video_id) if end is not None and end.part_sha256 is not None else None
+        coded = None
+        if end is not None and end.coded_sha256 is not None and signed is not None and signed.coverage.whole:
+            coded = read_coded(run.path, video_id, sha256=end.coded_sha256)
         duration = signed.coverage.duration_seconds if signed else 0.0
         if video_id in described:
             duration = described[video_id].duration_seconds
@@ -134,6 +137,7 @@ def _entries(
                 ),
             ),
             signed.signatures if signed else None,
+            coded,
         )
 
 

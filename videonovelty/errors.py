@@ -31,6 +31,7 @@ class Reason(StrEnum):
     CHANGED = "changed"
     # judged videos
     SAME_BYTES = "same_bytes"
+    SAME_PACKETS = "same_packets"
     PROVEN_BY_TIME = "proven_by_time"
     PARTS_EXPLAINED = "parts_explained"
     PLAYS_INSIDE_FRAME = "plays_inside_frame"
@@ -64,6 +65,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNSTABLE: "the file was still growing",
     Reason.CHANGED: "the file changed while it was read",
     Reason.SAME_BYTES: "the file is byte for byte a known video",
+    Reason.SAME_PACKETS: "its coded pictures are, packet for packet, those of known videos",
     Reason.PROVEN_BY_TIME: "every informative second is proven footage of known videos",
     Reason.PARTS_EXPLAINED: "some stretches are proven footage of known videos, the rest is not",
     Reason.PLAYS_INSIDE_FRAME: "known footage plays inside a larger picture, whose rest is not explained",

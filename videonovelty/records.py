@@ -26,6 +26,8 @@ DETAIL_ROWS, DETAIL_COLUMNS = 9, 16
 DETAIL_CELLS = DETAIL_ROWS * DETAIL_COLUMNS
 """…and, on the query side, at a finer one, which can be laid over part of a known picture."""
 LOCAL_BYTES = 8
+DIGEST_BYTES = 16
+"""Of a coded packet: what decides that nobody decodes has 128 bits, so that nobody can make two alike."""
 
 
 def _check(condition: bool, message: str) -> None:
@@ -125,6 +127,11 @@ class Coverage:
     """Longest stretch between two frames that were looked at (or an undecoded stretch)."""
     passes: tuple[str, ...] = ("nonref",)
     notes: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Every picture of it was decoded, without an error."""
+        return len(self.undecoded) == 0 and self.packet_errors == 0 and self.corrupt_frames == 0
 
     def __post_init__(self) -> None:
         _check(self.undecoded.ndim == 2 and self.undecoded.shape[1:] == (2,), "undecoded must have shape (k, 2)")
@@ -253,6 +260,47 @@ class SignedVideo:
     coverage: Coverage
     signatures: Signatures
     cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedStream:
+    """The coded packets of one video, each as a digest, in the order they are decoded."""
+
+    video_id: str
+    recipe: str
+    """Name of what is digested, and how; digests of different recipes never match."""
+    doubt: str
+    """Why equal packets might not show equal pictures; empty where they must. With a doubt there are no packets."""
+    duration_seconds: float
+    """From the first moment shown to the end of the last."""
+    pts_seconds: F64
+    """When each packet is shown, from 0 at the earliest; shape (n,)."""
+    starts: npt.NDArray[np.bool_]
+    """Shape (n,): the decoder begins afresh here, whatever came before. A *unit* reaches from one to the next."""
+    digests: U8
+    """Shape (n, 16)."""
+    cpu_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        n = len(self.pts_seconds)
+        _check(self.digests.shape == (n, DIGEST_BYTES) and self.digests.dtype == np.uint8, "digests must be (n, 16)")
+        _check(self.starts.shape == (n,) and (n == 0 or bool(self.starts[0])), "the first packet must start a unit")
+        _check(bool(np.isfinite(self.pts_seconds).all()), "times must be finite")
+        _check(n == 0 or float(self.pts_seconds.min()) == 0.0, "times must begin at 0")
+        _check((n == 0) == bool(self.doubt), "a doubt and packets exclude each other")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedUnit:
+    """A unit of a known video: packets that are decoded without anything before them."""
+
+    video_id: str
+    first_packet: int
+    """Its place in the video."""
+    pts_seconds: F64
+    """When each packet is shown, time of the known video; shape (m,)."""
+    digests: U8
+    """Shape (m, 16)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from videonovelty.known.store import KnownStore, Review
 from videonovelty.records import KnownVideo, ListMembership
 from videonovelty.report.collect import entry_key
 from videonovelty.report.decisions import DECISIONS, Decision
-from videonovelty.run import VideoStates, read_part
+from videonovelty.run import VideoStates, read_coded, read_part
 from videonovelty.schemas import DECISIONS as DECISION_ROWS
 from videonovelty.screening import preferred_membership
 from videonovelty.settings import ReviewSettings
@@ -113,10 +113,13 @@ class ReviewedRun:
         signed = None
         if state is not None and state.part_sha256 is not None:
             signed = read_part(self.path, video_id, sha256=state.part_sha256)
+        coded = None
+        if state is not None and signed is not None and state.coded_sha256 is not None and signed.coverage.whole:
+            coded = read_coded(self.path, video_id, sha256=state.coded_sha256)
         md5, sha1 = self.digests.get(video_id, ("", ""))
         duration = signed.coverage.duration_seconds if signed else float(self.rows[video_id]["duration_seconds"] or 0)
         video = KnownVideo(video_id, duration, md5=md5, sha1=sha1, memberships=(membership,))
-        return KnownEntry(video, signed.signatures if signed else None)
+        return KnownEntry(video, signed.signatures if signed else None, coded)
 
 
 def open_run(path: Path, store: KnownStore) -> ReviewedRun:

@@ -4,7 +4,8 @@
 
     RUN/journal.jsonl    every state change; the only truth (see `journal`)
     RUN/lock             held by the process that works on the run; says who that is
-    RUN/parts/           the signatures of one content each, named by its id; only those the journal names count
+    RUN/parts/           the signatures of one content each, named by its id, and the digests of its coded packets;
+                         only those the journal names count
     RUN/run.json, verdicts.*, segments.*, groups.*, metrics.prom, report/     made from the above, replaced whole
 
 Files are 0600 and folders 0700. Nothing is written in place: a file appears complete, synced, under its final name.
@@ -39,7 +40,7 @@ from filelock import FileLock, Timeout
 from videonovelty import __version__
 from videonovelty.errors import EnvironmentUnfitError, LockHeldError, Reason, RunError
 from videonovelty.journal import JSON, Journal, JournalEntry, read_journal, sync_directory
-from videonovelty.records import SignedVideo
+from videonovelty.records import CodedStream, SignedVideo
 from videonovelty.schemas import FORMAT_VERSION, GROUPS, PART, SEGMENTS, VERDICTS
 from videonovelty.settings import Settings
 
@@ -47,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 RUN_KEY = "run"
 """Key of the journal's entries about the run as a whole."""
+CODED_SUFFIX = ".coded"
 _VIDEO_ID = re.compile(r"[0-9a-f]{64}")
 _BEFORE_FIRST_ENTRY = frozenset({"lock", "journal.jsonl", "parts"})
 """What a folder may hold whose creation was cut short before the journal's first line."""
@@ -60,6 +62,8 @@ class State(StrEnum):
     STARTED = "started"
     """Written before a decode begins, so that a video that takes the machine down is known afterwards."""
     SIGNED = "signed"
+    SETTLED = "settled"
+    """Its coded packets are those of known videos, so it was not decoded."""
     JUDGED = "judged"
     FAILED = "failed"
     REFUSED = "refused"
@@ -74,7 +78,7 @@ class Step(StrEnum):
 
     SIGN = "sign"
     REUSE = "reuse"
-    """Its part is there, made with the same settings."""
+    """Its part is there, made with the same settings, or its packets settled it."""
     KEEP = "keep"
     """It failed, was refused or quarantined, and stays so unless a retry is asked for."""
     QUARANTINE = "quarantine"
@@ -106,6 +110,8 @@ class VideoState(NamedTuple):
     descriptors: int = 0
     video_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    coded_sha256: str | None = None
+    """Digest of its coded packets in RUN/parts; None where they were not looked at, or prove nothing."""
 
     @property
     def attempts(self) -> int:
@@ -182,6 +188,7 @@ class VideoStates:
             int(get("descriptors", 0)),  # type: ignore[arg-type]
             float(get("video_seconds", 0.0)),  # type: ignore[arg-type]
             float(get("cpu_seconds", 0.0)),  # type: ignore[arg-type]
+            None if get("coded_sha256") is None else str(get("coded_sha256")),
         )
 
     def next_step(
@@ -204,7 +211,7 @@ class VideoStates:
             asked = retry is None or known.reason in retry or known.reason in TRIED_EVERY_TIME
             stale = known.fingerprint != fingerprint and known.state is not State.QUARANTINED
             return Step.SIGN if asked or stale else Step.KEEP
-        if known.part_sha256 is not None and known.fingerprint == fingerprint:
+        if (known.part_sha256 or known.coded_sha256) is not None and known.fingerprint == fingerprint:
             return Step.REUSE
         return Step.SIGN
 
@@ -364,11 +371,12 @@ class RunFolder:
         """
         problems: list[str] = []
         for video_id, state in self.states.items():
-            if state.part_sha256 is not None:
-                try:
-                    read_part(self.path, video_id, sha256=state.part_sha256)
-                except RunError as error:
-                    problems.append(str(error))
+            for digest, read in ((state.part_sha256, read_part), (state.coded_sha256, read_coded)):
+                if digest is not None:
+                    try:
+                        read(self.path, video_id, sha256=digest)
+                    except RunError as error:
+                        problems.append(str(error))
         problems += [f"{path}: {why}. `videonovelty scan` rebuilds it." for path, why in self._altered_tables()]
         return problems
 
@@ -412,20 +420,36 @@ def write_part(run_path: Path, video: SignedVideo) -> str:
     """
     from videonovelty.sandbox import encode_signed  # noqa: PLC0415  (the run folder can be read without the sandbox)
 
-    video_id = video.signatures.video_id
+    signatures = video.signatures
     payload = bytes(encode_signed(replace(video, cpu_seconds=0.0)))
+    header = {"cpu_seconds": video.cpu_seconds, "keyframes": len(signatures.pts_seconds)}
+    return _write_payload(
+        _part_path(run_path, signatures.video_id), signatures.video_id, signatures.scheme, header, payload
+    )
+
+
+def write_coded(run_path: Path, coded: CodedStream) -> str:
+    """Store the digests of the coded packets of one content beside its part; as `write_part`."""
+    from videonovelty.sandbox import encode_coded  # noqa: PLC0415
+
+    payload = bytes(encode_coded(replace(coded, cpu_seconds=0.0)))
+    header = {"cpu_seconds": coded.cpu_seconds}
+    path = _part_path(run_path, coded.video_id, CODED_SUFFIX)
+    return _write_payload(path, coded.video_id, coded.recipe, header, payload)
+
+
+def _write_payload(path: Path, video_id: str, scheme: str, header: Mapping[str, JSON], payload: bytes) -> str:
     digest = hashlib.sha256(payload).hexdigest()
-    header = {"cpu_seconds": video.cpu_seconds, "keyframes": len(video.signatures.pts_seconds)}
     row = {
         "video_id": video_id,
-        "scheme": video.signatures.scheme,
+        "scheme": scheme,
         "header": json.dumps(header, sort_keys=True),
         "payload": payload,
         "payload_sha256": digest,
     }
     table = pa.Table.from_pylist([row], schema=PART)
     write_file(
-        _part_path(run_path, video_id),
+        path,
         lambda file: pq.write_table(table, file, compression="zstd", use_dictionary=False, write_statistics=False),
     )
     return digest
@@ -438,7 +462,19 @@ def read_part(run_path: Path, video_id: str, *, sha256: str) -> SignedVideo:
     """
     from videonovelty.sandbox import decode_signed  # noqa: PLC0415
 
-    path = _part_path(run_path, video_id)
+    video: SignedVideo = _read_payload(_part_path(run_path, video_id), video_id, sha256, decode_signed)
+    return video
+
+
+def read_coded(run_path: Path, video_id: str, *, sha256: str) -> CodedStream:
+    """Return the digests of the coded packets of one content; as `read_part`."""
+    from videonovelty.sandbox import decode_coded  # noqa: PLC0415
+
+    coded: CodedStream = _read_payload(_part_path(run_path, video_id, CODED_SUFFIX), video_id, sha256, decode_coded)
+    return coded
+
+
+def _read_payload(path: Path, video_id: str, sha256: str, decode: Callable[..., Any]) -> Any:
     remedy = "Delete the file and run `videonovelty scan` again: it is signed anew."
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -447,8 +483,7 @@ def read_part(run_path: Path, video_id: str, *, sha256: str) -> SignedVideo:
         payload = row["payload"]
         if hashlib.sha256(payload).hexdigest() != sha256 or row["video_id"] != video_id:
             raise RunError(f"{path}: not the signatures the journal names: altered or exchanged. {remedy}")
-        video: SignedVideo = decode_signed(payload, video_id=video_id)
-        return replace(video, cpu_seconds=float(header["cpu_seconds"]))
+        return replace(decode(payload, video_id=video_id), cpu_seconds=float(header["cpu_seconds"]))
     except FileNotFoundError:
         raise RunError(f"{path}: the journal names it, but it is missing. Run `videonovelty scan` again.") from None
     except (OSError, pa.ArrowException, ValueError, IndexError, KeyError, TypeError) as error:
@@ -510,10 +545,10 @@ def check_free_space(path: Path, min_free_bytes: int) -> None:
         )
 
 
-def _part_path(run_path: Path, video_id: str) -> Path:
+def _part_path(run_path: Path, video_id: str, suffix: str = "") -> Path:
     if _VIDEO_ID.fullmatch(video_id) is None:
         raise ValueError("video_id must be 64 lower-case hex digits")
-    return run_path / "parts" / f"{video_id}.parquet"
+    return run_path / "parts" / f"{video_id}{suffix}.parquet"
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

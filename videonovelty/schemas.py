@@ -102,7 +102,8 @@ GROUPS = _schema(
     ],
 )
 
-# RUN/parts/<video_id>.parquet: one row, the whole signature of one content, query side.
+# RUN/parts/<video_id>.parquet: one row, the whole signature of one content, query side; <video_id>.coded.parquet: the
+# digests of its coded packets.
 PART = _schema(
     "part",
     [
@@ -149,6 +150,19 @@ KNOWN_PROFILES = _schema(
         ("step_ms", pa.int32()),
         ("activity", pa.binary()),
         ("signs", pa.binary()),
+    ],
+)
+
+# STORE/coded: digests of the coded packets of known videos, rows sorted by (video_id, first_packet). A unit (what is
+# decoded without anything before it) takes `rows` rows, the first of which says so; the others say 0.
+KNOWN_CODED = _schema(
+    "known_coded",
+    [
+        ("video_id", _id),
+        ("first_packet", pa.int32()),
+        ("rows", pa.int32()),
+        ("digests", pa.binary()),
+        ("t_ms", pa.binary()),
     ],
 )
 

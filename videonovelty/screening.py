@@ -32,9 +32,12 @@ from videonovelty.batch import (
     Content,
     Part,
     Progress,
+    Progressive,
     Report,
+    SettledTask,
     SignResult,
     part_of,
+    settled_verdicts,
     sight_all,
     sign_all,
     sign_unsound,
@@ -286,11 +289,21 @@ def screen(
     sightings, contents = sight_all(entries, run, engine, settings, report)
     exact = _exact(snapshot, [content.hashes for content in contents.values()])
     to_sign = [content for video_id, content in contents.items() if video_id not in exact]
-    ends = sign_all(to_sign, run, engine, settings, report, fingerprint=fingerprint, retry=retry)
+    by_packets = settings.run.progressive and snapshot.has_coded
+    progressive = Progressive(snapshot, pairs_apart(snapshot)) if by_packets else None
+    ends = sign_all(
+        to_sign, run, engine, settings, report, fingerprint=fingerprint, retry=retry, progressive=progressive
+    )
     facts = {**judging_facts(snapshot.number, scheme_name, settings), "grouping": grouping}
     made = run.tables_made_of(_inputs(facts, sightings, ends))
     if made is None:
         sign_unsound(contents, ends, run, engine, settings, report, fingerprint=fingerprint)
+        settled = _settled(ends, progressive, run, engine, settings)
+        not_settled = [contents[video_id] for video_id, end in ends.items() if end.settled and video_id not in settled]
+        if (
+            not_settled
+        ):  # by what is known now: packets were compared with an earlier snapshot, or their digests are lost
+            ends |= sign_all(not_settled, run, engine, settings, report, fingerprint=fingerprint)
         judged = {
             video_id: _Judged(
                 _known_by_bytes(content, exact[video_id]), known={exact[video_id].video_id: exact[video_id]}
@@ -298,13 +311,14 @@ def screen(
             for video_id, content in contents.items()
             if video_id in exact
         }
+        judged |= {video_id: _Judged(verdict, ends[video_id].sandboxed) for video_id, verdict in settled.items()}
         _judge_signed(judged, ends, Lookup(snapshot, scheme_name, engine, settings, WorkFolder(run.path), report), run)
         if grouping:
             _group_open(judged, ends, run, engine, settings, report)
         run.journal.append_many(
             (State.JUDGED, video_id, {"verdict": one.verdict.verdict, "reason": one.verdict.reason})
             for video_id, one in sorted(judged.items())
-            if video_id in ends and ends[video_id].part_sha256 is not None
+            if video_id in ends and not ends[video_id].failed
         )
         tables = _tables(sightings, judged, snapshot, scheme_name)
         made = {
@@ -329,7 +343,7 @@ def screen(
     run.write_run_json(document)
     write_metrics(run.path, document)
     flagged = sum(
-        sighting.reason is not None or (sighting.video_id in ends and ends[sighting.video_id].part_sha256 is None)
+        sighting.reason is not None or (sighting.video_id in ends and ends[sighting.video_id].failed)
         for sighting in sightings
     )
     return ScreeningResult(document, flagged)
@@ -347,13 +361,38 @@ def _exact(snapshot: Snapshot, hashes: Sequence[ContentHashes]) -> dict[str, Kno
     return {one.video_id: known for one, known in zip(hashes, found, strict=True) if known is not None}
 
 
+def _settled(
+    ends: Mapping[str, SignResult],
+    progressive: Progressive | None,
+    run: RunFolder,
+    engine: Engine,
+    settings: Settings,
+) -> dict[str, Verdict]:
+    """Return the verdicts of the contents whose packets settle them against the pinned snapshot."""
+    if progressive is None:
+        return {}
+    known_by = [
+        (video_id, end.coded_sha256, progressive.apart.get(video_id, frozenset()))
+        for video_id, end in sorted(ends.items())
+        if end.settled and end.coded_sha256 is not None
+    ]
+    tasks = [
+        SettledTask(run.path, tuple(known_by[at : at + VIDEOS_PER_JUDGEMENT]))
+        for at in range(0, len(known_by), VIDEOS_PER_JUDGEMENT)
+    ]
+    task = functools.partial(settled_verdicts, snapshot=progressive.snapshot, settings=settings)
+    found = all_done(engine, task, tasks, "some videos could not be compared by their packets")
+    return {verdict.video_id: verdict for verdict in chain.from_iterable(found) if verdict is not None}
+
+
 def _inputs(facts: Mapping[str, Any], sightings: Sequence[Sighting], ends: Mapping[str, SignResult]) -> str:
     """Return a digest of everything the tables are made of."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for sighting in sightings:
         digest.update(json.dumps([encode_raw(sighting.path_raw), sighting.video_id, sighting.reason]).encode())
     for video_id, end in sorted(ends.items()):
-        digest.update(json.dumps([video_id, end.part_sha256, end.reason, end.sandboxed]).encode())
+        settled_by = end.coded_sha256 if end.settled else None
+        digest.update(json.dumps([video_id, end.part_sha256, settled_by, end.reason, end.sandboxed]).encode())
     return digest.hexdigest()
 
 
@@ -364,7 +403,7 @@ def _judge_signed(judged: dict[str, _Judged], ends: Mapping[str, SignResult], lo
     for verdict in with_listed_frames(judge_parts(parts, lookup, run), parts, lookup, run.path):
         judged[verdict.video_id] = _Judged(verdict, ends[verdict.video_id].sandboxed)
     for end in in_order:
-        if end.part_sha256 is None:
+        if end.failed:
             judged[end.video_id] = _Judged(_unsigned_verdict(end.video_id, end.reason or Reason.CRASHED), end.sandboxed)
 
 
@@ -736,7 +775,7 @@ def _counts(
             verdicts["not_comparable"] += 1
             reasons[(sighting.reason or Reason.IO_ERROR).value] += 1
             continue
-        states["judged" if end is None or end.part_sha256 is not None else "failed"] += 1
+        states["judged" if end is None or not end.failed else "failed"] += 1
         verdicts[one.verdict.verdict] += 1
         reasons[one.verdict.reason.value] += 1
     return {

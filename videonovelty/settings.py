@@ -237,6 +237,8 @@ class RunSettings(_Table):
     workers: int = Field(0, ge=0)
     """Worker processes on this machine; 0 runs a plain loop. The command line's --workers overrides it."""
     threads_per_worker: int = Field(1, ge=1)
+    progressive: bool = True
+    """Compare coded packets first: a stream copy of known videos is known without being decoded."""
     window_per_worker: int = Field(3, ge=1)
     """Videos handed out ahead of a worker."""
     min_free_bytes: int = Field(512 << 20, ge=0)

@@ -152,6 +152,47 @@ class OpenVideo:
             notes=tuple(dict.fromkeys(notes)),
         )
 
+    def only_stream(self) -> Any:
+        """Return the video stream, to be read from its first packet; None where the file has others or pictures."""
+        if len(self._container.streams.video) != 1 or self._refused:
+            return None
+        self._pass += 1
+        return self._begin(self._tracks[0])
+
+    def first_picture(self, stream: Any, packet: Any) -> Any:
+        """Return the picture `packet` alone gives, None where it gives none; `stream` is not decoded further."""
+        reader = self._reader(stream, "all")
+        with _translated(self._name):
+            pictures = reader.decode(packet) or reader.drain()
+        return pictures[0] if pictures else None
+
+    def packets(self, stream: Any) -> Iterator[Any]:
+        """Yield the coded packets of `only_stream`, in the order of the file.
+
+        Raises CorruptVideoError when something could not be read, or the file ends before its container says so.
+        """
+        track = self._tracks[0]
+        ledger = StreamLedger(sane_frame_seconds(_rate(stream)))
+        origin, end = float("inf"), 0.0
+        tick = _number(stream.time_base)
+        with _translated(self._name):
+            for packet in self._packets(track, stream, ledger):
+                if not packet.size:
+                    continue
+                if packet.pts is not None:
+                    shown = packet.pts * tick
+                    origin, end = min(origin, shown), max(end, shown + (packet.duration or 0) * tick)
+                yield packet
+        if ledger.packet_errors or self._notes:
+            raise CorruptVideoError(self._name, "not all of it could be read")
+        if not np.isfinite(origin):
+            return
+        track.finished = True
+        ledger.frame_shown(0.0, max(end - origin, ledger.frame_seconds))
+        undecoded, _, _ = ledger.close(self._declared_end(track), finished=True, origin_seconds=origin)
+        if len(undecoded):
+            raise CorruptVideoError(self._name, "it ends before its container says so")
+
     def close(self) -> None:
         """Close the container; frames already yielded stay valid. The descriptor stays open: it is the caller's."""
         self._pass += 1
@@ -487,6 +528,11 @@ class _Reader:
             return []
         if not flushing and not packet.is_discard:
             self.ledger.packet_fed(where, (packet.duration or 0) * self._tick, corrupt=bool(packet.is_corrupt))
+        return pictures
+
+    def drain(self) -> list[Any]:
+        """Return the pictures the decoder still holds; nothing can be decoded afterwards."""
+        pictures: list[Any] = self._context.decode(None)
         return pictures
 
     def time(self, picture: Any) -> float | None:

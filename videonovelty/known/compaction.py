@@ -15,7 +15,9 @@ from videonovelty.records import U8
 
 PART_ROWS = 1 << 22
 """Rows held at a time."""
-SHARD_ROWS = {"frames": 20_000_000, "local": 50_000_000, "profiles": 1_000_000, "videos": 4_000_000}
+CODED_PART_ROWS = 1 << 14
+"""…of coded packets, whose rows are of 5 KB in the usual case and of 80 KB at most."""
+SHARD_ROWS = {"frames": 20_000_000, "local": 50_000_000, "profiles": 1_000_000, "coded": 2_000_000, "videos": 4_000_000}
 STOP_SAMPLE = 200_000
 STOP_RADIUS = 31
 STOP_VIDEOS = 5
@@ -29,6 +31,8 @@ def compacted_files(snapshot: Snapshot) -> Iterator[FileEntry]:
     for kind in ("frames", "local", "profiles"):
         for scheme in snapshot.schemes:
             yield from _rewritten(snapshot, kind, scheme)
+    for recipe in sorted({entry.scheme for entry in snapshot.manifest.of_kind("coded")}):
+        yield from _rewritten(snapshot, "coded", recipe)
     yield from _rewritten(snapshot, "videos", "")
     if snapshot.manifest.of_kind("decisions"):
         made = write_shard(snapshot.path, "decisions", snapshot.decisions(), scheme="", added=snapshot.number)
@@ -49,8 +53,9 @@ def _rewritten(snapshot: Snapshot, kind: str, scheme: str) -> Iterator[FileEntry
     if not entries:
         return
     total = sum(entry.rows for entry in entries)
-    n_parts = max(1, -(-total // PART_ROWS))
-    per_shard = max(1, SHARD_ROWS[kind] // PART_ROWS)
+    part_rows = CODED_PART_ROWS if kind == "coded" else PART_ROWS
+    n_parts = max(1, -(-total // part_rows))
+    per_shard = max(1, SHARD_ROWS[kind] // part_rows)
     bounds = np.linspace(0, 1 << 32, n_parts + 1).astype(np.uint64)  # ids are digests: evenly spread
     for first in range(0, n_parts, per_shard):
         parts = range(first, min(first + per_shard, n_parts))
@@ -64,7 +69,7 @@ def _part(snapshot: Snapshot, entries: tuple[FileEntry, ...], kind: str, low: in
     """Return the alive rows of videos whose ids begin with a number in [low, high), sorted by id."""
     parts = [SCHEMAS[kind].empty_table()]
     for entry in entries:
-        for table in snapshot.tables(entry):
+        for table in snapshot.tables(entry, low=low, high=high):
             ids = binary_column(table["video_id"])
             prefix = np.ascontiguousarray(ids[:, :4]).view(">u4").ravel().astype(np.int64)
             first, stop = np.searchsorted(prefix, [low, high])

@@ -26,7 +26,7 @@ from videonovelty.errors import KnownStoreError
 from videonovelty.schemas import FORMAT_VERSION
 
 KIND = "videonovelty_known_manifest"
-FOLDERS = ("manifests", "shards", "local", "profiles", "videos", "removed", "index", "stop", "decisions")
+FOLDERS = ("manifests", "shards", "local", "profiles", "coded", "videos", "removed", "index", "stop", "decisions")
 TEMPORARY = ".tmp-"
 
 
@@ -39,7 +39,7 @@ class FileEntry:
     """One immutable file of a snapshot."""
 
     kind: str
-    """`frames`, `local`, `profiles`, `videos`, `removed` (tombstones), `stop` (stop frames) or `decisions`."""
+    """`frames`, `local`, `profiles`, `coded` (packets), `videos`, `removed` (tombstones), `stop` or `decisions`."""
     path: str
     """Relative to the store."""
     rows: int

@@ -13,18 +13,38 @@ import os
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from videonovelty.errors import KnownStoreError
 from videonovelty.known.manifest import TEMPORARY, FileEntry, new_file, sync, sync_folder, write_error
-from videonovelty.records import F64, LOCAL_BYTES, MOTION_CELLS, PDQ_BYTES, U8, MotionProfile, Signatures
-from videonovelty.schemas import DECISIONS, FORMAT_VERSION, KNOWN_FRAMES, KNOWN_LOCAL, KNOWN_PROFILES, KNOWN_VIDEOS
+from videonovelty.records import (
+    DIGEST_BYTES,
+    F64,
+    LOCAL_BYTES,
+    MOTION_CELLS,
+    PDQ_BYTES,
+    U8,
+    CodedStream,
+    MotionProfile,
+    Signatures,
+)
+from videonovelty.schemas import (
+    DECISIONS,
+    FORMAT_VERSION,
+    KNOWN_CODED,
+    KNOWN_FRAMES,
+    KNOWN_LOCAL,
+    KNOWN_PROFILES,
+    KNOWN_VIDEOS,
+)
 
 I64 = npt.NDArray[np.int64]
 
@@ -47,17 +67,22 @@ SCHEMAS: dict[str, pa.Schema] = {
     "frames": KNOWN_FRAMES,
     "local": KNOWN_LOCAL,
     "profiles": KNOWN_PROFILES,
+    "coded": KNOWN_CODED,
     "videos": KNOWN_VIDEOS,
     "removed": REMOVED,
     "stop": STOP_FRAMES,
     "decisions": DECISIONS,
 }
-FOLDER = {"frames": "shards", "local": "local", "profiles": "profiles", "videos": "videos", "removed": "removed",
-          "stop": "stop", "decisions": "decisions"}  # fmt: skip
-_PLAIN = {"pdq", "pdq_inner", "code"}
-ROW_GROUP = {"frames": 1 << 17, "local": 1 << 18, "profiles": 1 << 10, "videos": 1 << 14, "removed": 1 << 16,
-             "stop": 1 << 16, "decisions": 1 << 14}  # fmt: skip
+FOLDER = {"frames": "shards", "local": "local", "profiles": "profiles", "coded": "coded", "videos": "videos",
+          "removed": "removed", "stop": "stop", "decisions": "decisions"}  # fmt: skip
+_PLAIN = {"pdq", "pdq_inner", "code", "digests"}
+ROW_GROUP = {"frames": 1 << 17, "local": 1 << 18, "profiles": 1 << 10, "coded": 1 << 8, "videos": 1 << 14,
+             "removed": 1 << 16, "stop": 1 << 16, "decisions": 1 << 14}  # fmt: skip
 """Rows read at least to see one video: small enough for that, large enough to read a whole column at full speed."""
+
+
+PACKETS_PER_ROW = 1 << 12
+"""Of a row of `coded`, 80 KB: a unit may be a whole film."""
 
 
 class VideoIds(Sequence[str]):
@@ -229,6 +254,8 @@ def write_shard(store: Path, kind: str, tables: Iterator[pa.Table], *, scheme: s
                         ids.append(binary_column(table["video_id"]))
                     if kind == "videos":
                         digests.append(_digest_keys(table, rows))
+                    if kind == "coded":
+                        digests.append(_unit_keys(table, rows))
                     rows += table.num_rows
             if rows == 0:
                 temporary.unlink()
@@ -242,9 +269,9 @@ def write_shard(store: Path, kind: str, tables: Iterator[pa.Table], *, scheme: s
         written.append(final)
         all_ids = np.concatenate(ids) if ids else np.zeros((0, ID_BYTES), np.uint8)
         index_path, index_sha256 = "", ""
-        if kind in ("frames", "local", "profiles", "videos"):
+        if kind in ("frames", "local", "profiles", "coded", "videos"):
             index_file = store / "index" / f"{name}.arrow"
-            index = _digest_index(digests) if kind == "videos" else _row_index(all_ids)
+            index = _digest_index(digests) if kind in ("videos", "coded") else _row_index(all_ids)
             index_sha256 = _write_index(index_file, index)
             written.append(index_file)
             index_path = f"index/{name}.arrow"
@@ -327,8 +354,17 @@ def _digest_keys(table: pa.Table, first_row: int) -> tuple[npt.NDArray[np.uint64
     return np.concatenate(keys), np.concatenate(rows)
 
 
+def _unit_keys(table: pa.Table, first_row: int) -> tuple[npt.NDArray[np.uint64], I64]:
+    """Return what units of coded packets are found by, and the row: their first packet's digest, and the video's id."""
+    begins = np.flatnonzero(table["rows"].to_numpy() > 0)
+    firsts = [digest_key(one.as_py()) for one in pc.binary_slice(table["digests"].take(pa.array(begins)), 0, 8)]
+    of_video = np.flatnonzero(table["first_packet"].to_numpy() == 0)
+    ids = np.ascontiguousarray(binary_column(table["video_id"])[of_video, :8]).view(">u8").ravel().astype(np.uint64)
+    return np.concatenate([np.array(firsts, np.uint64), ids]), np.concatenate([begins, of_video]) + first_row
+
+
 def _digest_index(parts: Sequence[tuple[npt.NDArray[np.uint64], I64]]) -> pa.Table:
-    """Index of a videos file: the key of each of a row's digests, sorted, and the row."""
+    """Index of a videos or coded file: the key of each of a row's digests, sorted, and the row."""
     keys = np.concatenate([k for k, _ in parts])
     rows = np.concatenate([r for _, r in parts])
     order = np.lexsort((rows, keys))
@@ -444,6 +480,31 @@ def profile_table(ids: bytes, motion: MotionProfile) -> pa.Table:
     )
 
 
+def coded_table(ids: bytes, coded: CodedStream) -> pa.Table:
+    """Return the coded packets of one video as rows of KNOWN_CODED."""
+    digests, times = np.ascontiguousarray(coded.digests), _milliseconds(coded.pts_seconds).astype("<i4")
+    bounds = np.append(np.flatnonzero(coded.starts), len(digests)).tolist()
+    first_packets: list[int] = []
+    rows: list[int] = []
+    ends: list[int] = []
+    for begin, end in pairwise(bounds):
+        firsts = range(begin, end, PACKETS_PER_ROW)
+        first_packets += firsts
+        rows += [len(firsts), *([0] * (len(firsts) - 1))]
+        ends += [*firsts[1:], end]
+    pieces = list(zip(first_packets, ends, strict=True))
+    return pa.table(
+        {
+            "video_id": repeated(ids, len(rows)),
+            "first_packet": pa.array(first_packets, pa.int32()),
+            "rows": pa.array(rows, pa.int32()),
+            "digests": pa.array([digests[a:b].tobytes() for a, b in pieces], pa.binary()),
+            "t_ms": pa.array([times[a:b].tobytes() for a, b in pieces], pa.binary()),
+        },
+        schema=KNOWN_CODED,
+    )
+
+
 def repeated(raw: bytes, n: int) -> pa.Array:
     """Return a column that holds one id n times."""
     return fixed_binary(np.frombuffer(raw * n, np.uint8).reshape(n, ID_BYTES))
@@ -476,3 +537,4 @@ def sorted_by_id(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 assert LOCAL_BYTES == 8
+assert DIGEST_BYTES == 16

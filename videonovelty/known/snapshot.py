@@ -35,9 +35,11 @@ from videonovelty.known.shards import (
     unpack_signs,
 )
 from videonovelty.records import (
+    DIGEST_BYTES,
     F64,
     LOCAL_BYTES,
     U8,
+    CodedUnit,
     ContentHashes,
     KnownFrames,
     KnownVideo,
@@ -53,6 +55,7 @@ Bool = npt.NDArray[np.bool_]
 _OPEN_FILES = 64
 _KEPT_GROUPS = 4
 _FRAME_COLUMNS = ["t_ms", "pdq", "pdq_inner", "quality", "informative"]
+_CODED_COLUMNS = ["video_id", "first_packet", "rows", "digests", "t_ms"]
 _LOCAL_COLUMNS = ["t_ms", "code", "x", "y", "scale", "angle"]
 
 
@@ -80,6 +83,7 @@ class Snapshot:
         self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
         self._indexes: dict[str, pa.RecordBatch] = {}
         self._ranges: dict[tuple[str, str], tuple[U8, U8]] = {}
+        self._bounds: dict[str, tuple[I64, I64]] = {}
         self._removed: Removed | None = None
 
     def __reduce__(self) -> tuple[type[Snapshot], tuple[Path, int]]:
@@ -102,7 +106,7 @@ class Snapshot:
     @property
     def schemes(self) -> tuple[str, ...]:
         """Signature schemes there are shards of, sorted."""
-        return tuple(sorted({f.scheme for f in self._manifest.files if f.scheme}))
+        return tuple(sorted({f.scheme for f in self._manifest.files if f.scheme and f.kind != "coded"}))
 
     @property
     def n_videos(self) -> int:
@@ -324,6 +328,61 @@ class Snapshot:
             found[video_id] = KnownLocal(video_id, times / 1000.0, features)
         return found
 
+    @property
+    def has_coded(self) -> bool:
+        """Whether digests of coded packets of any video are stored."""
+        return bool(self._manifest.of_kind("coded"))
+
+    def coded(self, video_ids: Sequence[str], recipe: str) -> set[str]:
+        """Return those of the ids whose coded packets are stored under a recipe."""
+        keys = np.array([digest_key(raw_id(v)) for v in video_ids], np.uint64)
+        found: set[str] = set()
+        for entry in self._manifest.of_kind("coded", recipe):
+            for owner, table, _ in self._coded_rows(entry, keys, len(keys)):
+                if table["video_id"][0].as_py().hex() == video_ids[owner] and table["first_packet"][0].as_py() == 0:
+                    found.add(video_ids[owner])
+        return found
+
+    def coded_units(self, first_digests: Sequence[bytes], recipe: str, *, at_most: int) -> list[list[CodedUnit]]:
+        """Return for each digest of a first packet the known units that begin with it, `at_most` of a shard."""
+        keys = np.array([digest_key(digest) for digest in first_digests], np.uint64)
+        found: list[list[CodedUnit]] = [[] for _ in first_digests]
+        for entry in self._manifest.of_kind("coded", recipe):
+            for owner, table, row in self._coded_rows(entry, keys, at_most):
+                begins = table["digests"][0].as_py()[:DIGEST_BYTES] == first_digests[owner]
+                if begins and table["rows"][0].as_py() > 0:
+                    found[owner].append(self._coded_unit(entry, row, table))
+        return found
+
+    def _coded_rows(
+        self, entry: FileEntry, keys: npt.NDArray[np.uint64], at_most: int
+    ) -> Iterator[tuple[int, pa.Table, int]]:
+        """Yield (place of the key, one row, its number) of the alive rows of a coded file that a key may mean."""
+        index = self._index(entry.index_path)
+        known = index.column("key").to_numpy()
+        order = np.argsort(keys, kind="stable")  # neighbours in the index one after the other
+        low = np.searchsorted(known, keys[order], side="left")
+        high = np.minimum(np.searchsorted(known, keys[order], side="right"), low + at_most)
+        numbers = index.column("row")
+        for owner, first, stop in zip(order.tolist(), low.tolist(), high.tolist(), strict=True):
+            for place in range(first, stop):
+                row = numbers[place].as_py()
+                table = self._range(entry, row, row + 1, _CODED_COLUMNS)
+                if not self.removed.whole_videos(binary_column(table["video_id"]), entry.added)[0]:
+                    yield owner, table, row
+
+    def _coded_unit(self, entry: FileEntry, row: int, first: pa.Table) -> CodedUnit:
+        rows = first["rows"][0].as_py()
+        table = first if rows == 1 else self._range(entry, row, row + rows, _CODED_COLUMNS)
+        digests = b"".join(table["digests"].to_pylist())
+        times = np.frombuffer(b"".join(table["t_ms"].to_pylist()), "<i4")
+        return CodedUnit(
+            video_id=first["video_id"][0].as_py().hex(),
+            first_packet=first["first_packet"][0].as_py(),
+            pts_seconds=times / 1000.0,
+            digests=np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES),
+        )
+
     def stop_codes(self, scheme: str) -> U8:
         """Return the PDQ codes of stop frames of a scheme, shape (k, 32): pictures many unrelated videos share."""
         parts = [binary_column(t["pdq"]) for e in self._manifest.of_kind("stop", scheme) for t in self.tables(e)]
@@ -346,15 +405,38 @@ class Snapshot:
             )
         return self._removed
 
-    def tables(self, entry: FileEntry, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yield a file's row groups, all columns or some."""
+    def tables(
+        self, entry: FileEntry, columns: Sequence[str] | None = None, *, low: int = 0, high: int = 1 << 32
+    ) -> Iterator[pa.Table]:
+        """Yield a file's row groups, all columns or some; only those with ids that begin with a number in [low, high).
+
+        Numbers are of four bytes; groups at the edges hold other ids too.
+        """
         path = self.path / entry.path
         _, starts = self._open(str(path), entry.kind, entry.rows)
-        for group in range(len(starts) - 1):
+        groups: Iterable[int] = range(len(starts) - 1)
+        if (low, high) != (0, 1 << 32):
+            first, last = self._group_ids(entry)
+            groups = np.flatnonzero((last >= low) & (first < high)).tolist()
+        for group in groups:
             file, _ = self._open(str(path), entry.kind, entry.rows)  # it may have been closed to open others
             with damage(path):
                 table = file.read_row_group(group, columns, use_threads=False)
             yield table
+
+    def _group_ids(self, entry: FileEntry) -> tuple[I64, I64]:
+        """Return what the first and the last id of each row group of a file sorted by ids begin with."""
+        if entry.path not in self._bounds:
+            file, starts = self._open(str(self.path / entry.path), entry.kind, entry.rows)
+            column = file.schema_arrow.names.index("video_id")
+            found = np.zeros((2, len(starts) - 1), np.int64)
+            for group in range(len(starts) - 1):
+                told = file.metadata.row_group(group).column(column).statistics
+                known = told is not None and told.has_min_max
+                found[0, group] = int.from_bytes(told.min[:4], "big") if known else 0
+                found[1, group] = int.from_bytes(told.max[:4], "big") if known else 1 << 32
+            self._bounds[entry.path] = (found[0], found[1])
+        return self._bounds[entry.path]
 
     def ref(self, entry: FileEntry) -> ShardRef:
         """Return the small description of a shard that tasks take."""

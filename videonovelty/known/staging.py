@@ -16,7 +16,9 @@ import pyarrow as pa
 from videonovelty.errors import KnownStoreError
 from videonovelty.known.manifest import FileEntry
 from videonovelty.known.shards import (
+    FOLDER,
     binary_column,
+    coded_table,
     discard_files,
     frames_table,
     local_table,
@@ -26,7 +28,7 @@ from videonovelty.known.shards import (
     write_shard,
 )
 from videonovelty.known.snapshot import Snapshot
-from videonovelty.records import KnownVideo, ListMembership, Signatures
+from videonovelty.records import CodedStream, KnownVideo, ListMembership, Signatures
 from videonovelty.schemas import KNOWN_VIDEOS
 
 BATCH_ENTRIES = 512
@@ -41,6 +43,8 @@ class KnownEntry:
 
     video: KnownVideo
     signatures: Signatures | None
+    coded: CodedStream | None = None
+    """The digests of its coded packets, where equal packets show equal pictures that were all looked at."""
 
 
 class Staging:
@@ -62,6 +66,7 @@ class Staging:
         self._held: dict[tuple[str, str], int] = {}
         self._lists: dict[str, set[str]] = {}
         self._signed: set[tuple[str, str]] = set()
+        self._coded: set[tuple[str, str]] = set()
         self._left_out: set[tuple[str, str]] = set()
         self._counted: set[str] = set()
 
@@ -101,6 +106,9 @@ class Staging:
                 )
         kept: list[FileEntry] = []
         for entry in self.files:
+            if entry.kind == "coded":
+                kept += self._again(entry, self._fresh_coded(before, entry))
+                continue
             if entry.kind == "videos":
                 kept += self._again(entry, self._fresh_videos(before, entry))
                 continue
@@ -124,6 +132,13 @@ class Staging:
         made = write_shard(self.store, entry.kind, iter([table]), scheme=entry.scheme, added=self.base.number + 1)
         discard_files(self.store, [entry])
         return [] if made is None else [made]
+
+    def _fresh_coded(self, reader: Snapshot, entry: FileEntry) -> pa.Table:
+        """Return the staged rows of coded packets of videos the newer snapshot holds none of."""
+        table = pa.concat_tables(list(reader.tables(entry)))
+        ids = [raw.tobytes().hex() for raw in binary_column(table["video_id"])]
+        stored = self.base.coded(list(dict.fromkeys(ids)), entry.scheme)
+        return table.filter(pa.array([video_id not in stored for video_id in ids], pa.bool_()))
 
     def _fresh_videos(self, reader: Snapshot, entry: FileEntry) -> pa.Table:
         """Return the staged memberships the newer snapshot does not hold, under its next number; counts them anew."""
@@ -157,12 +172,19 @@ class Staging:
             if entry.signatures is not None:
                 by_scheme.setdefault(entry.signatures.scheme, []).append(entry.video.video_id)
         stored = {scheme: self.base.signed(list(dict.fromkeys(v)), scheme) for scheme, v in by_scheme.items()}
+        coded: dict[str, list[str]] = {}
+        for entry in entries:
+            if entry.coded is not None:
+                coded.setdefault(entry.coded.recipe, []).append(entry.video.video_id)
+        has_coded = {recipe: self.base.coded(list(dict.fromkeys(v)), recipe) for recipe, v in coded.items()}
         for entry in entries:
             self._hold_memberships(entry.video, known.get(entry.video.video_id))
             if entry.signatures is not None:
                 self._hold_signatures(entry.signatures, stored[entry.signatures.scheme])
+            if entry.coded is not None:
+                self._hold_coded(entry.coded, has_coded[entry.coded.recipe])
         for (kind, scheme), held in list(self._held.items()):
-            if held >= (SHARD_DESCRIPTORS if kind == "local" else SHARD_FRAMES):
+            if held >= (SHARD_DESCRIPTORS if kind in ("local", "coded") else SHARD_FRAMES):
                 self._flush(kind, scheme)
         if len(self._rows) >= SHARD_VIDEOS:
             self._flush_videos()
@@ -204,6 +226,15 @@ class Staging:
                 weight = 200 if kind == "profiles" else table.num_rows  # a profile is as large as some 200 keyframes
                 self._held[kind, signatures.scheme] = self._held.get((kind, signatures.scheme), 0) + weight
 
+    def _hold_coded(self, coded: CodedStream, stored: set[str]) -> None:
+        key = (coded.video_id, coded.recipe)
+        if key in self._coded or coded.video_id in stored or coded.doubt:
+            return
+        self._coded.add(key)
+        kind = ("coded", coded.recipe)
+        self._tables.setdefault(kind, []).append(coded_table(raw_id(coded.video_id), coded))
+        self._held[kind] = self._held.get(kind, 0) + len(coded.digests)
+
     def _flush(self, kind: str, scheme: str) -> None:
         tables = self._tables.pop((kind, scheme), [])
         self._held.pop((kind, scheme), None)
@@ -217,6 +248,7 @@ class Staging:
             self._write("videos", pa.Table.from_pylist(rows, schema=KNOWN_VIDEOS), "")
 
     def _write(self, kind: str, table: pa.Table, scheme: str) -> None:
+        (self.store / FOLDER[kind]).mkdir(mode=0o700, exist_ok=True)  # older stores lack some
         made = write_shard(self.store, kind, iter([table]), scheme=scheme, added=self.base.number + 1)
         if made is not None:
             self.files.append(made)
@@ -263,3 +295,5 @@ def _check(entry: KnownEntry) -> None:
             )
     if entry.signatures is not None and entry.signatures.video_id != video.video_id:
         raise KnownStoreError(f"{video.video_id} comes with the signatures of {entry.signatures.video_id}.")
+    if entry.coded is not None and entry.coded.video_id != video.video_id:
+        raise KnownStoreError(f"{video.video_id} comes with the packets of {entry.coded.video_id}.")

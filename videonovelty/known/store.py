@@ -19,16 +19,28 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from videonovelty.errors import KnownStoreError
 from videonovelty.known import manifest as manifests
 from videonovelty.known.compaction import compacted_files
 from videonovelty.known.list_update import Changes, ListUpdate
 from videonovelty.known.manifest import FOLDERS, TEMPORARY, FileEntry, LogEntry, LostRaceError, Manifest
-from videonovelty.known.shards import FOLDER, SCHEMAS, VideoIds, discard_files, open_shard, raw_id, raw_ids, write_shard
+from videonovelty.known.shards import (
+    FOLDER,
+    SCHEMAS,
+    VideoIds,
+    binary_column,
+    discard_files,
+    open_shard,
+    raw_id,
+    raw_ids,
+    write_shard,
+)
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.known.spill import Spill, sweep_imports
 from videonovelty.known.staging import KnownEntry, Staging
+from videonovelty.records import DIGEST_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -460,7 +472,7 @@ class KnownStore:
         for entry in latest.manifest.files:
             problems += _verify_file(self.path, entry)
         if not problems:
-            problems += _verify_counts(latest)
+            problems += _verify_counts(latest) + _verify_coded(latest)
         left_over = [name for name in self._present() if name not in self._all_named(numbers)]
         if left_over:
             log.info("%s: %d left-over files, swept by the next compact", self.path, len(left_over))
@@ -480,6 +492,7 @@ class KnownStore:
                 )
             schemes[scheme] = {**counts, "stop_frames": len(snapshot.stop_codes(scheme))}
         removed = snapshot.manifest.of_kind("removed")
+        coded = snapshot.manifest.of_kind("coded")
         return {
             "snapshot": snapshot.number,
             "videos": snapshot.n_videos,
@@ -489,6 +502,8 @@ class KnownStore:
             "schemes": schemes,
             "files": len(snapshot.manifest.files),
             "bytes": sum(entry.size_bytes for entry in snapshot.manifest.files),
+            "coded_units": sum(_coded_counts(snapshot, entry)[1] for entry in coded),
+            "coded_videos": sum(_coded_counts(snapshot, entry)[0] for entry in coded),
             "tombstones": sum(entry.rows for entry in removed),
             "stop_frames": sum(counts["stop_frames"] for counts in schemes.values()),
         }
@@ -632,6 +647,42 @@ def _frames_of(snapshot: Snapshot, video_ids: Sequence[str]) -> int:
         places = places[places >= 0]
         total += int(rows[places[alive[places]]].sum())
     return total
+
+
+def _coded_counts(snapshot: Snapshot, entry: FileEntry) -> tuple[int, int]:
+    """Return how many videos and units of coded packets of a file are alive."""
+    videos = units = 0
+    for table in snapshot.tables(entry):
+        alive = ~snapshot.removed.whole_videos(binary_column(table["video_id"]), entry.added)
+        videos += int((alive & (table["first_packet"].to_numpy() == 0)).sum())
+        units += int((alive & (table["rows"].to_numpy() > 0)).sum())
+    return videos, units
+
+
+def _verify_coded(snapshot: Snapshot) -> list[str]:
+    """Check that no video's coded packets are stored twice under one recipe, and that units are whole."""
+    problems = []
+    seen: dict[str, set[bytes]] = {}
+    for entry in snapshot.manifest.of_kind("coded"):
+        left = packet = 0
+        for table in snapshot.tables(entry):
+            ids = binary_column(table["video_id"])
+            alive = ~snapshot.removed.whole_videos(ids, entry.added)
+            first, rows = table["first_packet"].to_numpy(), table["rows"].to_numpy()
+            sizes = pc.binary_length(table["digests"]).to_numpy() // DIGEST_BYTES
+            times = pc.binary_length(table["t_ms"]).to_numpy() // 4
+            for i in range(len(ids)):
+                if (left > 0) == (rows[i] > 0) or first[i] not in (0, packet) or sizes[i] != times[i]:
+                    problems.append(f"{entry.path}: the coded packets of {ids[i].tobytes().hex()} are not whole")
+                    break
+                left = max(left, int(rows[i])) - 1
+                packet = int(first[i] + sizes[i])
+                if alive[i] and first[i] == 0:
+                    known = seen.setdefault(entry.scheme, set())
+                    if ids[i].tobytes() in known:
+                        problems.append(f"{ids[i].tobytes().hex()} has its coded packets stored twice")
+                    known.add(ids[i].tobytes())
+    return problems
 
 
 def _verify_file(store: Path, entry: FileEntry) -> list[str]:

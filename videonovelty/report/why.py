@@ -40,6 +40,15 @@ def why(entry: Entry) -> list[str]:
             *_decided(entry),
             *_lists(entry),
         ]
+    if entry.reason == Reason.SAME_PACKETS:
+        return [
+            "Every coded picture of it is, packet for packet, one of "
+            f"{_known(entry.best_known_id, entry.best_known_list, entry.best_known_series)}"
+            + (", or of other known videos." if len({s.known_video_id for s in entry.stretches}) > 1 else "."),
+            "It was put into another container, cut or joined without being encoded again; nothing had to be decoded.",
+            *_decided(entry),
+            *_lists(entry),
+        ]
     sentences = list(_deciding(entry))
     sentences += _decided(entry)
     sentences += _still_searched(entry)

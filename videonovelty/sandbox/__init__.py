@@ -6,6 +6,23 @@ its parent (`parent`), which checks every field of the answer (`wire`).
 """
 
 from videonovelty.sandbox.parent import SIGN_VIDEO, Sandbox, SandboxReport
-from videonovelty.sandbox.wire import WIRE_VERSION, WireError, decode_signed, encode_signed
+from videonovelty.sandbox.wire import (
+    WIRE_VERSION,
+    WireError,
+    decode_coded,
+    decode_signed,
+    encode_coded,
+    encode_signed,
+)
 
-__all__ = ["SIGN_VIDEO", "WIRE_VERSION", "Sandbox", "SandboxReport", "WireError", "decode_signed", "encode_signed"]
+__all__ = [
+    "SIGN_VIDEO",
+    "WIRE_VERSION",
+    "Sandbox",
+    "SandboxReport",
+    "WireError",
+    "decode_coded",
+    "decode_signed",
+    "encode_coded",
+    "encode_signed",
+]

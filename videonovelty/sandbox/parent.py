@@ -23,8 +23,8 @@ from typing import Any, Self
 
 from videonovelty.errors import EnvironmentUnfitError, LimitExceededError, Reason, VideoError
 from videonovelty.intake import display_text
-from videonovelty.records import SignedVideo
-from videonovelty.sandbox.wire import WireError, decode_error, decode_signed
+from videonovelty.records import CodedStream, SignedVideo
+from videonovelty.sandbox.wire import WireError, decode_coded, decode_error, decode_signed
 from videonovelty.sandbox.zygote import (
     ERROR,
     EXIT_NOT_LOCKED,
@@ -258,6 +258,11 @@ class Sandbox:
         signed: SignedVideo = self.ask(fd, video_id=video_id, name=name)
         return signed
 
+    def code(self, fd: int, *, video_id: str, name: str) -> CodedStream:
+        """Return the digests of the coded packets of a video, whatever the job is; see `ask`."""
+        coded: CodedStream = self._asked("code", decode_coded, fd, video_id, name)
+        return coded
+
     def ask(self, fd: int, *, video_id: str, name: str) -> Any:
         """Return what the job made of the regular file behind `fd`, read from its start.
 
@@ -268,16 +273,19 @@ class Sandbox:
         `WALL_LIMIT`, `STALLED` or `PROTOCOL_VIOLATION`. Raises EnvironmentUnfitError when the decoding process is lost
         twice on this video, or cannot be locked any more.
         """
+        return self._asked("sign", self._decode, fd, video_id, name)
+
+    def _asked(self, op: str, decode: Callable[..., Any], fd: int, video_id: str, name: str) -> Any:
         with self._lock:
             try:
-                return self._sign(fd, video_id, name)
+                return self._one(op, decode, fd, video_id, name)
             except _ZygoteGoneError as error:
                 log.warning("decoding process lost (%s), starting another: video %s", error, video_id)
                 self._restart()
                 if error.fault is not None:
                     raise error.fault from error
             try:
-                return self._sign(fd, video_id, name)
+                return self._one(op, decode, fd, video_id, name)
             except _ZygoteGoneError as error:
                 self._restart()
                 raise EnvironmentUnfitError(
@@ -312,21 +320,21 @@ class Sandbox:
 
     # --- one video ----------------------------------------------------------------------------------------------------
 
-    def _sign(self, fd: int, video_id: str, name: str) -> Any:
+    def _one(self, op: str, decode: Callable[..., Any], fd: int, video_id: str, name: str) -> Any:
         zygote = self._running()
         os.lseek(fd, 0, os.SEEK_SET)
         receive, send = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             os.set_blocking(send, True)
             try:
-                zygote.send({"op": "sign", "video_id": video_id, "name": name}, (fd, send))
+                zygote.send({"op": op, "video_id": video_id, "name": name}, (fd, send))
             finally:
                 os.close(send)
             child = _Child(zygote, receive, self._settings.sandbox, name)
             child.watch()
         finally:
             os.close(receive)
-        return child.result(video_id, self._decode)
+        return child.result(video_id, decode)
 
 
 class _Child:

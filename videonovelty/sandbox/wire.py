@@ -1,4 +1,4 @@
-"""What passes between the decoding process and its parent: signed videos as bytes, every field checked on arrival.
+"""What passes between the decoding process and its parent: records as bytes, every field checked on arrival.
 
 One payload (all numbers little-endian):
 
@@ -7,7 +7,8 @@ One payload (all numbers little-endian):
 The header is canonical JSON: `probe`, `coverage`, `signatures` with their plain fields, and `counts`, from which alone
 follow the shapes of the arrays of `ARRAYS`, in that order. Equal records give equal bytes, and bytes that
 `encode_signed` would not have written are refused. No pickle, no names or types taken from the sender. The run folder
-stores the same payload.
+stores the same payload. The digests of a video's coded packets travel likewise, with "VNCP" at the front and the arrays
+of `CODED_ARRAYS`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -34,10 +35,12 @@ from videonovelty.errors import (
 from videonovelty.intake import display_text
 from videonovelty.records import (
     DETAIL_CELLS,
+    DIGEST_BYTES,
     LOCAL_BYTES,
     MOTION_CELLS,
     N_DIHEDRAL,
     PDQ_BYTES,
+    CodedStream,
     Coverage,
     LocalFeatures,
     MotionProfile,
@@ -47,6 +50,7 @@ from videonovelty.records import (
 )
 
 MAGIC = b"VNSV"
+CODED_MAGIC = b"VNCP"
 WIRE_VERSION = 2
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
@@ -90,6 +94,11 @@ ARRAYS = (
     _Array("xy", "<u2", lambda c: (c["descriptors"], 2)),
     _Array("scale", "|u1", lambda c: (c["descriptors"],)),
     _Array("angle", "|u1", lambda c: (c["descriptors"],)),
+)
+CODED_ARRAYS = (
+    _Array("pts_seconds", "<f8", lambda c: (c["packets"],), MAX_SECONDS, 0),
+    _Array("starts", "|u1", lambda c: (c["packets"],), 1),
+    _Array("digests", "|u1", lambda c: (c["packets"], DIGEST_BYTES)),
 )
 COUNTS = ("undecoded", "keyframes", "ticks", "detailed", "descriptors", "mirrored")
 
@@ -144,10 +153,62 @@ def encode_signed(signed: SignedVideo) -> bytes:
         "detail": np.zeros((0, DETAIL_CELLS), np.int8) if motion.detail is None else motion.detail,
         **{name: getattr(local, name) for name in ("offsets", "codes", "mirrored_codes", "xy", "scale", "angle")},
     }
+    arrays |= {array.name: getattr(signatures, array.name) for array in ARRAYS if array.name not in arrays}
+    return _payload(MAGIC, header, ARRAYS, arrays, counts)
+
+
+def encode_coded(coded: CodedStream) -> bytes:
+    """Return `coded` as one payload; as `encode_signed`."""
+    counts = {"packets": len(coded.pts_seconds)}
+    header = {
+        "video_id": coded.video_id,
+        "recipe": coded.recipe,
+        "doubt": _text(coded.doubt),
+        "duration_seconds": float(coded.duration_seconds),
+        "cpu_seconds": float(coded.cpu_seconds),
+        "counts": counts,
+    }
+    arrays = {array.name: getattr(coded, array.name) for array in CODED_ARRAYS}
+    return _payload(CODED_MAGIC, header, CODED_ARRAYS, arrays, counts)
+
+
+def decode_coded(payload: bytes, *, video_id: str) -> CodedStream:
+    """Return the record in `payload`, trusting none of it; as `decode_signed`."""
+    try:
+        header, end = _opened(payload, CODED_MAGIC)
+        _only(header, "video_id", "recipe", "doubt", "duration_seconds", "cpu_seconds", "counts")
+        counts = _only(header["counts"], "packets")
+        _count(counts["packets"], len(payload))
+        arrays = _arrays(payload, end, CODED_ARRAYS, counts)
+        if header["video_id"] != video_id:
+            raise WireError("the answer is about another video")  # noqa: TRY301
+        return CodedStream(
+            video_id=_hex64(header["video_id"]),
+            recipe=_shown(header["recipe"]),
+            doubt=_shown(header["doubt"]),
+            duration_seconds=_seconds(header["duration_seconds"]),
+            pts_seconds=arrays["pts_seconds"],
+            starts=arrays["starts"].astype(np.bool_),
+            digests=arrays["digests"],
+            cpu_seconds=_seconds(header["cpu_seconds"]),
+        )
+    except WireError:
+        raise
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, IndexError) as error:
+        raise WireError(f"not coded packets: {display_text(str(error), 100)}") from error
+
+
+def _payload(
+    magic: bytes,
+    header: dict[str, Any],
+    layout: Sequence[_Array],
+    arrays: Mapping[str, Any],
+    counts: Mapping[str, int],
+) -> bytes:
     encoded = _canonical(header)
-    payload = bytearray(PREFIX.pack(MAGIC, WIRE_VERSION, 0, len(encoded)) + encoded)
-    for array in ARRAYS:
-        value = np.asarray(arrays[array.name] if array.name in arrays else getattr(signatures, array.name))
+    payload = bytearray(PREFIX.pack(magic, WIRE_VERSION, 0, len(encoded)) + encoded)
+    for array in layout:
+        value = np.asarray(arrays[array.name])
         if value.shape != array.shape(counts):
             raise ValueError(f"{array.name} has shape {value.shape}")
         payload += bytes(-len(payload) % 8)
@@ -170,17 +231,7 @@ def decode_signed(payload: bytes, *, video_id: str, scheme: str | None = None) -
 
 
 def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
-    if len(payload) < PREFIX.size:
-        raise WireError("too short")
-    magic, version, reserved, header_bytes = PREFIX.unpack_from(payload)
-    if magic != MAGIC or reserved != 0:
-        raise WireError("not a signed video")
-    if version != WIRE_VERSION:
-        raise WireError(f"version {version}; this program reads version {WIRE_VERSION}")
-    end = PREFIX.size + header_bytes
-    if header_bytes > MAX_HEADER_BYTES or end > len(payload):
-        raise WireError("header longer than allowed")
-    header = _parse(payload[PREFIX.size : end])
+    header, end = _opened(payload, MAGIC)
     _only(header, "probe", "coverage", "signatures", "counts", "cpu_seconds")
     counts = _only(header["counts"], *COUNTS)
     for name in COUNTS:
@@ -189,7 +240,7 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
         raise WireError("mirrored descriptors are of another number")
     if counts["detailed"] not in (0, counts["ticks"]):
         raise WireError("the detail has another number of ticks")
-    arrays = _arrays(payload, end, counts)
+    arrays = _arrays(payload, end, ARRAYS, counts)
     if arrays["offsets"][0] != 0:
         raise WireError("offsets start beyond zero")
     identity = _only(header["signatures"], "video_id", "scheme", "step_seconds")
@@ -230,9 +281,26 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
     )
 
 
-def _arrays(payload: bytes, start: int, counts: dict[str, int]) -> dict[str, npt.NDArray[Any]]:
+def _opened(payload: bytes, expected: bytes) -> tuple[dict[str, Any], int]:
+    """Return the header of a payload and where its arrays begin."""
+    if len(payload) < PREFIX.size:
+        raise WireError("too short")
+    magic, version, reserved, header_bytes = PREFIX.unpack_from(payload)
+    if magic != expected or reserved != 0:
+        raise WireError("not the record that was asked for")
+    if version != WIRE_VERSION:
+        raise WireError(f"version {version}; this program reads version {WIRE_VERSION}")
+    end = PREFIX.size + header_bytes
+    if header_bytes > MAX_HEADER_BYTES or end > len(payload):
+        raise WireError("header longer than allowed")
+    return _parse(payload[PREFIX.size : end]), end
+
+
+def _arrays(
+    payload: bytes, start: int, layout: Sequence[_Array], counts: dict[str, int]
+) -> dict[str, npt.NDArray[Any]]:
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for array in ARRAYS:
+    for array in layout:
         padded = start + (-start % 8)
         shape = array.shape(counts)
         dtype = np.dtype(array.dtype)

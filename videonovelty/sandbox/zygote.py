@@ -3,12 +3,13 @@
 It is started by exec, never by fork, so that a parent with threads can have one. It imports everything signing needs
 and signs a built-in clip, so that its children import nothing; then it waits for work on one socket:
 
-    parent → zygote   {"op": "sign", …} with two descriptors: the video, and the pipe the child answers on
+    parent → zygote   {"op": "sign" or "code", …} with two descriptors: the video, and the pipe the child answers on
     zygote → parent   {"pid": …} once forked, {"status": …, "cpu_seconds": …} once ended and swept up
     parent → zygote   {"op": "kill"} while a child runs
 
 The child answers on its pipe in frames: a tag, a length (u64), the bytes. `H` heartbeat (float64 seconds), `S` the
-signed video, `E` an error; after `S` or `E` nothing. The zygote itself never reads what a child writes.
+signed video (or the digests of its coded packets), `E` an error; after `S` or `E` nothing. The zygote itself never
+reads what a child writes.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from videonovelty.decode import load_everything
+from videonovelty.decode.packets import code_video
 from videonovelty.errors import Reason, VideoError
-from videonovelty.records import SignedVideo
+from videonovelty.records import CodedStream, SignedVideo
 from videonovelty.sandbox import lockdown
-from videonovelty.sandbox.wire import CLASS_OF_REASON, encode_error, encode_signed
+from videonovelty.sandbox.wire import CLASS_OF_REASON, encode_coded, encode_error, encode_signed
 from videonovelty.settings import Settings
 
 Job = Callable[..., Any]
@@ -135,11 +137,12 @@ def _warm_up(plan: _Plan) -> None:
     fd = os.memfd_create(CLIP, os.MFD_CLOEXEC)
     try:
         os.write(fd, clip)
-        os.lseek(fd, 0, os.SEEK_SET)
-        signed = plan.job(
-            fd, video_id=WARM_UP_ID, name=WARM_UP_NAME, settings=plan.settings, heartbeat=lambda _seconds: None
-        )
-        _encoded(signed)
+        for job in (plan.job, code_video):
+            os.lseek(fd, 0, os.SEEK_SET)
+            answer = job(
+                fd, video_id=WARM_UP_ID, name=WARM_UP_NAME, settings=plan.settings, heartbeat=lambda _seconds: None
+            )
+            _encoded(answer)
     finally:
         os.close(fd)
 
@@ -219,7 +222,7 @@ def _serve(control: socket.socket, parent: int, plan: _Plan) -> None:
         if not message:
             return
         request = json.loads(message)
-        if request["op"] == "sign":
+        if request["op"] in ("sign", "code"):
             try:
                 _run(control, parent, plan, request, descriptors)
             finally:
@@ -349,8 +352,9 @@ def _answer(plan: _Plan, request: dict[str, Any], video: int, answer: int) -> No
             said_at, said = now, seconds
             _write(answer, HEARTBEAT, struct.pack("<d", seconds))
 
+    job: Job = code_video if request["op"] == "code" else plan.job
     try:
-        signed = plan.job(
+        signed = job(
             video,
             video_id=request["video_id"],
             name=request["name"],
@@ -369,9 +373,11 @@ def _answer(plan: _Plan, request: dict[str, Any], video: int, answer: int) -> No
 
 
 def _encoded(answer: Any) -> bytes:
-    """Return the answer of a job as it travels: a signed video, or what encodes itself."""
+    """Return the answer of a job as it travels: a signed video, coded packets, or what encodes itself."""
     if isinstance(answer, SignedVideo):
         return encode_signed(answer)
+    if isinstance(answer, CodedStream):
+        return encode_coded(answer)
     payload: bytes = answer.encode()
     return payload
 
