@@ -43,8 +43,8 @@ _SELF_CONTAINED = frozenset({"vp8", "vp9"})
 _HARMLESS_SIDE_DATA = frozenset({"mpegts_stream_id", "prft", "cpb_properties", "a53_cc", "dynamic_hdr10_plus"})
 _HEARTBEAT_PACKETS = 64
 _X264 = re.compile(rb"x264 - core (\d+)")
-_OLDEST_X264 = 151  # libavcodec decodes some streams of earlier ones by the version their first packet names
-_HIGH_444 = frozenset({44, 244})  # …and 4:4:4 is where that hides for a copy which lost its first packet
+_OLDEST_X264 = 34  # libavcodec decodes direct prediction of earlier ones by the version their first packet names,
+_HIGH_444 = frozenset({44, 244})  # and 4:4:4 of those before 151, which a copy that lost its first packet does not say
 
 
 class _DoubtError(Exception):
