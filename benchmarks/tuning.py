@@ -2,17 +2,18 @@
 
     python -m benchmarks.tuning [VIDEOS…] [--sources CSV] [--seed 7] [--folder DIR]
 
-Makes a sample set, signs it, tries settings around the shipped ones on one half of its sources, measures the shipped
-and the chosen ones on the other, and writes everything into DIR: the set, `tuned/index.html`, `tuned.toml`, and the
-figures of `videonovelty/tuning/DESIGN.md` as `results.json`. Without VIDEOS the footage is made here: clips of several
-shots, and fixed cameras. Equal arguments and libraries give an equal set and equal counts. A folder that holds a set
-already is measured, not made again.
+Makes a sample set in DIR/set, signs it, tries settings around the shipped ones, chooses on one half of its sources,
+measures the shipped and the chosen ones on both halves, and prints the figures of `videonovelty/tuning/DESIGN.md`
+(DIR/results.json). `videonovelty tune DIR/set` makes the report of the same set. Without VIDEOS the footage is made
+here: clips of several shots, and fixed cameras. Equal arguments and libraries give an equal set and equal counts. A
+folder that holds a set already is measured, not made again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,14 +25,14 @@ from videonovelty import footage
 from videonovelty.decode.writer import write_video
 from videonovelty.engine import open_engine
 from videonovelty.settings import Settings
-from videonovelty.tuning.choosing import make_variants
-from videonovelty.tuning.metrics import Outcome
+from videonovelty.tuning.choosing import choose, make_variants
+from videonovelty.tuning.metrics import Outcome, Truth
 from videonovelty.tuning.queries import ALL_EDITS
 from videonovelty.tuning.sampleset import SampleOptions, SampleSet, load_sampleset, make_samples
-from videonovelty.tuning.sampletables import read_sources
-from videonovelty.tuning.signed import SignedSamples, sign_samples
+from videonovelty.tuning.sampletables import SPLITS, read_sources
+from videonovelty.tuning.signed import sign_samples
 from videonovelty.tuning.sweep import sweep
-from videonovelty.tuning.tune import TuneOptions, tune
+from videonovelty.tuning.tune import TuneOptions, measurement, refusal, summaries_of
 
 WIDTH, HEIGHT, FPS = 192, 108, 12.5
 """Small, so that a thousand videos are made and signed in minutes."""
@@ -78,64 +79,84 @@ def counts(rows: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     return found
 
 
-def timed_sweep(signed: SignedSamples, folder: Path, settings: Settings, options: TuneOptions) -> dict[str, float]:
-    """Return what a sweep over every query of the set costs, in one process."""
-    variants, _ = make_variants(options.levels, settings, most=options.most_settings, seed=options.seed)
-    with open_engine(settings.run, workers=0, local_directory=folder / "workers") as engine:
-        wall, cpu = time.perf_counter(), time.process_time()
-        found = sweep(signed, None, variants, settings=settings, work=folder, engine=engine, report=lambda _: None)
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return {
-        "settings": variants.count,
-        "queries": len(found),
-        "videos": len(signed.parts),
-        "cpu_seconds": round(cpu, 1),
-        "wall_seconds_one_process": round(wall, 1),
-        "different_verdicts": sum(len(one.verdicts) for one in found),
-    }
-
-
 def measured(samples: SampleSet, folder: Path, *, settings_tried: int, seed: int, workers: int) -> dict[str, Any]:
-    """Tune on a set, and return the counts and intervals of the shipped and of the chosen settings."""
+    """Return what the shipped settings and those chosen on split `tune` come to on both splits, and what it cost."""
     settings, options = Settings(), TuneOptions(most_settings=settings_tried, seed=seed)
-    out = folder / "tuned"
+    cache = folder / "signatures"
+    quiet: dict[str, Any] = {"report": lambda _: None}
     with open_engine(settings.run, workers=workers, local_directory=folder / "workers") as engine:
-        signed = sign_samples(samples, folder / "signatures", settings=settings, engine=engine, report=lambda _: None)
-        found = tune(samples, out, settings=settings, engine=engine, options=options, cache=folder / "signatures")
+        signed = sign_samples(samples, cache, settings=settings, engine=engine, **quiet)
+    variants, _ = make_variants(options.levels, settings, most=options.most_settings, seed=options.seed)
+    wall, cpu = time.perf_counter(), _cpu_seconds()
+    with open_engine(settings.run, workers=workers, local_directory=folder / "workers") as engine:
+        swept = {
+            split: sweep(signed, split, variants, settings=settings, work=folder, engine=engine, **quiet)
+            for split in SPLITS
+        }
+    # the workers have ended, so what they used is counted
+    cpu, wall = _cpu_seconds() - cpu, time.perf_counter() - wall
+    truth = Truth(samples)
+    summaries = summaries_of(swept["tune"], signed, truth, variants, options.costs)
+    best = choose(summaries, variants)
+    at = {
+        (split, which): measurement({one.video: one.under(index) for one in found}, signed, truth, options)
+        for split, found in swept.items()
+        for which, index in (("shipped", 0), ("chosen", best))
+    }
     return {
         "videos": len(samples.videos),
-        "queries": {split: len(samples.of_role("query", split=split)) for split in ("tune", "holdout")},
+        "queries": {split: len(found) for split, found in swept.items()},
         "sources": len({source for video in samples.videos.values() for source in video.sources}),
-        "changes": {key: list(change) for key, change in found.changes.items()},
-        "shipped": counts(found.before.outcomes),
-        "chosen": counts(found.after.outcomes),
-        "intervals_shipped": {
-            m.metric: [round(m.value, 4), round(m.low, 4), round(m.high, 4)]
-            for m in found.before.metrics
-            if m.group == "all"
+        "unsigned": {video: str(reason.value) for video, reason in signed.unsigned.items()},
+        "changes": {
+            key: [variants.value(key, 0), variants.value(key, best)]
+            for key in variants.columns
+            if variants.value(key, 0) != variants.value(key, best)
         },
-        "intervals_chosen": {
-            m.metric: [round(m.value, 4), round(m.low, 4), round(m.high, 4)]
-            for m in found.after.metrics
-            if m.group == "all"
+        "refused": list(refusal(at["holdout", "shipped"].outcomes, at["holdout", "chosen"].outcomes, variants, best)),
+        "counts": {f"{split}, {which}": counts(found.outcomes) for (split, which), found in at.items()},
+        "intervals": {
+            f"{split}, {which}": {
+                m.metric: [round(m.value, 4), round(m.low, 4), round(m.high, 4)]
+                for m in found.metrics
+                if m.group == "all"
+            }
+            for (split, which), found in at.items()
         },
-        "warnings": list(found.warnings),
-        "sweep": timed_sweep(signed, folder, settings, options),
+        "hidden": {
+            f"{split}, {which}": [f"{row.video} ({row.edit})" for row in found.outcomes if row.hidden]
+            for (split, which), found in at.items()
+        },
+        "sweep": {
+            "settings": variants.count,
+            "queries": sum(map(len, swept.values())),
+            "videos": len(signed.parts),
+            "cpu_seconds": round(cpu, 1),
+            "wall_seconds": round(wall, 1),
+            "workers": workers,
+        },
     }
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and the children it has waited for have used."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def lines(results: dict[str, Any]) -> Iterator[str]:
     """Yield the figures as text."""
     yield f"{results['videos']} videos of {results['sources']} sources, queries {results['queries']}"
     yield f"sweep: {results['sweep']}"
-    for which in ("shipped", "chosen"):
-        for kind, row in results[which].items():
-            yield f"{which:8} {kind:12} " + ", ".join(f"{name} {value}" for name, value in row.items())
-    for name, (value, low, high) in results["intervals_chosen"].items():
-        before = results["intervals_shipped"][name]
-        yield f"{name:40} {before[0]:.4f} ({before[1]:.4f} … {before[2]:.4f}) → {value:.4f} ({low:.4f} … {high:.4f})"
+    for where, kinds in results["counts"].items():
+        for kind, row in kinds.items():
+            yield f"{where:17} {kind:12} " + ", ".join(f"{name} {value}" for name, value in row.items())
+    for where, metrics in results["intervals"].items():
+        for name, (value, low, high) in metrics.items():
+            yield f"{where:17} {name:40} {value:.4f} ({low:.4f} … {high:.4f})"
     yield f"changes: {results['changes']}"
-    yield from (f"warning: {text}" for text in results["warnings"])
+    yield from results["refused"]
+    yield f"hidden: {results['hidden']}"
 
 
 def main() -> None:
@@ -147,7 +168,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=90)
     parser.add_argument("--cameras", type=int, default=30)
     parser.add_argument("--rooms", type=int, default=4)
-    parser.add_argument("--edits-per-video", type=int, default=8)
+    parser.add_argument("--edits-per-video", type=int, default=6)
     parser.add_argument("--max-seconds", type=float, default=13.0)
     parser.add_argument("--max-side", type=int, default=320)
     parser.add_argument("--settings", type=int, default=512)

@@ -65,20 +65,20 @@ def write_plots(
                 style = "--" if colour == GREY else "-"
                 axes.plot(tables[kind][x], tables[kind][y], style, color=colour, label=name, drawstyle="steps-post")
         axes.set(title=title, xlabel=x.replace("_", " "), ylabel=y.replace("_", " "), xlim=(0, 1), ylim=(0, 1.02))
+        if kind == "det":
+            # misses and false alarms are small numbers: a tenth of the axis for what is below one per cent
+            axes.set_xscale("symlog", linthresh=0.01, linscale=0.5)
+            axes.set_yscale("symlog", linthresh=0.01, linscale=0.5)
         found.append(_saved(plt, figure, axes, folder / f"{kind}.png", title))
-    edits = [one for one in measured if one.group.startswith("edit: ") and one.metric == "known_seconds_cleared"]
-    if edits:
-        edits.sort(key=lambda one: one.value)
-        figure, axes = plt.subplots(figsize=(6.4, 1.2 + 0.17 * len(edits)))
-        place = np.arange(len(edits))
-        values = np.array([one.value for one in edits])
-        spread = [np.maximum(0, values - [o.low for o in edits]), np.maximum(0, [o.high for o in edits] - values)]
-        axes.barh(place, values, color=BLUE, height=0.7)
-        axes.errorbar(values, place, xerr=spread, fmt="none", ecolor="black", elinewidth=0.7)
-        axes.set_yticks(place, [one.group.removeprefix("edit: ") for one in edits], fontsize=7)
-        title = "Known seconds cleared, by edit, with 95 % intervals"
-        axes.set(title=title, xlim=(0, 1.02), xlabel="share of the known seconds")
-        found.append(_saved(plt, figure, axes, folder / "edits.png", title))
+    for name, metric, title in (
+        ("edits", "known_seconds_cleared", "Known seconds cleared, by edit, with 95 % intervals"),
+        ("new", "new_seconds_shown", "New seconds shown, by edit, with 95 % intervals"),
+    ):
+        edits = [one for one in measured if one.group.startswith("edit: ") and one.metric == metric]
+        if edits:
+            figure, axes = _bars(plt, edits)
+            axes.set(title=title, xlim=(0, 1.02), xlabel="share of the seconds")
+            found.append(_saved(plt, figure, axes, folder / f"{name}.png", title))
     if len(settings) > 1:
         figure, axes = plt.subplots(figsize=SIZE)
         across = [one["new_seconds_shown"] for one in settings]
@@ -91,6 +91,20 @@ def write_plots(
         axes.set(title=title, xlabel="new seconds shown", ylabel="known seconds cleared")
         found.append(_saved(plt, figure, axes, folder / "settings.png", title))
     return found
+
+
+def _bars(plt: Any, edits: Sequence[Measured]) -> tuple[Any, Any]:
+    """Return a figure with one bar for each edit, the lowest value on top."""
+    ordered = sorted(edits, key=lambda one: (-one.value, one.group))
+    figure, axes = plt.subplots(figsize=(SIZE[0], 1.2 + 0.17 * len(ordered)))
+    place = np.arange(len(ordered))
+    values = np.array([one.value for one in ordered])
+    spread = [np.maximum(0, values - [o.low for o in ordered]), np.maximum(0, [o.high for o in ordered] - values)]
+    axes.barh(place, values, color=BLUE, height=0.7)
+    axes.errorbar(values, place, xerr=spread, fmt="none", ecolor="black", elinewidth=0.7)
+    axes.set_yticks(place, [one.group.removeprefix("edit: ") for one in ordered], fontsize=7)
+    axes.set_ylim(-0.7, len(ordered) - 0.3)
+    return figure, axes
 
 
 def _saved(plt: Any, figure: Any, axes: Any, path: Path, title: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -29,13 +30,13 @@ MEANING = {
     "pair_average_precision": "micro average precision over all pairs",
 }
 STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
+body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;width:100%}
 caption{text-align:left;color:#555;padding:.3rem 0}
 th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #ddd}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}code{font-size:.85em;overflow-wrap:anywhere}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.n{white-space:nowrap}code{font-size:.85em;overflow-wrap:anywhere}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(26rem,1fr));gap:1rem}.plots img{width:100%;height:auto}
-figure{margin:0}figcaption{color:#555}.warn{background:#fff4e0;border-left:4px solid #b35900;padding:.4rem .8rem}
+figure{margin:0}.warn{background:#fff4e0;border-left:4px solid #b35900;padding:.4rem .8rem}
 .bad{color:#a30000;font-weight:600}
 """
 
@@ -56,22 +57,22 @@ def write_page(
     paths: Mapping[str, str],
 ) -> Path:
     """Write the page and return its path. `paths` says where the file of each content is, for `compare`."""
-    roles = ", ".join(f"{len(samples.of_role(role))} {role}" for role in ROLES)
+    roles = ", ".join(
+        f"{len(samples.of_role(role))} {name}"
+        for role, name in zip(ROLES, ("known videos", "queries", "distractors"), strict=True)
+    )
     parts = [
         f"<h1>Tuning on {escape(samples.folder.name)}</h1>",
         f"<p>{escape(roles)}; {tried} setting(s) tried on split <i>tune</i>, measured on <i>{escape(split)}</i>.</p>",
+        _hidden(outcomes),
         _warnings(warnings),
         _changes(changes),
         _metrics(by_name(before), by_name(after)),
         '<h2>Curves</h2><div class="plots">',
-        *(
-            f'<figure><img src="plots/{escape(name)}" alt="{escape(title)}"><figcaption>{escape(title)}</figcaption>'
-            "</figure>"
-            for name, title in plots
-        ),
+        *(f'<figure><img src="plots/{escape(name)}" alt="{escape(title)}"></figure>' for name, title in plots),
         "</div>",
-        _groups(after),
         _errors(samples, outcomes, paths),
+        _groups(after),
         "<h2>Evidence</h2><ul>",
         *(f"<li>{escape(line)}</li>" for line in evidence),
         "</ul>",
@@ -85,6 +86,16 @@ def write_page(
     )
     path.write_text(head + "\n".join(parts) + "</main></body></html>\n", encoding="utf-8")
     return path
+
+
+def _hidden(outcomes: Sequence[Outcome]) -> str:
+    """Return the sentence that matters most: how many new videos nobody would see."""
+    new = [row for row in outcomes if row.is_new]
+    hidden = Counter(row.kind for row in new if row.hidden)
+    kinds = ", ".join(f"{count} {escape(kind)}" for kind, count in sorted(hidden.items()))
+    if not hidden:
+        return f"<p>None of {len(new)} new videos is hidden by the chosen settings.</p>"
+    return f'<p class="bad">{hidden.total()} of {len(new)} new videos are hidden by the chosen settings: {kinds}.</p>'
 
 
 def _warnings(warnings: Sequence[str]) -> str:
@@ -133,18 +144,27 @@ def _groups(measured: Sequence[Measured]) -> str:
         if one.group != "all":
             groups.setdefault(one.group, {})[one.metric] = one
     rows = []
-    for group, found in groups.items():
+    order = {"kind": 0, "length": 1, "edit": 2}
+    for group, found in sorted(groups.items(), key=lambda item: (order[item[0].partition(":")[0]], item[0])):
         any_one = next(iter(found.values()))
-        cells = "".join(
-            f'<td class="n">{found[n].value:.3f}</td>' if n in found else '<td class="n"></td>' for n in names
-        )
+        cells = "".join(_cell(n, found.get(n)) for n in names)
         rows.append(f'<tr><td>{escape(group)}</td><td class="n">{any_one.queries}</td>{cells}</tr>')
     head = "".join(f'<th class="n">{escape(name.replace("_", " "))}</th>' for name in names)
     return (
-        '<h2>By edit, kind and length</h2><table><thead><tr><th>group</th><th class="n">queries</th>'
+        '<h2>By kind, length and edit</h2><table><thead><tr><th>group</th><th class="n">queries</th>'
         f"{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
+
+
+def _cell(name: str, one: Measured | None) -> str:
+    """Return one value of the table of groups; new footage that is hidden stands out."""
+    if one is None:
+        return '<td class="n"></td>'
+    bad = name in ("novel_video_recall", "new_seconds_shown") and one.value < (
+        1.0 if name == "novel_video_recall" else 0.95
+    )
+    return f'<td class="n{" bad" if bad else ""}">{one.value:.3f}</td>'
 
 
 def _errors(samples: SampleSet, outcomes: Sequence[Outcome], paths: Mapping[str, str]) -> str:

@@ -90,6 +90,8 @@ def tune(
 ) -> Tuned:
     """Choose settings on the split `tune`, measure them on `holdout`, and write everything into `out`.
 
+    Settings that hide new footage on `holdout` which those given show are refused: then nothing is changed.
+
     `cache` keeps the signatures (default: OUT/signatures). Raises SettingsError for a bad sample set or sweep,
     EnvironmentUnfitError without the extra `tune`.
     """
@@ -113,7 +115,11 @@ def tune(
         measurement({one.video: one.under(n) for one in final}, signed, truth, chosen_options)
         for n in (0, both.count - 1)
     )
+    refused = refusal(before.outcomes, after.outcomes, variants, chosen) if chosen and held_out else ()
+    if refused:
+        chosen, tuned, after = 0, settings, before
     warnings = (
+        *refused,
         *_set_warnings(signed, after.outcomes, held_out),
         *leaks(signed, settings, **{k: v for k, v in work.items() if k != "settings"}),
         *edge_warnings(variants, levels, chosen),
@@ -199,6 +205,33 @@ def summaries_of(
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Doubts
+
+
+HIDDEN_SECONDS = 1.0
+"""More new footage than this inside a stretch called known is an error of its own, whatever the verdict."""
+
+
+def refusal(before: Sequence[Outcome], after: Sequence[Outcome], variants: Variants, chosen: int) -> tuple[str, ...]:
+    """Return why the settings chosen are not taken: on the split that was not tuned on, they hide what was shown."""
+    shown = {row.video for row in before if not row.hidden}
+    more = {row.video for row in before if min(row.hidden_seconds, row.new_truth) <= HIDDEN_SECONDS}
+    found = [
+        row.video
+        for row in after
+        if (row.hidden and row.video in shown)
+        or (min(row.hidden_seconds, row.new_truth) > HIDDEN_SECONDS and row.video in more)
+    ]
+    if not found:
+        return ()
+    what = ", ".join(
+        f"{key} = {variants.value(key, chosen)}"
+        for key in variants.columns
+        if variants.value(key, chosen) != variants.value(key, 0)
+    )
+    return (
+        f"refused: {what}: chosen on split tune, these settings hide new footage on split holdout that is shown "
+        f"otherwise ({len(found)} queries, {found[0]} first), so nothing is changed",
+    )
 
 
 def _set_warnings(signed: SignedSamples, outcomes: Sequence[Outcome], held_out: bool) -> list[str]:
