@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,17 @@ import numpy as np
 
 from videonovelty import footage
 from videonovelty.decode import open_video
+from videonovelty.decode.packets import code_video
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
 from videonovelty.keyframes import choose_keyframes
-from videonovelty.records import U8
+from videonovelty.known.staging import KnownEntry
+from videonovelty.known.store import KnownStore
+from videonovelty.records import U8, CodedStream, KnownVideo, ListMembership, SignedVideo
+from videonovelty.sandbox import Sandbox
 from videonovelty.settings import Settings, load_settings
+from videonovelty.settling import settle
+from videonovelty.signatures import scheme
 from videonovelty.signing import sign_video
 
 SETTINGS = load_settings()
@@ -82,11 +89,7 @@ def keyframes(path: Path, pass_name: str) -> int:
 
 def signed(path: Path, settings: Settings) -> int:
     """Run the whole signing stage."""
-    with path.open("rb") as file:
-        video = sign_video(
-            file.fileno(), video_id="ab" * 32, name=path.name, settings=settings, heartbeat=lambda _seconds: None
-        )
-    return len(video.signatures.pts_seconds)
+    return len(signed_here(path, settings).signatures.pts_seconds)
 
 
 def vpdq_way(path: Path) -> int:
@@ -103,6 +106,66 @@ def vpdq_way(path: Path) -> int:
                 pdqhash.compute(cv2.resize(image, (512, 512), interpolation=cv2.INTER_AREA))
                 due, count = due + 1.0, count + 1
     return count
+
+
+def signed_here(path: Path, settings: Settings) -> SignedVideo:
+    """Sign a video in this process."""
+    with path.open("rb") as file:
+        return sign_video(
+            file.fileno(), video_id="ab" * 32, name=path.name, settings=settings, heartbeat=lambda _seconds: None
+        )
+
+
+def packets(path: Path) -> CodedStream:
+    """Read the coded packets of a video, decoding its first picture only."""
+    with path.open("rb") as file:
+        return code_video(
+            file.fileno(), video_id="ab" * 32, name=path.name, settings=NO_LOCAL, heartbeat=lambda _seconds: None
+        )
+
+
+class PacketWays:
+    """Looking a video's packets up in a store that knows it, and in one that does not."""
+
+    def __init__(self, folder: Path, path: Path) -> None:
+        membership = ListMembership("benchmark", "other")
+        rng = np.random.default_rng(0)
+        signed_video, coded = signed_here(path, NO_LOCAL), packets(path)
+        self._stores = {}
+        for name in ("known", "unknown"):
+            stored = coded
+            if name == "unknown":
+                stored = replace(coded, digests=rng.integers(0, 256, coded.digests.shape, dtype=np.uint8))
+            video = KnownVideo(coded.video_id, coded.duration_seconds, memberships=(membership,))
+            store = KnownStore.create(folder / f"{path.stem} {name}")
+            entry = KnownEntry(video, signed_video.signatures, stored)
+            self._stores[name] = store.add([entry], actor="benchmark", reason="benchmark")
+
+    def ways(self) -> dict[str, Callable[[Path], int]]:
+        """Return both as ways of `measure`."""
+        return {
+            "coded packets of a known video": lambda path: self._look_up(path, "known", settled=True),
+            "coded packets of a new video": lambda path: self._look_up(path, "unknown", settled=False),
+        }
+
+    def _look_up(self, path: Path, name: str, *, settled: bool) -> int:
+        coded = packets(path)
+        verdict = settle(coded, self._stores[name], scheme(NO_LOCAL.signatures), NO_LOCAL)
+        if (verdict is not None) != settled:
+            raise SystemExit(f"{path.name}: the packets of a {name} video gave {verdict}, doubt {coded.doubt!r}")
+        return len(coded.digests)
+
+
+def locked(path: Path, video_id: str, rounds: int) -> dict[str, float]:
+    """Return the median CPU seconds the kernel counts for locked processes: reading packets, and signing."""
+    spent: dict[str, list[float]] = {"coded packets, locked process": [], "signing, locked process": []}
+    with Sandbox(NO_LOCAL) as sandbox, path.open("rb") as file:
+        for _ in range(rounds):
+            coded = sandbox.code(file.fileno(), video_id=video_id, name=path.name)
+            signed_video = sandbox.sign(file.fileno(), video_id=video_id, name=path.name)
+            for name, seconds in zip(spent, (coded.cpu_seconds, signed_video.cpu_seconds), strict=True):
+                spent[name].append(seconds)
+    return {name: statistics.median(seconds) for name, seconds in spent.items()}
 
 
 WAYS: dict[str, Callable[[Path], int]] = {
@@ -166,7 +229,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    result: dict[str, Any] = {"rounds": options.rounds, "load": os.getloadavg()[0], "files": {}, "growth": {}}
+    result: dict[str, Any] = {
+        "rounds": options.rounds,
+        "load": os.getloadavg()[0],
+        "files": {},
+        "locked": {},
+        "growth": {},
+    }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name, (width, height) in SIZES.items():
@@ -175,7 +244,9 @@ def main() -> None:
             preset = {"preset": "medium" if height < 2160 else "veryfast"}
             write_video(folder / f"{name}.mp4", source, fps=FPS, codec_options=preset)
         for name in ("720p", "1080p"):
-            result["files"][name] = measure(folder / f"{name}.mp4", options.rounds, WAYS)
+            path = folder / f"{name}.mp4"
+            result["files"][name] = measure(path, options.rounds, WAYS | PacketWays(folder, path).ways())
+            result["locked"][name] = locked(path, "ab" * 32, options.rounds)
         result["growth"] = growth(folder, options.videos, options.seconds)
         result["peak_mebibytes_2160p"] = {
             "nonref": peak_mebibytes(folder / "2160p.mp4", "nonref"),
@@ -220,6 +291,8 @@ RATIOS = (
     ("bare nonref decode", "bare decode of every frame"),
     ("RGB of every frame, PDQ at 1 a second", "signing without local descriptors"),
     ("RGB of every frame, PDQ at 1 a second", "intra keyframes and their luma"),
+    ("RGB of every frame, PDQ at 1 a second", "coded packets of a known video"),
+    ("coded packets of a new video", "signing without local descriptors"),
 )
 
 
@@ -244,13 +317,17 @@ def markdown(result: dict[str, Any]) -> str:
         "|---|" + "---|" * len(names),
     ]
     lines += [
-        f"| {key} | " + " | ".join(f"{result['ratios'][n].get(key, 0):.2f}" for n in names) + " |"
+        f"| {key} | " + " | ".join(f"{result['ratios'][n].get(key, 0):.3f}" for n in names) + " |"
         for key in result["ratios"][names[0]]
     ]
     lines += ["", "| CPU seconds | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
     lines += [
         f"| {key} | " + " | ".join(f"{statistics.median(result['files'][n][key]):.3f}" for n in names) + " |"
         for key in result["files"][names[0]]
+    ]
+    lines += [
+        f"| {key} | " + " | ".join(f"{result['locked'][n][key]:.4f}" for n in names) + " |"
+        for key in result["locked"][names[0]]
     ]
     peak = result["peak_mebibytes_2160p"]
     lines += [

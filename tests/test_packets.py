@@ -159,7 +159,7 @@ def test_different_picture_sizes_rotation_and_parameters_never_match(sources: Pa
         assert not np.array_equal(other.digests[0], first), name
 
 
-def test_the_same_packets_shown_turned_are_others(sources: Path, tmp_path: Path) -> None:
+def test_the_same_packets_shown_turned_are_the_same_footage(sources: Path, tmp_path: Path) -> None:
     turned = tmp_path / "turned.mp4"
     data = bytearray((sources / "one.mp4").read_bytes())
     at = data.index(b"tkhd") + 4 + 40
@@ -167,9 +167,7 @@ def test_the_same_packets_shown_turned_are_others(sources: Path, tmp_path: Path)
         int(v).to_bytes(4, "big", signed=True) for v in (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
     )
     turned.write_bytes(data)
-    one, other = code(sources / "one.mp4"), code(turned)
-    assert other.doubt == ""
-    assert not (one.digests == other.digests).all(axis=1).any()
+    assert np.array_equal(code(turned).digests, code(sources / "one.mp4").digests)
 
 
 def _two_streams(path: Path, one: Path, other: Path) -> Path:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
 import time
 from array import array
 from collections.abc import Callable, Iterable
@@ -23,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from videonovelty.decode import open_video
-from videonovelty.decode.pictures import orientation_of
 from videonovelty.errors import CorruptVideoError
 from videonovelty.records import DIGEST_BYTES, CodedStream, Probe
 from videonovelty.settings import Settings
@@ -54,7 +52,7 @@ class _DoubtError(Exception):
 def code_video(
     fd: int, *, video_id: str, name: str, settings: Settings, heartbeat: Callable[[float], None]
 ) -> CodedStream:
-    """Return the digests of the coded packets of the video behind `fd`; nothing but its first picture is decoded.
+    """Return the digests of the coded packets of the video behind `fd`; its pictures are not decoded.
 
     Runs inside the locked child process; arguments as of `signing.sign_video`. Holds 25 bytes a packet. Raises
     VideoError where the file is no video, or refused.
@@ -62,7 +60,7 @@ def code_video(
     started = time.process_time()
     digests, times, starts = bytearray(), array("d"), bytearray()
     doubt, duration = "", 0.0
-    with open_video(fd, settings.decode, name=name) as video:
+    with open_video(fd, settings.decode, name=name, quick=True) as video:
         heartbeat(video.probe.declared_seconds)
         try:
             end = _read(video, digests, times, starts, heartbeat)
@@ -103,7 +101,7 @@ def _read(
         _check(packet)
         data = bytes(packet)
         if number == 0:
-            codec.begins(data, _shown_as(video.first_picture(stream, packet)))
+            codec.begins(data)
         elif number >= MAX_PACKETS:
             raise _DoubtError("too many packets")
         digest, start = codec.digest(data)
@@ -119,6 +117,8 @@ def _read(
             heartbeat(max(shown, 0.0))
     if not times:
         raise _DoubtError("no packets")
+    if video.only_stream_index() is None:
+        raise _DoubtError("another stream of pictures on the way")
     return end
 
 
@@ -133,12 +133,6 @@ def _check(packet: Any) -> None:
         raise _DoubtError("packets with unknown side data") from error
     if strange:
         raise _DoubtError(f"packets with side data: {min(strange)}")
-
-
-def _shown_as(picture: Any) -> str:
-    if picture is None:
-        raise _DoubtError("the first packet gives no picture")
-    return f"{picture.width}x{picture.height} {picture.format.name} {orientation_of(picture)}"
 
 
 def _codec_of(stream: Any, probe: Probe) -> _Codec:
@@ -162,15 +156,14 @@ class _Codec:
     """Any codec: a packet is its bytes, and nothing but the first one is known to begin afresh."""
 
     def __init__(self, facts: bytes) -> None:
-        self._state = hashlib.sha256(facts)
+        self._facts = hashlib.sha256(facts).digest()
 
-    def begins(self, data: bytes, shown_as: str) -> None:  # noqa: ARG002
-        """Take in what the first picture looks like."""
-        self._state.update(shown_as.encode())
+    def begins(self, data: bytes) -> None:
+        """Look at the first packet for what says how all of them are decoded."""
 
     def digest(self, data: bytes) -> tuple[bytes, bool]:
         """Return the digest of a packet and whether decoding begins afresh with it."""
-        whole = self._state.copy()
+        whole = hashlib.sha256(self._facts)
         whole.update(data)
         return whole.digest()[:DIGEST_BYTES], False
 
@@ -193,7 +186,6 @@ class _NalCodec(_Codec):
     def __init__(self, extradata: bytes) -> None:
         self._sets: dict[tuple[int, int], bytes] = {}
         self._length_bytes = 0
-        self._shown_as = b""
         self._facts = b""
         if extradata[:1] == b"\x01" and not extradata.startswith(b"\x01\0\0"):
             self._length_bytes, units = self._configuration(extradata)
@@ -203,13 +195,11 @@ class _NalCodec(_Codec):
             if unit and self.kind(unit) in self.parameter_sets:
                 self._add(unit)
 
-    def begins(self, data: bytes, shown_as: str) -> None:
-        """Take in what the first picture looks like, and which encoder made it."""
+    def begins(self, data: bytes) -> None:
+        """Look at the first packet: old encoders say their version there."""
         made_by = _X264.search(data)
         if made_by and int(made_by[1][:6]) < _OLDEST_X264:
             raise _DoubtError("an old encoder, whose streams are decoded by its version")
-        self._shown_as = shown_as.encode()
-        self._facts = b""
 
     def digest(self, data: bytes) -> tuple[bytes, bool]:
         """Return the digest of a packet and whether decoding begins afresh with it."""
@@ -226,13 +216,17 @@ class _NalCodec(_Codec):
                 continue
             if kind in self.slices and not sliced:
                 sliced, start = True, kind in self.afresh
-            parts += (struct.pack(">I", len(unit)), unit)
+            parts.append(unit)
         if not sliced:
             raise _DoubtError("a packet without a picture")
         if not self._facts:
-            sets = (struct.pack(">I", len(one)) + one for _, one in sorted(self._sets.items()))
-            self._facts = hashlib.sha256(self.codec + self._shown_as + b"".join(sets)).digest()
-        return hashlib.sha256(self._facts + b"".join(parts)).digest()[:DIGEST_BYTES], start
+            sets = (len(one).to_bytes(4, "big") + one for _, one in sorted(self._sets.items()))
+            self._facts = hashlib.sha256(self.codec + b"".join(sets)).digest()
+        whole = hashlib.sha256(self._facts)
+        for unit in parts:
+            whole.update(len(unit).to_bytes(4, "big"))
+            whole.update(unit)
+        return whole.digest()[:DIGEST_BYTES], start
 
     def _units(self, data: bytes) -> Iterable[bytes]:
         units = _split(data) if not self._length_bytes else _counted(data, self._length_bytes)
