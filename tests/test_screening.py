@@ -224,7 +224,15 @@ def test_recheck_lists_the_verdicts_a_removal_takes_away(night: Night, tmp_path:
 
 
 def test_inspect_prints_keyframes_with_pdq_in_hex(night: Night) -> None:
-    document = json.loads(run("inspect", night.intake / "reencoded.mkv", "--json"))
+    sheet = night.folder / "sheet.png"
+    document = json.loads(run("inspect", night.intake / "reencoded.mkv", "--json", "--contact-sheet", sheet))
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert sheet.stat().st_mode & 0o077 == 0
+    assert len(document["contact_sheet"]) == 8
+    packets, decoded = document["passes"]
+    assert (packets["packets"], packets["doubt"], decoded["name"]) == (125, "", "nonref")
+    assert 0 < packets["median_gap_seconds"] <= packets["longest_gap_seconds"] <= 10.0
+    assert decoded["cpu_seconds"] > 0
     assert set(document) >= {"path", "video_id", "streams", "passes", "keyframes"}
     for keyframe in document["keyframes"]:
         assert set(keyframe) >= {"pts_seconds", "start_seconds", "end_seconds", "quality", "informative", "pdq"}

@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from videonovelty.batch import Progress, Report, sandbox_for
 from videonovelty.engine import Engine, EngineFailure
 from videonovelty.errors import SettingsError, VideoError
-from videonovelty.intake import decode_raw, display_path, opened, sight_open
+from videonovelty.intake import decode_raw, display_path, hash_content, opened, sight_open
 from videonovelty.report.collect import collect
 from videonovelty.report.exports import write_atomically
 from videonovelty.report.html import PICTURES, Pictures, remove_pictures
 from videonovelty.run import RunFolder, read_states
+from videonovelty.sandbox import Sandbox
 from videonovelty.settings import Settings
 from videonovelty.small_pictures import SmallPictures, decode_pictures
 
 KINDS = ("blurred", "clear")
+SHEET_COLUMNS = 4
 LEAST_REASON = 10
 """Characters: a reason, not a keystroke."""
 
@@ -61,6 +64,33 @@ def _write(task: PictureTask, number: int, made: SmallPictures) -> str:
     name = f"{task.video_id}-{number}.png"
     write_atomically(task.folder / name, lambda file: file.write(png.tobytes()))
     return f"{PICTURES}/{name}"
+
+
+def contact_sheet(made: SmallPictures) -> bytes:
+    """Return the pictures of one video side by side, four a row, in order of time, as PNG."""
+    n, height, width = made.pictures.shape
+    columns = min(n, SHEET_COLUMNS)
+    rows = -(-n // columns)
+    sheet = np.zeros((rows * height, columns * width), np.uint8)
+    for number, picture in enumerate(made.pictures):
+        top, left = number // columns * height, number % columns * width
+        sheet[top : top + height, left : left + width] = picture
+    encoded, png = cv2.imencode(".png", sheet)
+    assert encoded
+    return bytes(png.tobytes())
+
+
+def write_contact_sheet(video: Path, target: Path, *, settings: Settings, clear: bool) -> tuple[float, ...]:
+    """Write small grey pictures of a video, blurred unless `clear`, to one PNG (0600); return their times.
+
+    They are made in the locked child. Raises VideoError, and OSError where the file cannot be written.
+    """
+    raw = str(video).encode("utf-8", "surrogateescape")
+    job = f"videonovelty.small_pictures:{'clear' if clear else 'blurred'}"
+    with Sandbox(settings, job=job, decode=decode_pictures) as sandbox, opened(raw) as fd:
+        made = sandbox.ask(fd, video_id=hash_content(fd).video_id, name=display_path(raw))
+    write_atomically(target, lambda file: file.write(contact_sheet(made)))
+    return tuple(made.pts_seconds)
 
 
 def make_thumbnails(

@@ -22,6 +22,43 @@ def _sign(path: Path, settings: Any) -> Any:
         return sandbox.sign(fd, video_id=hashes.video_id, name=display_path(raw))
 
 
+def _sign_and_code(path: Path, settings: Any) -> tuple[Any, Any]:
+    """Return what a video is signed as, and its coded packets; None where these cannot be read."""
+    from videonovelty.errors import VideoError
+    from videonovelty.intake import display_path, hash_content, opened
+    from videonovelty.sandbox import Sandbox
+
+    raw = str(path).encode("utf-8", "surrogateescape")
+    with Sandbox(settings) as sandbox, opened(raw) as fd:
+        video_id = hash_content(fd).video_id
+        signed = sandbox.sign(fd, video_id=video_id, name=display_path(raw))
+        try:
+            return signed, sandbox.code(fd, video_id=video_id, name=display_path(raw))
+        except VideoError:
+            return signed, None
+
+
+def _packets(coded: Any) -> dict[str, Any]:
+    """Return what the coded packets of a video say: how far apart decoding can begin afresh, or why they say nothing.
+
+    Between two fresh starts lie as many seconds as nobody would look at who looked at I frames alone.
+    """
+    import numpy as np
+
+    if coded is None or coded.doubt:
+        return {"name": "packets", "doubt": "they cannot be read" if coded is None else coded.doubt}
+    gaps = np.diff([*coded.pts_seconds[coded.starts].tolist(), coded.duration_seconds])
+    return {
+        "name": "packets",
+        "doubt": "",
+        "cpu_seconds": round(coded.cpu_seconds, 3),
+        "packets": len(coded.digests),
+        "fresh_starts": int(coded.starts.sum()),
+        "median_gap_seconds": round(float(np.median(gaps)), 3),
+        "longest_gap_seconds": round(float(gaps.max()), 3),
+    }
+
+
 def compare(
     query: Annotated[Path, typer.Argument(help="The video in question.")],
     known: Annotated[Path, typer.Argument(help="The video it may show.")],
@@ -94,10 +131,17 @@ def _likeness(row: Mapping[str, Any]) -> str:
 def inspect(
     video: Annotated[Path, typer.Argument(help="One video.")],
     config: Config = None,
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--contact-sheet", metavar="FILE.png", help="Also write up to eight small, grey, blurred pictures."
+        ),
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Do not blur the pictures of the contact sheet.")] = False,
     allow_unsandboxed: Unsandboxed = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is seen of one video: streams, passes, coverage, keyframes and the quality of their signatures.
+    """Show what is seen of one video: streams, passes and their cost, gaps, keyframes, quality of their signatures.
 
     Example: [bold]videonovelty inspect clip.mp4 --json[/bold]
     """
@@ -107,7 +151,8 @@ def inspect(
     from videonovelty.signatures.pdq import to_hex
 
     settings = load(config, None, allow_unsandboxed)
-    signed = _sign(video, settings)
+    signed, coded = _sign_and_code(video, settings)
+    packets = _packets(coded)
     signatures, coverage = signed.signatures, signed.coverage
     local = signatures.local.offsets
     keyframes = [
@@ -128,7 +173,14 @@ def inspect(
         "video_id": signatures.video_id,
         "scheme": signatures.scheme,
         "streams": [asdict(signed.probe)],
-        "passes": [{"name": name} for name in coverage.passes],
+        "passes": [
+            packets,
+            {
+                "name": " + ".join(coverage.passes),
+                "cpu_seconds": round(signed.cpu_seconds, 3),
+                "frames": coverage.frames,
+            },
+        ],
         "cpu_seconds": round(signed.cpu_seconds, 3),
         "duration_seconds": round(coverage.duration_seconds, 3),
         "decoded_seconds": round(coverage.decoded_seconds, 3),
@@ -139,6 +191,11 @@ def inspect(
         "notes": list(coverage.notes),
         "keyframes": keyframes,
     }
+    if contact_sheet is not None:
+        from videonovelty.thumbnails import write_contact_sheet
+
+        times = write_contact_sheet(video, contact_sheet, settings=settings, clear=clear)
+        document["contact_sheet"] = [round(seconds, 3) for seconds in times]
     if as_json:
         print_json(document)
         return
@@ -152,6 +209,15 @@ def inspect(
         f"{coverage.longest_unseen_seconds:.2f} s, {signed.cpu_seconds:.2f} s of processor time",
         markup=False,
     )
+    if packets["doubt"]:
+        output.print(f"  packets prove nothing: {packets['doubt']}", markup=False)
+    else:
+        output.print(
+            f"  {packets['packets']} packets, read in {packets['cpu_seconds']:.3f} s of processor time; decoding can "
+            f"begin at {packets['fresh_starts']} of them, {packets['median_gap_seconds']:.2f} s apart in the median, "
+            f"{packets['longest_gap_seconds']:.2f} s at most",
+            markup=False,
+        )
     for note in coverage.notes:
         output.print(f"  note: {note}", markup=False)
     for row in keyframes:
