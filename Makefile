@@ -1,12 +1,13 @@
 # make demo: sets up and shows the main job on sample footage.   make test: sets up and runs every test and linter.
 PYTHON ?= python3.11
+PYTHON312 ?= python3.12
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEV := $(VENV)/.dev
 RUN := $(VENV)/.run
 
-.PHONY: demo test test-all lint format types setup setup-dev clean lock doctor validate fuzz soak audit
+.PHONY: demo test test-all test-pyav19 lint format types setup setup-dev clean lock doctor validate fuzz soak audit
 
 demo: $(RUN)
 	$(BIN)/videonovelty demo demo
@@ -16,6 +17,13 @@ test: lint types
 
 test-all: lint types
 	$(BIN)/python -m pytest
+
+# The decoding tests with PyAV 19, which needs Python 3.12: make test-pyav19 PYTHON312=/path/to/python3.12
+test-pyav19:
+	$(MAKE) --no-print-directory setup-dev VENV=.venv-pyav19 PYTHON=$(PYTHON312)
+	.venv-pyav19/bin/python -c 'import av; assert av.__version__.startswith("19."), av.__version__'
+	.venv-pyav19/bin/python -m pytest -m "not slow" tests/test_decode.py tests/test_packets.py tests/test_keyframes.py \
+	  tests/test_writer.py tests/test_sandbox.py
 
 # 2,000 damaged copies of a clip in each of six containers, each signed in its locked process; some minutes.
 fuzz: $(DEV)
