@@ -151,6 +151,7 @@ def soak(folder: Path, kills: int, seed: int, workers: int = 0) -> Soaked:
         if leftovers := [p.name for p in run.rglob("*.tmp")] + [p.name for p in run.glob("work*")]:
             sys.exit(f"night {nights}: left {leftovers}")
         nights += 1
+        print(f"night {nights}: the tables of an undisturbed one, {done} kills so far", file=sys.stderr, flush=True)
     after = {
         p.name: (hashlib.sha256(p.read_bytes()).digest(), p.stat().st_mtime_ns) for p in (folder / "intake").iterdir()
     }

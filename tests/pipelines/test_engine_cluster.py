@@ -12,7 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -31,9 +31,7 @@ from engine_tasks import (
     surroundings,
 )
 
-from videonovelty import engine as engine_module
-from videonovelty.engine import Engine, EngineFailure, EngineStalledError, TlsFiles, open_engine
-from videonovelty.errors import EnvironmentUnfitError
+from videonovelty.engine import Engine, EngineFailure, EngineStalledError, open_engine
 from videonovelty.settings import RunSettings
 
 TESTS = Path(__file__).parents[1]
@@ -277,118 +275,3 @@ def test_killing_the_main_process_leaves_no_worker(running: tuple[subprocess.Pop
     run.kill()
     run.wait()
     assert gone_within(pids, 2)
-
-
-# --- an existing cluster ---------------------------------------------------------------------------------------------
-
-
-class Cluster:
-    """`dask scheduler` and two `dask worker` processes on loopback, with certificates of their own."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        secret = Security.temporary()
-        self.tls = TlsFiles(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
-        self.tls.ca_file.write_text(secret.tls_ca_file)
-        self.tls.cert_file.write_text(secret.tls_client_cert)
-        self.tls.key_file.write_text(secret.tls_client_key)
-        files = ["--tls-ca-file", self.tls.ca_file, "--tls-cert", self.tls.cert_file, "--tls-key", self.tls.key_file]
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.address = f"tls://127.0.0.1:{port}"
-        dask = [sys.executable, "-m", "dask"]
-        server = [*dask, "scheduler", "--protocol", "tls", "--host", "127.0.0.1", "--port", str(port)]
-        self.processes = [self._start(stack, [*server, "--dashboard-address", "127.0.0.1:0", *files])]
-        for name in ("one", "two"):
-            worker = [*dask, "worker", self.address, "--nthreads", "1", "--host", "127.0.0.1"]
-            # Without an address of its own even a dashboard that is switched off listens on 0.0.0.0.
-            scratch = ["--dashboard-address", "127.0.0.1:0", "--local-directory", folder / name, "--name", name]
-            self.processes.append(self._start(stack, [*worker, *scratch, *files]))
-
-    def _start(self, stack: ExitStack, command: list[object]) -> subprocess.Popen[bytes]:
-        process = stack.enter_context(
-            subprocess.Popen(
-                [str(word) for word in command],
-                env={
-                    **ENVIRONMENT,
-                    "DASK_LOGGING__DISTRIBUTED": "critical",
-                    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s",
-                },
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        )
-        stack.callback(self.end, process)
-        return process
-
-    @staticmethod
-    def end(process: subprocess.Popen[bytes]) -> None:
-        with suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(process.pid).children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
-                    child.kill()
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with ExitStack() as stack:
-        yield Cluster(tmp_path_factory.mktemp("tls"), stack)
-
-
-def test_an_existing_tls_scheduler_gives_the_same_results_though_a_worker_is_killed(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    with open_engine(
-        RunSettings(), workers=0, scheduler=cluster.address, tls=cluster.tls, local_directory=tmp_path
-    ) as engine:
-        deadline = time.monotonic() + 30
-        while engine.n_workers < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert engine.n_workers == 2
-        found = {}
-        for item, result in engine.map_unordered(slow_square, range(40)):
-            found[item] = result
-            if len(found) == 5:
-                Cluster.end(cluster.processes[1])
-        assert found == {x: x * x for x in range(40)}
-    for process in cluster.processes[0], cluster.processes[2]:
-        ports = listening(psutil.Process(process.pid))
-        assert {address for address, _ in ports} == {"127.0.0.1"}
-
-
-def test_an_existing_scheduler_refuses_clients_without_its_certificate(cluster: Cluster) -> None:
-    for security in (Security.temporary(), None):
-        address = cluster.address if security else cluster.address.replace("tls://", "tcp://")
-        with pytest.raises((OSError, TimeoutError)):
-            Client(address, security=security, timeout=2, set_as_default=False)
-
-
-def test_a_scheduler_that_dies_ends_the_run_in_bounded_time(cluster: Cluster, tmp_path: Path) -> None:
-    started = time.monotonic()
-    found = []
-    with (
-        pytest.raises(EngineStalledError, match="resume"),
-        open_engine(
-            RunSettings(), workers=0, scheduler=cluster.address, tls=cluster.tls, local_directory=tmp_path
-        ) as engine,
-    ):
-        for item, _ in engine.map_unordered(slow_square, range(1000)):
-            found.append(item)
-            if len(found) == 3:
-                Cluster.end(cluster.processes[0])
-                started = time.monotonic()
-    assert time.monotonic() - started < 60
-    assert len(found) < 1000
-
-
-def test_a_scheduler_that_does_not_answer_is_named(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine_module, "_CONNECT_SECONDS", 1.0)
-    with (
-        pytest.raises(EnvironmentUnfitError, match=r"scheduler tls://127.0.0.1:1: .*Check the address"),
-        open_engine(RunSettings(), workers=0, scheduler="tls://127.0.0.1:1", tls=cluster.tls, local_directory=tmp_path),
-    ):
-        pass
