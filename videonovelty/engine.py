@@ -489,6 +489,7 @@ def open_engine(
     when the cluster does not start, answers to nobody, or runs another version of this program.
     """
     stop = _StopSignal(settings.drain_seconds)
+    _silence_dask()
     with ExitStack() as stack:
         stack.callback(_close_all)
         stack.enter_context(stop.watching())
@@ -500,6 +501,17 @@ def open_engine(
             yield _DaskEngine(settings, stop, client, cluster, workers)
         else:
             yield Engine(settings, stop)
+
+
+def _silence_dask() -> None:
+    """Keep Dask's own lines off the screen, unless everything is logged (`--debug`).
+
+    Importing it sets its loggers to INFO: some forty lines a run, in which a worker's end by our own hand looks like an
+    error. What an operator can act on is logged or raised here.
+    """
+    if logging.getLogger().level > logging.DEBUG:
+        for name in ("distributed", *(n for n in logging.root.manager.loggerDict if n.startswith("distributed."))):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def _options(
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for noisy in ("distributed", "asyncio", "numba", "tornado", "matplotlib"):
+    for noisy in ("asyncio", "numba", "tornado", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     del version
 

@@ -152,7 +152,24 @@ def _dry_run(intake: list[Path], known: Any, settings: Any, as_json: bool) -> No
     if as_json:
         print_json(document)
     else:
-        counts_table("would scan", document)
+        workers = document["workers"]
+        counts_table(
+            "would scan",
+            {
+                "files": found.files,
+                "refused (links, pipes, folders that cannot be read)": found.refused,
+                "to read": f"{found.bytes / 2**30:.2f} GiB",
+                "signed as a sample": f"{found.sampled}, {found.sample_failed} of them failed",
+                "video, about": _hours(found.video_hours),
+                "processor time, about": _hours(found.cpu_hours),
+                f"until all are signed, {workers} worker(s), about": _hours(found.hours),
+                "known": f"{snapshot.n_videos} videos, {snapshot.n_frames} keyframes",
+            },
+        )
+
+
+def _hours(hours: float | None) -> str:
+    return "unknown: nothing could be sampled" if hours is None else duration(hours * 3600)
 
 
 def purge(

@@ -6,6 +6,7 @@ one bad packet costs one packet, and what was not looked at is reported, never a
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import importlib
 import logging
@@ -610,10 +611,13 @@ class _Reader:
 
 
 def load_everything() -> None:
-    """Import all of PyAV, which imports some modules only when a stream of their kind appears.
+    """Load what is otherwise loaded when a stream of its kind appears: modules of PyAV, a table of characters.
 
     A process that is about to be locked away from the file system calls this first.
     """
+    # Transport streams name their programmes in it, and the C library keeps it in a file. Never closed, so it stays.
+    with suppress(AttributeError):
+        ctypes.CDLL(None).iconv_open(b"UTF-8", b"ISO6937")
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if module.name not in _NOT_FOR_DECODING:
             importlib.import_module(module.name)
