@@ -194,6 +194,16 @@ def test_a_child_that_cannot_be_killed_is_given_up_and_recorded(monkeypatch):
         assert frozen.poll() is not None
 
 
+def test_a_process_that_cannot_be_had_is_waited_for_and_its_lack_is_told():
+    # T43: no process number, no memory for one
+    with Sandbox(evil_settings(), job="scarce_processes:sign_later") as sandbox:
+        assert ask(sandbox, "good") == "", "refused twice, had at the third try"
+    with Sandbox(evil_settings(), job="scarce_processes:sign") as sandbox:
+        with pytest.raises(EnvironmentUnfitError, match="no process could be started for a video: Resource"):
+            ask(sandbox, "good")
+        assert sandbox._running().process.poll() is None
+
+
 def test_closing_leaves_no_process():
     with evil_sandbox() as sandbox:
         zygote = sandbox._running().process
