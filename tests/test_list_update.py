@@ -194,7 +194,7 @@ ENTRY = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.lists(ENTRY, max_size=6), min_size=1, max_size=4))
 def test_any_imports_leave_what_a_plain_dictionary_would_hold(tmp_path_factory, imports):
     folder = tmp_path_factory.mktemp("store")

@@ -46,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_command_of_the_guide_does_what_it_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("videonovelty.doctor._watched_limits", lambda _: iter(()))  # seconds each; tests of the doctor
     commands = guide()
     for line in commands:
         # only places and days are put in

@@ -194,7 +194,7 @@ def test_killed_workers_are_replaced(engine: Engine) -> None:
         nanny.auto_restart = False
         os.kill(nanny.pid, signal.SIGKILL)
     assert sorted(engine.map_unordered(square, range(10))) == [(x, x * x) for x in range(10)]
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300  # seconds each, minutes on a busy machine
     while len(cluster.scheduler.workers) < asked and time.monotonic() < until:
         time.sleep(0.1)
     assert len(cluster.scheduler.workers) >= asked

@@ -87,7 +87,7 @@ def test_a_scan_on_an_existing_tls_scheduler_loses_a_worker_and_ends_in_the_tabl
 ) -> None:
     (tmp_path / "intake").mkdir()
     originals = [make_video.make_clip(tmp_path / f"{seed}.mp4", seed, 2.0, width=96, height=64) for seed in (31, 32)]
-    for seed in range(30, 40):  # two are edits of what is known
+    for seed in range(30, 37):  # two are edits of what is known
         make_video.make_clip(tmp_path / "intake" / f"{seed}.mkv", seed, 2.0, width=96, height=64, crf=33)
     (tmp_path / "intake" / "broken.mp4").write_bytes(originals[0].read_bytes()[:2000])
     common = ["--store", tmp_path / "store", "--workers", "0"]
@@ -110,7 +110,7 @@ def test_a_scan_on_an_existing_tls_scheduler_loses_a_worker_and_ends_in_the_tabl
     with open_engine(
         RunSettings(), workers=0, scheduler=cluster.address, tls=cluster.tls, local_directory=tmp_path
     ) as engine:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while engine.n_workers < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
         assert engine.n_workers == 2
@@ -119,7 +119,7 @@ def test_a_scan_on_an_existing_tls_scheduler_loses_a_worker_and_ends_in_the_tabl
         *("--scheduler", cluster.address, *files),
         code=3,
     )
-    assert len(taken) > 10, "the videos were signed there"
+    assert len(taken) > 7, "the videos were signed there"
     for name in TABLES:
         assert (tmp_path / "cluster" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes(), name
     for process in cluster.processes[0], cluster.processes[2]:
