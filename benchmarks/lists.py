@@ -1,13 +1,15 @@
 """Lists: how fast and in how much memory large and hostile ones are read, and what other programs make of our exports.
 
 `python -m benchmarks.lists` makes a VICS file of ten million media on one line and imports it, reads a JSON file of one
-gigabyte on one line and a billion-laughs XML, each in a process of its own whose peak memory is told. `--peers PYTHON`
-names an interpreter with `threatexchange` and `pdqhash`: they read our vPDQ and PDQ exports, and we read theirs.
+gigabyte on one line and a billion-laughs XML, and imports a million media into a store of ten million, each in a
+process of its own whose peak memory is told. `--peers PYTHON` names an interpreter with `threatexchange` and `pdqhash`:
+they read our vPDQ and PDQ exports, and we read theirs; with `vpdq` built there, its C++ part hashes the videos itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from videonovelty.known.listed import ListedItem
 
@@ -29,19 +32,19 @@ PIECE = 1000
 PROGRAM = [sys.executable, "-c", "from videonovelty.cli import main; main()"]
 
 
-def vics(count: int) -> Iterator[bytes]:
-    """Yield a VICS 2.0 document of `count` media on one line."""
+def vics(count: int, begin: int = 0) -> Iterator[bytes]:
+    """Yield a VICS 2.0 document of `count` media on one line, numbered from `begin`."""
     yield b'{"@odata.context":"http://github.com/VICSDATAMODEL/ProjectVic/DataModels/2.0.xml/US/$metadata#Media","value":['
-    for first in range(0, count, PIECE):
+    for first in range(begin, begin + count, PIECE):
         items = []
-        for n in range(first, min(first + PIECE, count)):
+        for n in range(first, min(first + PIECE, begin + count)):
             raw = hashlib.sha256(n.to_bytes(8, "little")).hexdigest().upper()
             items.append(
                 f'{{"MediaID":{n},"Category":{n % 5 + 1},"MD5":"{raw[:32]}","SHA1":"{raw[:40]}","MediaSize":"{n}",'
                 f'"VictimIdentified":"False","OffenderIdentified":false,"IsDistributed":"True","Series":"S{n % 997}",'
                 f'"IsPrecategorized":true,"Tags":"a,b","MediaFiles":[{{"FileName":"{n}.mp4","FilePath":"x"}}]}}'
             )
-        yield (("," if first else "") + ",".join(items)).encode()
+        yield (("," if first > begin else "") + ",".join(items)).encode()
     yield b"]}"
 
 
@@ -114,6 +117,63 @@ def sizes(told: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
     return rows
 
 
+def full_store(path: Path, rows: int) -> None:
+    """Make a store that holds the `rows` contents of `vics(rows)` on a list of their own, without importing them."""
+    from videonovelty.known import manifest as manifests
+    from videonovelty.known.shards import fixed_binary, write_shard
+    from videonovelty.known.store import KnownStore
+    from videonovelty.schemas import KNOWN_VIDEOS
+
+    numbers = (hashlib.sha256(n.to_bytes(8, "little")).digest()[:20] for n in range(rows))
+    sha1 = np.frombuffer(b"".join(numbers), np.uint8).reshape(-1, 20)
+    ids = b"".join(hashlib.sha256(b"videonovelty sha1 " + raw.tobytes()).digest() for raw in sha1)
+    video_ids = np.frombuffer(ids, np.uint8).reshape(-1, 32)
+    order = np.argsort(video_ids.view("S32").ravel(), kind="stable")
+    store = KnownStore.create(path)
+    base = store.snapshot()
+    files = []
+    for chosen in np.array_split(order, -(-rows // (1 << 17))):
+        columns = {name: pa.nulls(len(chosen), KNOWN_VIDEOS.field(name).type) for name in KNOWN_VIDEOS.names}
+        for name, text in (("list", "there"), ("disposition", "abuse"), ("victim_identified", "unknown")):
+            columns[name] = pa.repeat(pa.scalar(text), len(chosen))
+        columns["offender_identified"] = columns["distributed"] = columns["victim_identified"]
+        columns["video_id"], columns["sha1"] = fixed_binary(video_ids[chosen]), fixed_binary(sha1[chosen])
+        columns["md5"] = fixed_binary(np.ascontiguousarray(sha1[chosen, :16]))
+        columns["duration_seconds"] = pa.repeat(pa.scalar(0.0), len(chosen))
+        columns["added_in_snapshot"] = pa.repeat(pa.scalar(1), len(chosen))
+        made = write_shard(path, "videos", iter([pa.table(columns, schema=KNOWN_VIDEOS)]), scheme="", added=1)
+        assert made is not None
+        files.append(made)
+    manifests.commit(
+        path,
+        dataclasses.replace(
+            base.manifest, number=1, parent=0, parent_sha256=base.manifest_sha256, action="add", n_videos=rows,
+            files=tuple(files),
+        ),
+    )  # fmt: skip
+
+
+def into_full(told: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Import a VICS file into a store that holds many rows already, half of the file's contents among them."""
+    store, path, half = folder / "full", folder / "more.json", told.more // 2
+    full_store(store, told.into)
+    with path.open("wb") as out:
+        for piece in vics(told.more, told.into - half):
+            out.write(piece)
+    command = [*PROGRAM, "known", "import", str(path), "--store", str(store), "--list", "more", "--json"]
+    code, output, cpu, _, peak = measured(command)
+    found = json.loads(output[output.index("{") : output.rindex("}") + 1])
+    added = found["changes"]["videos_added"], found["changes"]["memberships_added"]
+    assert added == (told.more - half, told.more), found
+    row = {
+        "case": "VICS into a full store", "rows_there": told.into, "entries": found["entries"], "exit": code,
+        "videos_added": added[0], "memberships_added": added[1], "cpu_seconds": round(cpu, 1), "peak_mb": round(peak),
+        "rows_per_cpu_second": round(found["entries"] / cpu), "within": peak <= MEMORY_BAR_MB,
+    }  # fmt: skip
+    print(json.dumps(row), flush=True)
+    return row
+
+
 PEER = """
 import json, sys, types, pathlib
 if "vpdq" not in sys.modules:
@@ -149,6 +209,17 @@ for picture in pictures:
     bits, quality = pdqhash.compute(numpy.repeat(picture[:, :, None], 3, axis=2))
     codes.append([numpy.packbits(numpy.array(bits, numpy.uint8)).tobytes().hex(), int(quality)])
 said["pdqhash"] = codes
+if built:  # the C++ program hashes the videos themselves
+    for group in ("known", "query"):
+        (folder / f"cpp-{group}").mkdir()
+        for path in sorted((folder / f"{group}-videos").iterdir()):
+            found = vpdq.computeHash(str(path), seconds_per_hash=0)
+            lines = [f"{f.frame_number},{f.quality},{f.hex},{f.timestamp:.3f}" for f in found]
+            (folder / f"cpp-{group}" / f"{path.stem}.txt").write_text("\\n".join(lines) + "\\n")
+    said["cpp_matches"] = {
+        path.stem: sorted(m.metadata for m in index.query(VPDQSignal.hash_from_file(path)))
+        for path in sorted((folder / "query-videos").iterdir())
+    }
 (folder / "theirs.json").write_text(vpdq_to_json(json_to_vpdq(files[0].read_text())))
 print(json.dumps(said))
 """
@@ -194,8 +265,10 @@ def peers(told: argparse.Namespace, folder: Path) -> dict[str, object]:
     first = sorted((folder / "known").glob("*.json"))[0]
     known = {path.stem: _sha256(path) for path in (folder / "known-videos").iterdir()}
     expected = {_sha256(path): [known[path.stem]] for path in (folder / "query-videos").iterdir()}
+    cpp = _cpp(folder, said["cpp_matches"], known) if said["vpdq_built"] else {}
     return {
         "vpdq_built": said["vpdq_built"],
+        **cpp,
         "queries_matched": sum(found == expected[name] for name, found in said["matches"].items()),
         "queries": len(said["matches"]),
         "pdq_found": f"{said['pdq_found']} of {said['pdq_lines']}",
@@ -204,6 +277,23 @@ def peers(told: argparse.Namespace, folder: Path) -> dict[str, object]:
         "theirs_read": [type(one).__name__ for one in back],
         "theirs_same_frames": sorted({row.tobytes().hex() for row in _frames(back)})
         == sorted({text.split(",")[0] for text in json.loads(first.read_text())}),
+    }
+
+
+def _cpp(folder: Path, matches: dict[str, list[str]], known: dict[str, str]) -> dict[str, object]:
+    """Exchange with vPDQ's C++ program: its hashes against our export, and a scan that knows only its text."""
+    store, run = folder / "cpp-store", folder / "cpp-run"
+    options = ["--store", str(store), "--list", "cpp", "--json"]
+    subprocess.run([*PROGRAM, "known", "import", str(folder / "cpp-known"), *options], check=True, capture_output=True)
+    scan = [*PROGRAM, "scan", str(folder / "query-videos"), "--store", str(store), "--run", str(run), "--workers", "0"]
+    subprocess.run(scan, check=True, capture_output=True)
+    rows = json.loads((run / "verdicts.json").read_text())
+    return {
+        "cpp_hashes_matched_to_our_export": sum(matches[name] == [known[name]] for name in matches),
+        "videos_found_by_cpp_text_alone": sum(
+            (row["verdict"], row["reason"], row["best_known_list"]) == ("same_scene", "listed_frames", "cpp")
+            for row in rows
+        ),
     }
 
 
@@ -224,17 +314,22 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--gigabyte", type=int, default=1 << 30)
     parser.add_argument("--peers", help="a Python with threatexchange and pdqhash; without it that part is left out")
-    parser.add_argument("--only-peers", action="store_true")
+    parser.add_argument("--into", type=int, default=10_000_000, help="rows of the store that is imported into")
+    parser.add_argument("--more", type=int, default=1_000_000, help="rows imported into it")
+    parser.add_argument("--only", choices=("sizes", "into", "peers"), help="one part alone")
     told = parser.parse_args()
     results: dict[str, object] = {"made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     folder = Path(tempfile.mkdtemp(prefix="lists-"))
     try:
-        if not told.only_peers:
+        if told.only in (None, "sizes"):
             results["sizes"] = sizes(told, folder)
-        results["peers"] = peers(told, folder) if told.peers else {"skipped": "--peers names no interpreter"}
+        if told.only in (None, "into"):
+            results["into"] = into_full(told, folder)
+        if told.only in (None, "peers"):
+            results["peers"] = peers(told, folder) if told.peers else {"skipped": "--peers names no interpreter"}
+            print(json.dumps(results["peers"]))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(json.dumps(results["peers"]))
     out = Path(__file__).parent / "results"
     out.mkdir(exist_ok=True)
     (out / "lists.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")

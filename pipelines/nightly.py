@@ -27,6 +27,7 @@ from videonovelty.errors import SettingsError, VideoNoveltyError
 from videonovelty.known import KnownStore, importing
 from videonovelty.known.formats.reading import ReadOptions
 from videonovelty.metrics import copy_metrics
+from videonovelty.report.decided import decided_so_far
 from videonovelty.report.html import write_report
 from videonovelty.retention import purge, remove_signatures
 from videonovelty.run import RunFolder, write_file
@@ -109,7 +110,7 @@ def scan(settings: Settings, run: Path, scheduler: str | None, tls: TlsFiles | N
 
 def report(settings: Settings, run: Path) -> None:
     """Write the novelty report of `run`."""
-    say(f"report: {write_report(run, settings.report)}")
+    say(f"report: {write_report(run, settings.report, decided=decided_so_far(run, settings.nightly.store))}")
 
 
 def metrics(settings: Settings, run: Path) -> None:

@@ -137,6 +137,53 @@ def test_lists_that_disagree_are_all_shown_and_a_tombstone_makes_the_verdict_fal
     assert verdicts(lists.scan("afterwards"))["listed.mp4"]["verdict"] == "novel"
 
 
+def test_what_each_format_says_reaches_verdict_segment_report_and_export(lists: Lists, tmp_path: Path) -> None:
+    md5, sha1, sha256 = (digest(lists.listed, kind) for kind in ("md5", "sha1", "sha256"))
+    vics = {"MediaID": 7, "Category": 1, "MD5": md5, "Series": "Blue", "VictimIdentified": "False", "Tags": "a,b",
+            "OffenderIdentified": True, "IsDistributed": "true"}  # fmt: skip
+    files = {
+        "csv": (
+            "md5,series,category,victim_identified,offender_identified,distributed,tags\n"
+            f"{md5},Red,gross,no,yes,no,a;b\n"
+        ),
+        "vics": json.dumps({"value": [vics]}),
+        "caid": json.dumps({"odata.metadata": "CAID#Media", "value": [{**vics, "Category": 0}]}),
+        "ncmec": ncmec_page(ncmec_video("v1", digests=f"<md5>{md5}</md5>"), more=False),
+        "sha256": f"{sha256}\n",
+        "sha1": f"{sha1}\n",
+    }
+    store = tmp_path / "store"
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        kind = "digests" if name.startswith("sha") else name
+        run("known", "import", tmp_path / name, "--store", store, "--list", name, "--format", kind,
+            "--disposition", "abuse" if name != "caid" else "benign")  # fmt: skip
+    where = tmp_path / "run"
+    run("scan", lists.listed, "--store", store, "--run", where, "--workers", "0", "--json")
+    (row,) = rows(where, "verdicts")
+    (segment,) = rows(where, "segments")
+    assert (row["verdict"], row["reason"], segment["known_lists"]) == ("known", "same_bytes", row["best_known_lists"])
+    said = {m["list_name"]: m for m in json.loads(row["best_known_lists"])}
+    assert set(said) == {"csv", "vics", "caid", "ncmec/42", "sha256", "sha1"}
+    told = ("category", "series", "victim_identified", "offender_identified", "distributed", "tags", "disposition")
+    assert {name: tuple(m[key] for key in told) for name, m in said.items()} == {
+        "csv": ("gross", "Red", "no", "yes", "no", ["a", "b"], "abuse"),
+        "vics": ("US 1 child abuse material", "Blue", "no", "yes", "yes", ["a", "b"], "abuse"),
+        "caid": ("NIST 0 CAID", "Blue", "no", "yes", "yes", ["a", "b"], "benign"),
+        "ncmec/42": ("A1", "", "unknown", "unknown", "unknown", ["Example Member"], "abuse"),
+        "sha256": ("", "", "unknown", "unknown", "unknown", [], "abuse"),
+        "sha1": ("", "", "unknown", "unknown", "unknown", [], "abuse"),
+    }
+    assert (row["best_known_list"], row["best_known_victim_identified"]) == ("csv", "no")
+    (entry,) = collect(where).entries
+    assert {one.name for one in entry.says} == set(said)
+    run("export", where, "--format", "csv", "--out", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        (exported,) = csv.DictReader(file)
+    assert (exported["category"], exported["series"], exported["victim_identified"]) == ("gross", "Red", "no")
+    assert "US 1 child abuse material" in exported["tags"]
+
+
 def test_import_tells_bad_rows_refuses_them_when_strict_and_changes_nothing_when_dry(tmp_path: Path) -> None:
     file, store = tmp_path / "list.txt", tmp_path / "store"
     file.write_text(f"{'a' * 32}\nnonsense\n{'b' * 32}\n")
@@ -182,7 +229,7 @@ def test_verdicts_are_exported_for_other_tools(lists: Lists, tmp_path: Path) -> 
     assert "exists" in run("export", lists.run, "--format", "csv", "--out", tmp_path / "verdicts.csv", code=2)
 
 
-def test_a_bundle_carries_the_proof_and_no_names(lists: Lists, tmp_path: Path) -> None:
+def test_a_bundle_carries_the_proof_and_no_names(lists: Lists, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -206,6 +253,8 @@ def test_a_bundle_carries_the_proof_and_no_names(lists: Lists, tmp_path: Path) -
     assert "framed" not in json.dumps(pq.read_table(out / "videos.parquet")["lists"].to_pylist())
     refused = run("known", "import", out, "--store", store, "--list", "p", "--trusted-key", other_public, code=2)
     assert "not signed by" in refused
+    unsaid = run("known", "import", out, "--store", store, "--list", "p", code=2)
+    assert "--trusted-key, or say --unsigned" in unsaid
     run("known", "import", out, "--store", store, "--list", "p", "--trusted-key", ours_public)
     where = tmp_path / "run"
     run("scan", lists.intake / "framed copy.mkv", "--store", store, "--run", where, "--workers", "0", "--json")
@@ -214,7 +263,13 @@ def test_a_bundle_carries_the_proof_and_no_names(lists: Lists, tmp_path: Path) -
     data = bytearray((out / "videos.parquet").read_bytes())
     data[100] ^= 1
     (out / "videos.parquet").write_bytes(data)
-    assert "damaged or altered" in run("known", "import", out, "--store", store, "--list", "p", code=2)
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", None)  # an altered file is refused before anything reads it
+    for trust in (("--unsigned",), ("--trusted-key", ours_public)):
+        assert "damaged or altered" in run("known", "import", out, "--store", store, "--list", "p", *trust, code=2)
+    (out / "manifest.sig").unlink()
+    assert "manifest.sig is missing" in run(
+        "known", "import", out, "--store", store, "--list", "p", "--trusted-key", ours_public, code=2
+    )
 
 
 def test_the_commands_of_the_readme_run(lists: Lists, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

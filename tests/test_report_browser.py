@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from make_run import RunTables, a_night, known, video_id
 
+from videonovelty.known.ledger import Opinion
+from videonovelty.report.decided import Decided
 from videonovelty.report.decisions import read_decisions
 from videonovelty.report.html import Pictures, write_report
 from videonovelty.settings import ReportSettings
@@ -496,6 +498,43 @@ def test_single_keys_can_be_switched_off(opened: Any, night: Path) -> None:
         says(seen.page, "#theme", "Colours: light")
         assert seen.page.locator("#progress").is_hidden()
         assert seen.page.evaluate("document.activeElement.id") != "f-q"
+
+
+def test_decisions_of_the_store_are_shown_counted_and_filtered(opened: Any, tmp_path: Path) -> None:
+    def said(analyst: str, decision: str, note: str = "") -> Opinion:
+        return Opinion(analyst, decision, None, "", note, "2026-11-24T08:00:00Z", "another run")
+
+    run = a_night().write(tmp_path / "run", settings={"review": {"reviewers": 2}})
+    decided = Decided(
+        51,
+        {
+            video_id("other-take-searched"): (said("Anna", "same_scene"), said("Bert", "same_scene", "same lamp")),
+            video_id("other-take-safe"): (said("Anna", "not_a_match"), said("Bert", "same_scene")),
+            video_id("new-short"): (said("<b>Anna</b>", "novel"),),
+        },
+    )
+    with opened(write_report(run, ReportSettings(), decided=decided)) as seen:
+        says(seen.page, "#progress", "2 of 31 decided")
+        cells = {name: seen.page.locator(f"{ROWS}:nth-child({n}) .c-decision").inner_text() for n, name in (
+            (2, "searched"), (4, "safe"))}  # fmt: skip
+        assert cells == {"searched": "Same scene\nAnna, Bert", "safe": "Not a match\nreviewers differ"}
+        says(seen.page, "#detail", "In the store: Bert: Same scene 2026-11-24 08:00 – same lamp")
+        for value, names in {
+            "differs": ["other-take-safe.mp4"],
+            "made": ["other-take-searched.mp4", "other-take-safe.mp4", "renamed.mp4"],
+            "novel": ["renamed.mp4"],
+        }.items():
+            seen.page.select_option("#f-decision", value)
+            seen.lists(*names)
+        says(seen.page, "#detail", "1 more reviewer has to look at it")
+        says(seen.page, "#detail", "<b>Anna</b>")
+        seen.page.keyboard.press("Escape")
+        seen.page.fill("#analyst", "Carla")
+        seen.page.select_option("#f-decision", "")
+        seen.page.locator(".name", has_text="other-take-searched").click()
+        seen.page.keyboard.press("4")
+        says(seen.page, f"{ROWS}:nth-child(2) .c-decision", "reviewers differ")
+        says(seen.page, "#progress", "1 of 31 decided")
 
 
 def test_the_colours_can_be_chosen_and_stay(opened: Any, night: Path) -> None:

@@ -405,3 +405,37 @@ def test_what_is_unusual_against_past_nights_stands_on_the_first_screen(
     page = (tonight / "report" / "index.html").read_text()
     assert page.count("Drift: keyframes proven known lie") == page.count("Many refusals: 1 of 5 files") == 1
     assert "videonovelty_matched_keyframes" in (tonight / "metrics.prom").read_text()
+
+
+def stored_rows(folder: Path, *options: str | Path) -> dict[str, list[list[str]]]:
+    """Rebuild the report and return the decisions it shows, by name of the file."""
+    run("report", folder, *options)
+    page = (folder / "report" / "index.html").read_text()
+    rows = json.loads(page.split('id="rows">')[1].split("</script>")[0])
+    names = [paths[0].rsplit("/", 1)[1] for paths in rows["columns"]["names"]]
+    return {names[int(i)]: found for i, found in (rows["store"] or {"rows": {}})["rows"].items()}
+
+
+def test_a_rebuilt_report_shows_what_stands_in_the_store_and_who_disagrees(night: Night, desk: Desk) -> None:
+    folder = desk.folder / "run"
+    shutil.copytree(night.run, folder)
+    desk.take(
+        night.line("new.mp4", "novel", note="a cellar", disposition="abuse"),
+        night.line("newer.mp4", "novel"),
+        night.line("newer.mp4", "same_scene", "B", at="09:00"),
+    )
+    assert stored_rows(folder, "--store", desk.store) == {
+        "new.mp4": [["A. Person", "novel", "a cellar", "2026-01-02T08:00:00.000Z", "abuse"]],
+        "newer.mp4": [
+            ["A. Person", "novel", "", "2026-01-02T08:00:00.000Z", ""],
+            ["B", "same_scene", "", "2026-01-02T09:00:00.000Z", ""],
+        ],
+    }
+    key = night.rows["new.mp4"]["video_id"]
+    run("review", "withdraw", "--store", desk.store, "--video", key, "--reason", "mistake")
+    assert set(stored_rows(folder, "--store", desk.store)) == {"newer.mp4"}
+    assert stored_rows(folder) == {}  # the store the run names holds no decisions
+    document = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**document, "store": {"path": "/nowhere", "snapshot": 1}}))
+    assert stored_rows(folder) == {}
+    run("report", folder, "--store", desk.folder / "nowhere", code=5)

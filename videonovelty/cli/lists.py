@@ -31,6 +31,9 @@ def import_list(
     trusted_key: Annotated[
         Path | None, typer.Option("--trusted-key", help="Bundles: the public key (PEM) that must have signed it.")
     ] = None,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Bundles: take one without a signature, whoever made it.")
+    ] = False,
     config: Config = None,
     actor: Actor = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; by default the files' names.")] = "",
@@ -61,10 +64,15 @@ def import_list(
     who = actor or getpass.getuser()
     if format_name == "bundle" or (format_name == "auto" and bundle.is_bundle(files[0])):
         for folder in files:
+            if (trusted_key is None) is not unsigned:
+                raise SettingsError(
+                    f"{folder}: a bundle is opened only once its sender's signature agrees: give the sender's public "
+                    "key with --trusted-key, or say --unsigned where nobody else could have written it."
+                )
             _import_bundle(opened, folder, list_name, trusted_key, who, reason, dry_run, as_json)
         return
-    if trusted_key is not None:
-        raise SettingsError("--trusted-key: only bundles are signed.")
+    if trusted_key is not None or unsigned:
+        raise SettingsError("--trusted-key, --unsigned: only bundles are signed.")
     result = import_lists(
         files,
         store=opened,
@@ -99,8 +107,6 @@ def _import_bundle(
     from videonovelty.known.formats import bundle
 
     manifest = bundle.check(folder, trusted_key)
-    if trusted_key is None:
-        say(f"{folder}: nothing says who made this bundle; give the sender's public key with --trusted-key")
     snapshot = store.snapshot()
     if not dry_run:
         snapshot = store.add(

@@ -212,22 +212,26 @@ def report(
     summary: Annotated[
         bool, typer.Option("--summary", help="Print a summary that may be e-mailed: it names no file, list or series.")
     ] = False,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="The known store, where it is not at the place the run names.")
+    ] = None,
     config: Config = None,
     workers: Workers = None,
     allow_unsandboxed: Unsandboxed = False,
     as_json: Json = False,
 ) -> None:
-    """Rebuild the report from the run folder's tables; without pictures, unless they are asked for.
+    """Rebuild the report from the run folder's tables, with what analysts have decided since; without pictures.
 
     Example: [bold]videonovelty report /srv/runs/2026-11-22[/bold]
     """
     from videonovelty.report.collect import collect
+    from videonovelty.report.decided import decided_so_far
     from videonovelty.report.exports import text_summary, write_workbook
     from videonovelty.report.html import write_report
 
     settings = load(config, workers, allow_unsandboxed)
     pictures = None if thumbnails == "none" else _pictures(run, thumbnails, reason, settings, quiet=as_json)
-    page = write_report(run, settings.report, pictures=pictures)
+    page = write_report(run, settings.report, pictures=pictures, decided=decided_so_far(run, store))
     if xlsx:
         write_workbook(run)
     if summary:

@@ -34,6 +34,7 @@ from videonovelty.report.collect import (
     collect,
     reason_text,
 )
+from videonovelty.report.decided import Decided
 from videonovelty.report.decisions import DECISIONS, DECISIONS_VERSION, DISPOSITIONS, FORMAT, MAX_NOTE
 from videonovelty.report.exports import write_atomically
 from videonovelty.report.legible import clock, legible, spoken
@@ -59,10 +60,12 @@ class Pictures:
     files: Mapping[str, Sequence[tuple[float, str]]]
 
 
-def write_report(run: Path, settings: ReportSettings, *, pictures: Pictures | None = None) -> Path:
+def write_report(
+    run: Path, settings: ReportSettings, *, pictures: Pictures | None = None, decided: Decided | None = None
+) -> Path:
     """Write `run/report/index.html` from the tables of `run` and return its path; equal tables give equal bytes.
 
-    The page replaces an older one in one step. Files are 0600, the folder 0700.
+    The page replaces an older one in one step. Files are 0600, the folder 0700. `decided`: the decisions to show.
     Without `pictures` those of an earlier report are removed. Raises RunError for an unusable run folder.
     """
     report = collect(run)
@@ -70,7 +73,7 @@ def write_report(run: Path, settings: ReportSettings, *, pictures: Pictures | No
     folder.mkdir(mode=0o700, exist_ok=True)
     if pictures is None:
         remove_pictures(run)
-    rows = _json({**_rows(report), "pictures": _pictures(report, pictures)})
+    rows = _json({**_rows(report), "pictures": _pictures(report, pictures), "store": _store(report, decided)})
     details = [_json(block) for block in _details(report)]
     size = len(rows) + sum(map(len, details))
     files = {} if size <= settings.max_single_file_bytes else _detail_files(details)
@@ -105,6 +108,23 @@ def _pictures(report: Report, pictures: Pictures | None) -> dict[str, Any] | Non
     of = {e.entry: i for i, e in enumerate(report.entries)}
     rows = {of[entry]: [[_round(t), name] for t, name in files] for entry, files in sorted(pictures.files.items())}
     return {"kind": pictures.kind, "rows": rows}
+
+
+def _store(report: Report, decided: Decided | None) -> dict[str, Any] | None:
+    """Return the decisions that stand, by row: [analyst, decision, note, time, disposition]."""
+    if decided is None:
+        return None
+    review = report.settings.get("review")
+    rows = {
+        i: [
+            [legible(o.analyst), o.decision, legible(o.note), legible(o.decided_at), o.disposition]
+            for o in decided.opinions[e.entry]
+        ]
+        for i, e in enumerate(report.entries)
+        if e.entry in decided.opinions
+    }
+    reviewers = review.get("reviewers", 1) if isinstance(review, dict) else 1
+    return {"snapshot": decided.snapshot, "reviewers": reviewers, "rows": rows}
 
 
 def _write_text(path: Path, text: str) -> None:

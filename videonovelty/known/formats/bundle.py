@@ -2,6 +2,10 @@
 
 A folder: `manifest.json` names every file with its digest, `manifest.sig` is an Ed25519 signature of the manifest, and
 `videos.parquet` has one row a video and scheme, read a few at a time.
+
+The file comes from another organisation and Parquet readers are not made for hostile bytes. So nothing of it is parsed
+before its digest is the one of a manifest that bears the signature of a key the curator named (`check`); the manifest
+itself is a small JSON text. Whoever takes an unsigned bundle has to say so.
 """
 
 from __future__ import annotations

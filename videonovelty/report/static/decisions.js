@@ -88,16 +88,39 @@ function undo() {
   return i;
 }
 
-/** Other reviewers' decisions about row i, as [analyst, {decision, note}]. */
+/** Decisions about row i that stand in the store, as [analyst, {decision, note, at, material}]. */
+function storedOf(i) {
+  const stored = (ROWS.store && ROWS.store.rows[i]) || [];
+  return stored.map(([analyst, decision, text, at, material]) => [analyst, { decision, note: text, at, material }]);
+}
+
+/** Other reviewers' decisions about row i, of files they handed over, as [analyst, {decision, note}]. */
 function othersOf(i) {
   const entry = COLUMNS.entry[i];
   return [...kept.others].filter(([, made]) => made.has(entry)).map(([analyst, made]) => [analyst, made.get(entry)]);
 }
 
+/** What stands about row i, one decision an analyst: the store's, then what files say anew, then this browser's. */
+function opinionsOf(i) {
+  const all = new Map([...storedOf(i), ...othersOf(i)].map(([analyst, made]) => [analyst, made.decision]));
+  if (decisionOf(i)) all.set(kept.analyst.trim(), decisionOf(i));
+  return all;
+}
+
 function differs(i) {
-  const all = new Set(othersOf(i).map(([, made]) => made.decision));
-  if (decisionOf(i)) all.add(decisionOf(i));
-  return all.size > 1;
+  return new Set(opinionsOf(i).values()).size > 1;
+}
+
+/** The decision shown for row i: this browser's, else what the store holds. */
+function standingOf(i) {
+  const stored = storedOf(i);
+  return decisionOf(i) || (stored.length ? stored[0][1].decision : '');
+}
+
+/** How many more analysts the store waits for about row i. */
+function awaited(i) {
+  const stored = storedOf(i);
+  return stored.length ? Math.max(0, ROWS.store.reviewers - stored.length) : 0;
 }
 
 /** The decisions as JSON Lines. */

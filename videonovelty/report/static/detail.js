@@ -68,6 +68,11 @@ function decisionForm(i) {
     h('div', { class: 'note-row' },
       h('label', { class: 'note-field' }, 'Note', area),
       h('label', { class: 'material' }, 'Material', material)),
+    ...storedOf(i).map(([analyst, stored]) => h('p', { class: 'other' }, 'In the store: ', h('b', {}, h('bdi', {}, analyst)),
+      `: ${word(DECISIONS, stored.decision, stored.decision)}${stored.material ? `, ${stored.material}` : ''} `,
+      h('span', { class: 'muted' }, stored.at.slice(0, 16).replace('T', ' ')), stored.note ? h('span', {}, ' – ', h('bdi', {}, stored.note)) : null)),
+    differs(i) ? h('p', { class: 'flag' }, 'Reviewers differ: nothing follows until they agree.')
+      : awaited(i) ? h('p', { class: 'muted' }, `${count(awaited(i), 'more reviewer has', 'more reviewers have')} to look at it before it is enrolled.`) : null,
     ...othersOf(i).map(([analyst, other]) => h('p', { class: 'other' }, h('b', {}, h('bdi', {}, analyst)), `: ${DECISIONS[other.decision]}`, other.note ? h('span', {}, ' – ', h('bdi', {}, other.note)) : null)));
 }
 

@@ -76,7 +76,7 @@ function showCounts() {
   let made = 0;
   let left = 0;
   for (const i of leaders) {
-    if (decisionOf(i)) made += 1;
+    if (standingOf(i) && !differs(i)) made += 1;
     else left += COLUMNS.view[i];
   }
   const progress = byId('progress');
@@ -147,7 +147,7 @@ function moveTo(place) {
   showDetail();
   writeAddressSoon();
   const verdict = ROWS.verdicts[coded('verdict', i)].text;
-  say(`${place + 1} of ${shown.length}: ${verdict}, ${spoken(COLUMNS.view[i])} to view${decisionOf(i) ? ', decided: ' + DECISIONS[decisionOf(i)] : ''}`);
+  say(`${place + 1} of ${shown.length}: ${verdict}, ${spoken(COLUMNS.view[i])} to view${standingOf(i) ? ', decided: ' + DECISIONS[standingOf(i)] : ''}`);
 }
 
 /** In a narrow window open details cover the page: what is under them is out of reach until they close. */

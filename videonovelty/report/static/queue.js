@@ -15,7 +15,7 @@ const SORTS = {
   novel: { key: (i) => COLUMNS.novel[i], down: true },
   series: { key: (i) => `${coded('known_list', i) || '\uffff'} ${coded('known_series', i) || '\uffff'}`.toLowerCase(), down: false },
   value: { key: (i) => COLUMNS.value[i], down: true },
-  decision: { key: (i) => (decisionOf(i) ? DECISION_KEYS.indexOf(decisionOf(i)) : 99), down: false },
+  decision: { key: (i) => (standingOf(i) ? DECISION_KEYS.indexOf(standingOf(i)) : 99), down: false },
 };
 
 let haystacks = null;
@@ -58,7 +58,7 @@ function select() {
       if (range[1] === 0 ? seconds !== 0 : seconds <= 0 || seconds < range[0] || seconds >= range[1]) continue;
     }
     if (state.decision) {
-      const made = decisionOf(i);
+      const made = standingOf(i);
       if (state.decision === 'open' ? made : state.decision === 'made' ? !made : state.decision === 'differs' ? !differs(i) : made !== state.decision) continue;
     }
     if (words.length && !words.every((word) => haystack(i).includes(word) || (!everything && (FOLLOWERS.get(i) || []).some((j) => haystack(j).includes(word))))) continue;
@@ -152,7 +152,7 @@ function drawRow(i, place) {
   const leader = COLUMNS.leader[i];
   if (leader !== i) beside.push(COLUMNS.leads[leader] ? 'reviewed with its group' : 'in a group');
   if (folder) beside.push(`in ${folder}`);
-  const made = decisionOf(i);
+  const made = standingOf(i);
   const unlike = otherVerdicts(i);
   return h('tr', { class: made ? 'row decided' : 'row', 'data-row': i, 'aria-rowindex': place + 2, 'aria-current': current ? 'true' : null },
     h('td', { class: 'c-verdict' },
@@ -170,7 +170,16 @@ function drawRow(i, place) {
     h('td', { class: 'c-value num' }, COLUMNS.value[i] > 0 ? `×${COLUMNS.value[i].toFixed(1)}` : '–'),
     h('td', { class: 'c-decision' },
       made ? h('span', { class: 'two' }, DECISIONS[made]) : h('span', { class: 'muted' }, '–'),
-      differs(i) ? h('span', { class: 'two small flag' }, 'reviewers differ') : noteOf(i) ? h('span', { class: 'two small' }, 'with note') : null));
+      besideDecision(i)));
+}
+
+function besideDecision(i) {
+  if (differs(i)) return h('span', { class: 'two small flag' }, 'reviewers differ');
+  if (decisionOf(i)) return noteOf(i) ? h('span', { class: 'two small' }, 'with note') : null;
+  const stored = storedOf(i);
+  if (!stored.length) return noteOf(i) ? h('span', { class: 'two small' }, 'with note') : null;
+  const who = stored.map(([analyst]) => analyst).join(', ');
+  return h('span', { class: 'two small', title: `in the store: ${who}` }, awaited(i) ? `${stored.length} of ${ROWS.store.reviewers} reviewers` : h('bdi', {}, who));
 }
 
 /** Verdicts in the group that differ from the row's own, as text. */
