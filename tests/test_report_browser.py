@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -429,11 +430,17 @@ def axe(page: Any) -> list[tuple[str, list[str]]]:
         ("dark", 1440, f"#at={video_id('new-long')}"),
         ("light", 390, ""),
         ("dark", 390, f"#at={video_id('edited-mix')}&open=1"),
+        ("light", 720, ""),  # as 1440 at 200 %
     ],
 )
 def test_axe_finds_nothing(opened: Any, night: Path, colours: str, width: int, fragment: str) -> None:
     pytest.importorskip("axe_core_python", reason="axe-core-python is not installed")
-    view = {"viewport": {"width": width, "height": 900}, "color_scheme": colours, "bypass_csp": True}
+    view = {
+        "viewport": {"width": width, "height": 900},
+        "color_scheme": colours,
+        "bypass_csp": True,
+        "reduced_motion": "reduce",
+    }
     with opened(night, fragment, **view) as seen:
         seen.page.keyboard.press("1")
         says(seen.page, "#export", "Export 1 decision")
@@ -513,12 +520,14 @@ def test_decisions_of_the_store_are_shown_counted_and_filtered(opened: Any, tmp_
             video_id("new-short"): (said("<b>Anna</b>", "novel"),),
         },
     )
-    with opened(write_report(run, ReportSettings(), decided=decided)) as seen:
+    with opened(write_report(run, ReportSettings(), decided=decided), bypass_csp=True) as seen:
         says(seen.page, "#progress", "2 of 31 decided")
         cells = {name: seen.page.locator(f"{ROWS}:nth-child({n}) .c-decision").inner_text() for n, name in (
             (2, "searched"), (4, "safe"))}  # fmt: skip
         assert cells == {"searched": "Same scene\nAnna, Bert", "safe": "Not a match\nreviewers differ"}
         says(seen.page, "#detail", "In the store: Bert: Same scene 2026-11-24 08:00 – same lamp")
+        if util.find_spec("axe_core_python"):
+            assert axe(seen.page) == []
         for value, names in {
             "differs": ["other-take-safe.mp4"],
             "made": ["other-take-searched.mp4", "other-take-safe.mp4", "renamed.mp4"],
@@ -535,6 +544,10 @@ def test_decisions_of_the_store_are_shown_counted_and_filtered(opened: Any, tmp_
         seen.page.keyboard.press("4")
         says(seen.page, f"{ROWS}:nth-child(2) .c-decision", "reviewers differ")
         says(seen.page, "#progress", "1 of 31 decided")
+        seen.page.set_viewport_size({"width": 390, "height": 844})
+        until(seen.page, "getComputedStyle(document.querySelector('.c-decision')).display === 'none'")
+        seen.page.click(".back")
+        says(seen.page, f"{ROWS}:nth-child(2) .c-name", "reviewers differ")
 
 
 def test_the_colours_can_be_chosen_and_stay(opened: Any, night: Path) -> None:

@@ -161,7 +161,10 @@ function drawRow(i, place) {
       unlike && !COLUMNS.top[i] ? h('span', { class: 'two small flag' }, `group: ${unlike}`) : null),
     h('th', { scope: 'row', class: 'c-name' },
       h('button', { type: 'button', class: 'name', tabindex: current ? 0 : -1, title: COLUMNS.names[i][0] }, h('bdi', {}, name)),
-      h('span', { class: 'two small' }, h('bdi', {}, beside.join(' · ')))),
+      h('span', { class: 'two small' },
+        // in a narrow window there is no column for it
+        made ? h('span', { class: 'only-narrow' }, differs(i) ? 'reviewers differ · ' : `✓ ${DECISIONS[made]} · `) : null,
+        h('bdi', {}, beside.join(' · ')))),
     h('td', { class: 'c-view num' }, COLUMNS.duration[i] > 0
       ? [length(COLUMNS.view[i]), h('span', { class: 'two small' }, `of ${length(COLUMNS.duration[i])}`)]
       : [h('span', { 'aria-hidden': 'true' }, '?'), h('span', { class: 'vh' }, 'unknown')]),
