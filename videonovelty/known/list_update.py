@@ -123,6 +123,7 @@ class ListUpdate:
         touched = _distinct(np.concatenate([ids, _stacked([v for v, _ in taken_back])]))
         before: dict[bytes, dict[str, bytes]] = defaultdict(dict)
         stored = self.base.memberships(touched) if len(touched) else KNOWN_VIDEOS.empty_table()
+        self.base.forget()  # the next range of ids lies in other files
         for video_id, name, says in zip(_ids(stored), stored["list"].to_pylist(), _says(stored), strict=True):
             before[video_id][name] = says
         keep = np.zeros(table.num_rows, np.bool_)

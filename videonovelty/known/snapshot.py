@@ -545,11 +545,20 @@ class Snapshot:
         numbers = np.arange(int(alive.sum()), dtype=np.int32)
         return VideoIds(ids[alive]), np.repeat(numbers, counts[alive]), np.repeat(alive, counts)
 
+    def forget(self) -> None:
+        """Let go of files and mapped indexes that were opened; what is asked for next is opened again."""
+        self._files.clear()
+        self._groups.clear()
+        self._indexes.clear()
+
     def memberships(self, ids: U8) -> pa.Table:
         """Return the rows of KNOWN_VIDEOS about these ids (n, 32) that stand, in any order."""
         keys = np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)
         parts = [KNOWN_VIDEOS.empty_table()]
-        for _, taken in self._taken_by_key(keys, np.arange(len(ids))):
+        ordered = ids[np.argsort(keys)[[0, -1]], :8] if len(ids) else ids
+        first, last = (ordered[0].tobytes().hex(), ordered[1].tobytes().hex()) if len(ids) else ("", "")
+        near = [e for e in self._manifest.of_kind("videos") if e.first_id[:16] <= last and first <= e.last_id[:16]]
+        for _, taken in self._taken_by_key(keys, np.arange(len(ids)), near):
             asked = VideoIds(ids).positions(binary_column(taken["video_id"])) >= 0
             parts.append(taken.filter(pa.array(asked)))
         return pa.concat_tables(parts)
@@ -571,11 +580,13 @@ class Snapshot:
             for owner, row in zip(who.tolist(), taken.to_pylist(), strict=True):
                 yield owner, VideoRow.of(row)
 
-    def _taken_by_key(self, keys: npt.NDArray[np.uint64], owners: I64) -> Iterator[tuple[I64, pa.Table]]:
-        """Yield such rows as tables, with the owner of each row's key."""
+    def _taken_by_key(
+        self, keys: npt.NDArray[np.uint64], owners: I64, entries: Iterable[FileEntry] | None = None
+    ) -> Iterator[tuple[I64, pa.Table]]:
+        """Yield such rows as tables, with the owner of each row's key; of all videos files, or of some."""
         if len(keys) == 0:
             return
-        for entry in self._manifest.of_kind("videos"):
+        for entry in self._manifest.of_kind("videos") if entries is None else entries:
             index = self._index(entry.index_path)
             known = index.column("key").to_numpy()
             low = np.searchsorted(known, keys, side="left")

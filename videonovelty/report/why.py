@@ -69,6 +69,7 @@ def _why_known(entry: Entry) -> Iterable[str]:
     known = _of(entry, "known")
     informative = max(0.0, entry.duration_seconds - entry.uninformative_seconds)
     yield f"All {spoken(informative)} that can be compared are proven footage of {_videos(known)}."
+    yield "Proven means: what moves in it moves at the same moments as in the known footage. Nobody need view it."
     yield from _evidence(known)
 
 
@@ -85,13 +86,13 @@ def _why_partly_known(entry: Entry) -> Iterable[str]:
     if inside or any(not s.explained for s in known):
         yield "Look also where the known footage plays: it does not fill the picture."
     elif novel or alike:
-        yield f"Start at {clock(min(s.start_seconds for s in (*novel, *alike)))}."
+        yield f"Start viewing at {clock(min(s.start_seconds for s in (*novel, *alike)))}."
     yield from _evidence(known)
 
 
 def _why_same_scene(entry: Entry) -> Iterable[str]:
     alike, known = _of(entry, "same_scene"), _of(entry, "known")
-    yield f"It looks like {_videos(alike, entry)}, but the same footage could not be proven."
+    yield f"It looks like {_videos(alike, entry)}, but could not be proven to be the same footage."
     yield from _evidence(alike)
     if entry.reason == Reason.LISTED_FRAMES:
         yield (
@@ -100,7 +101,7 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
         )
         return
     yield (
-        "In a true copy the movement agrees moment by moment; here it does not, or there was too little of it "
+        "In a true copy everything moves at the same moments as in the original; here it does not, or too little moves "
         "to tell. Another take in the same room looks like this, so it is likely new material."
     )
     if known:
@@ -108,8 +109,9 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
 
 
 def _why_novel(entry: Entry) -> Iterable[str]:
-    plural = "" if entry.keyframes == 1 else "s"
-    yield f"None of its {entry.keyframes:,} keyframe{plural} could be explained by a known video{_as_of(entry)}."
+    taken = "The one picture" if entry.keyframes == 1 else f"None of the {entry.keyframes:,} pictures"
+    shows = "shows no" if entry.keyframes == 1 else "shows"
+    yield f"{taken} compared (keyframes) {shows} footage of a known video{_as_of(entry)}."
     if _of(entry, "novel"):
         yield f"{spoken(entry.novel_seconds)}{_share(entry)} are in no known video."
 
@@ -124,7 +126,7 @@ def _why_not_comparable(entry: Entry) -> Iterable[str]:
     if entry.reason in (Reason.UNINFORMATIVE, Reason.TOO_SHORT):
         yield (
             f"{spoken(entry.uninformative_seconds)} of {spoken(entry.duration_seconds)} show too little to compare; "
-            f"{entry.keyframes:,} keyframes were taken."
+            f"{entry.keyframes:,} pictures (keyframes) were taken."
         )
 
 
@@ -191,9 +193,14 @@ def _evidence(stretches: Sequence[Stretch]) -> Iterable[str]:
     frames = sum(s.frames or 0 for s in stretches)
     bits = sorted(s.median_distance_bits for s in stretches if s.median_distance_bits is not None)
     if frames:
-        distance = f", at a median distance of {bits[len(bits) // 2]:.0f} of 256 bits" if bits else ""
-        plural = "s" if frames != 1 else ""
-        yield f"{frames:,} matching keyframe{plural}{distance} (unrelated pictures differ by about 128)."
+        many = f"{frames:,} pictures (keyframes) look" if frames != 1 else "1 picture (keyframe) looks"
+        apart = ""
+        if bits:
+            typical = f"{bits[len(bits) // 2]:.0f}"
+            apart = (
+                f": of the 256 bits that describe each, typically {typical} differ (about 128 in unrelated pictures)"
+            )
+        yield f"{many} alike{apart}."
     odd = []
     if any(s.mirrored for s in stretches):
         odd.append("mirrored")
@@ -240,4 +247,4 @@ def _times(stretches: Sequence[Stretch]) -> str:
 
 
 def _as_of(entry: Entry) -> str:
-    return f" in snapshot {entry.snapshot}" if entry.snapshot is not None else ""
+    return f" (known store, snapshot {entry.snapshot})" if entry.snapshot is not None else ""
