@@ -274,6 +274,20 @@ def test_every_verdict_and_reason_is_explained_in_whole_sentences(tmp_path: Path
             assert not {v for v in (*VERDICT_ORDER, *Reason) if "_" in v and v in sentence}
 
 
+def test_what_only_looks_like_known_footage_is_not_told_as_in_no_known_video(tmp_path: Path) -> None:
+    t = RunTables()
+    alike = known("k", 2.4, 45, proof="none")
+    t.add("a", "partly_known", "parts_explained", [
+        (0, 2.4, "known", known("k", 0, 2.4)), (2.4, 45, "same_scene", alike), (45, 45.04, "novel")])  # fmt: skip
+    t.add("b", "partly_known", "parts_explained", [
+        (0, 20, "known", known("k", 0, 20)), (20, 40, "same_scene", alike), (40, 43, "novel")])  # fmt: skip
+    report = collect(t.write(tmp_path / "run"))
+    first, second = (" ".join(why(entry_of(report, name))) for name in ("a", "b"))
+    assert "in no known video" not in first
+    assert "Looks like known footage, but is not proven to be: 0:02.4–0:45.0." in first
+    assert "3.0 s are in no known video: 0:40.0–0:43.0." in second
+
+
 def test_the_sentences_carry_the_numbers_of_the_case(tmp_path: Path) -> None:
     report = collect(a_night().write(tmp_path / "run"))
     text = " ".join(why(entry_of(report, "edited-mix")))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from videonovelty.errors import FAILURES, Reason
 from videonovelty.report.collect import Entry, Stretch, reason_text
 from videonovelty.report.legible import clock, spoken
 
+SHORTEST = 0.1
+"""Seconds below which a novel stretch beside one of the same scene is rounding, not worth a sentence."""
 SHOWN = 4
 """Stretches or videos named in one sentence; the table beside it has all."""
 
@@ -74,13 +77,16 @@ def _why_known(entry: Entry) -> Iterable[str]:
 
 
 def _why_partly_known(entry: Entry) -> Iterable[str]:
-    known, novel, alike = _of(entry, "known"), _of(entry, "novel"), _of(entry, "same_scene")
+    known, alike = _of(entry, "known"), _of(entry, "same_scene")
+    novel = [s for s in _of(entry, "novel") if s.seconds >= SHORTEST or not alike]
     inside = entry.reason == Reason.PLAYS_INSIDE_FRAME
     if inside:
         yield f"Known footage plays inside a larger picture{_smallest_share(known)}: the rest is not explained."
     yield f"{spoken(entry.known_seconds)} are proven footage of {_videos(known)}."
     if novel:
-        yield f"{spoken(entry.novel_seconds)}{_share(entry)} are in no known video: {_times(novel)}."
+        # what looks like known footage counts as novel too, and is told apart here
+        share = "" if alike else _share(entry)
+        yield f"{spoken(math.fsum(s.seconds for s in novel))}{share} are in no known video: {_times(novel)}."
     if alike:
         yield f"Looks like known footage, but is not proven to be: {_times(alike)}."
     if inside or any(not s.explained for s in known):
@@ -181,9 +187,10 @@ def _looked_at(entry: Entry) -> Iterable[str]:
             else f"{spoken(entry.decoded_seconds)} of {spoken(entry.duration_seconds)} were decoded."
         )
     elif entry.duration_seconds > 0:
+        gap = max(0.1, entry.longest_unseen_seconds)
         yield (
             f"All of it was looked at: {spoken(entry.duration_seconds)}, {entry.keyframes:,} keyframes, "
-            f"never more than {entry.longest_unseen_seconds:.1f} s between two pictures."
+            f"never more than {gap:.1f} s between two pictures."
         )
     if entry.uninformative_seconds > 0.5 and entry.verdict != "not_comparable":
         yield f"{spoken(entry.uninformative_seconds)} are blank or featureless and prove nothing either way."
