@@ -10,6 +10,7 @@ DOORS = {
     "av": ("videonovelty/decode/",),
     "dask": ("videonovelty/engine.py", "pipelines/"),
     "distributed": ("videonovelty/engine.py", "pipelines/"),
+    "fsspec": ("videonovelty/known/remote.py",),
     "typer": ("videonovelty/cli/",),
     "rich": ("videonovelty/cli/", "videonovelty/demo_run.py"),
     "jinja2": ("videonovelty/report/",),

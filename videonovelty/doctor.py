@@ -381,7 +381,7 @@ def _store(store: Path | None) -> Iterator[Check]:
     except (VideoNoveltyError, OSError) as error:
         yield Check("known store", FAIL, str(error), "`videonovelty known verify` says what is damaged.")
         return
-    loose = stat.S_IMODE(store.stat().st_mode) & 0o077
+    loose = stat.S_IMODE(snapshot.path.stat().st_mode) & 0o077
     yield Check(
         "known store",
         WARN if loose else OK,

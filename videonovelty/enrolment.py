@@ -12,6 +12,7 @@ from videonovelty.batch import Content, Report, SignResult, sight_all, sign_all,
 from videonovelty.engine import Engine
 from videonovelty.errors import Reason, SettingsError
 from videonovelty.intake import display_path, enumerate_intake
+from videonovelty.known import manifest as manifests
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.known.staging import KnownEntry
 from videonovelty.known.store import KnownStore
@@ -40,8 +41,8 @@ class EnrolmentResult:
 
 def store_identity(store: KnownStore) -> str:
     """Return what tells this store from any other, wherever it is moved: the digest of its first manifest."""
-    first = min((store.path / "manifests").glob("*.json"))
-    return hashlib.sha256(first.read_bytes()).hexdigest()[:32]
+    first = manifests.numbers(store.path)[0]
+    return manifests.read(store.path, first)[1][:32]
 
 
 def work_folder(store: KnownStore, paths: Sequence[Path], list_name: str) -> Path:

@@ -2,7 +2,8 @@
 
 `manifests/000000000042.json` lists every file of snapshot 42. A manifest is written beside, synced, and given its
 number by a hard link, which fails when another writer took the number first. Nothing is ever changed in place, so a
-process may stop at any instruction: the last complete manifest is the store.
+process may stop at any instruction: the last complete manifest is the store. Where the store is elsewhere (`remote`),
+what counts are the manifests there.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from videonovelty.errors import KnownStoreError
+from videonovelty.known.remote import FOLDERS as FILE_FOLDERS
+from videonovelty.known.remote import TakenError, remote_of
 from videonovelty.schemas import FORMAT_VERSION
 
 KIND = "videonovelty_known_manifest"
-FOLDERS = ("manifests", "shards", "local", "profiles", "coded", "videos", "removed", "index", "stop", "decisions")
+FOLDERS = ("manifests", *FILE_FOLDERS)
 TEMPORARY = ".tmp-"
 
 
@@ -110,6 +113,9 @@ def manifest_path(store: Path, number: int) -> Path:
 
 def numbers(store: Path) -> list[int]:
     """Return the numbers of all snapshots, ascending."""
+    remote = remote_of(store)
+    if remote is not None:
+        return remote.numbers()
     try:
         names = os.listdir(store / "manifests")  # noqa: PTH208 - names only, of possibly many
     except OSError as error:
@@ -125,12 +131,9 @@ def read(store: Path, number: int) -> tuple[Manifest, str]:
     Raises KnownStoreError when it is missing, damaged, or of a newer format.
     """
     path = manifest_path(store, number)
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise KnownStoreError(f"{store} has no snapshot {number}; `videonovelty known log` lists them.") from error
-    except OSError as error:
-        raise KnownStoreError(f"{path} cannot be read: {error.strerror}") from error
+    raw = _bytes(store, path)
+    if raw is None:
+        raise KnownStoreError(f"{store} has no snapshot {number}; `videonovelty known log` lists them.")
     body, _, seal = raw.rstrip(b"\n").rpartition(b"\n")
     try:
         content: dict[str, Any] = json.loads(body)
@@ -152,7 +155,32 @@ def read(store: Path, number: int) -> tuple[Manifest, str]:
         ) from error
     if manifest.number != number:
         raise KnownStoreError(f"{path} says it is snapshot {manifest.number}; restore it from a backup.")
+    if remote_of(store) is not None and not path.exists():
+        _keep(path, raw)
     return manifest, hashlib.sha256(raw).hexdigest()
+
+
+def _bytes(store: Path, path: Path) -> bytes | None:
+    """Return a manifest's bytes, from a copy where there is one; None where there is no such manifest."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        remote = remote_of(store)
+        return None if remote is None else remote.read(f"manifests/{path.name}")
+    except OSError as error:
+        raise KnownStoreError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _keep(path: Path, raw: bytes) -> None:
+    """Keep a copy of a manifest that is elsewhere; it appears whole."""
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+    try:
+        with new_file(temporary) as file:
+            file.write(raw)
+            sync(file)
+        temporary.rename(path)
+    except OSError as error:
+        raise write_error(path.parent.parent, error) from error
 
 
 def commit(store: Path, manifest: Manifest) -> None:
@@ -166,9 +194,19 @@ def commit(store: Path, manifest: Manifest) -> None:
     folder = store / "manifests"
     temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
     target = manifest_path(store, manifest.number)
+    raw = body + b"\n" + seal + b"\n"
+    remote = remote_of(store)
+    if remote is not None:
+        names = [name for entry in manifest.files for name in (entry.path, entry.index_path) if name]
+        try:
+            remote.commit(manifest.number, raw, names)
+        except TakenError as error:
+            raise LostRaceError(f"snapshot {manifest.number} was taken by another writer") from error
+        _keep(target, raw)
+        return
     try:
         with new_file(temporary) as file:
-            file.write(body + b"\n" + seal + b"\n")
+            file.write(raw)
             sync(file)
         os.link(temporary, target)
         sync_folder(folder)

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from videonovelty.errors import KnownStoreError
 from videonovelty.known.manifest import TEMPORARY, FileEntry, new_file, sync, sync_folder, write_error
+from videonovelty.known.remote import remote_of
 from videonovelty.records import (
     DIGEST_BYTES,
     F64,
@@ -307,8 +308,11 @@ def _discard(paths: Sequence[Path]) -> None:
 
 def discard_files(store: Path, entries: Sequence[FileEntry]) -> None:
     """Remove files that no manifest will name."""
-    for entry in entries:
-        _discard([store / entry.path] + ([store / entry.index_path] if entry.index_path else []))
+    names = [name for entry in entries for name in (entry.path, entry.index_path) if name]
+    _discard([store / name for name in names])
+    remote = remote_of(store)
+    if remote is not None:
+        remote.discard(names)
 
 
 def _write_index(path: Path, table: pa.Table) -> str:

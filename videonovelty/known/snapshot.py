@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from videonovelty.known import manifest as manifests
 from videonovelty.known.manifest import FileEntry, Manifest
+from videonovelty.known.remote import mirror, remote_of
 from videonovelty.known.shards import (
     ID_BYTES,
     LocalCodes,
@@ -73,12 +74,20 @@ class KnownLocal:
 class Snapshot:
     """One snapshot of the store: pinned and immutable. Opening reads the manifest alone; it pickles as path and number.
 
+    Files of a store that is elsewhere are fetched when they are first read; it pickles as URL and number.
+
     Every method raises KnownStoreError when a file it needs is missing or damaged.
     """
 
-    def __init__(self, store: Path, number: int) -> None:
-        self.path = store
-        self._manifest, self.manifest_sha256 = manifests.read(store, number)
+    def __init__(self, store: Path | str, number: int) -> None:
+        self.path = mirror(store)
+        self._remote = remote_of(self.path)
+        self._manifest, self.manifest_sha256 = manifests.read(self.path, number)
+        self._digests = {
+            name: sha256
+            for entry in self._manifest.files
+            for name, sha256 in ((entry.path, entry.sha256), (entry.index_path, entry.index_sha256))
+        }
         self._files: OrderedDict[str, tuple[pq.ParquetFile, I64]] = OrderedDict()
         self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
         self._indexes: dict[str, pa.RecordBatch] = {}
@@ -86,9 +95,9 @@ class Snapshot:
         self._bounds: dict[str, tuple[I64, I64]] = {}
         self._removed: Removed | None = None
 
-    def __reduce__(self) -> tuple[type[Snapshot], tuple[Path, int]]:
+    def __reduce__(self) -> tuple[type[Snapshot], tuple[Path | str, int]]:
         """Pickle as where it is, not what was read."""
-        return Snapshot, (self.path, self.number)
+        return Snapshot, (self.path if self._remote is None else self._remote.url, self.number)
 
     def __repr__(self) -> str:
         return f"Snapshot({str(self.path)!r}, {self.number}: {self.n_videos} videos, {self.n_frames} keyframes)"
@@ -468,6 +477,7 @@ class Snapshot:
     def _open(self, path: str, kind: str, rows: int) -> tuple[pq.ParquetFile, I64]:
         kept = self._files.get(path)
         if kept is None:
+            self._fetch(str(Path(path).relative_to(self.path)))
             file = open_shard(Path(path), kind, rows)
             kept = (file, group_starts(file))
             self._files[path] = kept
@@ -478,8 +488,14 @@ class Snapshot:
             self._files.move_to_end(path)
         return kept
 
+    def _fetch(self, name: str) -> None:
+        """See to it that a file of the snapshot is here; one that is only staged is."""
+        if self._remote is not None and name in self._digests:
+            self._remote.fetch(name, self._digests[name])
+
     def _index(self, index_path: str) -> pa.RecordBatch:
         if index_path not in self._indexes:
+            self._fetch(index_path)
             self._indexes[index_path] = map_index(self.path / index_path)
         return self._indexes[index_path]
 

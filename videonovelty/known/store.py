@@ -26,6 +26,7 @@ from videonovelty.known import manifest as manifests
 from videonovelty.known.compaction import compacted_files
 from videonovelty.known.list_update import Changes, ListUpdate
 from videonovelty.known.manifest import FOLDERS, TEMPORARY, FileEntry, LogEntry, LostRaceError, Manifest
+from videonovelty.known.remote import MARK, mirror, remote_of, url_of
 from videonovelty.known.shards import (
     FOLDER,
     SCHEMAS,
@@ -43,6 +44,8 @@ from videonovelty.known.staging import KnownEntry, Staging
 from videonovelty.records import DIGEST_BYTES
 
 log = logging.getLogger(__name__)
+
+_LOCKS = ("staging.lock", "history.lock", "commit.lock")
 
 _README = """\
 A known store of videonovelty. Do not edit, rename or delete files here by hand:
@@ -63,21 +66,22 @@ class Review:
 
 
 class KnownStore:
-    """A store of known videos at a path."""
+    """A store of known videos: a folder, or a URL of any file system fsspec reads; `path` then holds its copies."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._remote = remote_of(path)
 
     def __repr__(self) -> str:
         return f"KnownStore({str(self.path)!r})"
 
     @classmethod
-    def create(cls, path: Path) -> KnownStore:
+    def create(cls, path: Path | str) -> KnownStore:
         """Make an empty store, or open the one that is there.
 
         Raises KnownStoreError when the folder holds something else or cannot be written.
         """
-        path = Path(path)
+        path = mirror(path)
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             inside = {p.name for p in path.iterdir()}
@@ -85,7 +89,7 @@ class KnownStore:
             raise KnownStoreError(f"{path} cannot be made: {error.strerror}") from error
         if "manifests" in inside and manifests.numbers(path):
             return cls.open(path)
-        if inside - {*FOLDERS, "README", "staging.lock", "history.lock"}:
+        if inside - {*FOLDERS, "README", *_LOCKS, MARK, "work"}:
             raise KnownStoreError(f"{path} is not empty and not a known store; name an empty or a new folder.")
         try:
             for name in FOLDERS:
@@ -101,17 +105,28 @@ class KnownStore:
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path) -> KnownStore:
+    def open(cls, path: Path | str) -> KnownStore:
         """Open a store.
 
         Raises KnownStoreError, with the next step, when it is missing, damaged or of a newer format.
         """
-        path = Path(path)
+        asked, path = url_of(path) or path, mirror(path)
         if not path.exists():
             raise KnownStoreError(f"{path} does not exist; create it with `videonovelty known add … --store {path}`.")
         if not (path / "manifests").is_dir():
             raise KnownStoreError(f"{path} is not a known store; check the path given with --store.")
         store = cls(path)
+        if store._remote is not None:
+            numbers = store._remote.numbers()
+            if not numbers:
+                raise KnownStoreError(
+                    f"{asked} does not exist; create it with `videonovelty known add … --store {asked}`."
+                )
+            first = manifests.manifest_path(path, numbers[0])
+            if first.exists() and first.read_bytes() != store._remote.read(f"manifests/{first.name}"):
+                raise KnownStoreError(
+                    f"{asked} is another store than the one {path} keeps copies of; delete that folder."
+                )
         store.snapshot()
         return store
 
@@ -335,7 +350,7 @@ class KnownStore:
         with self._lock("history.lock", fcntl.LOCK_EX):
             while True:
                 base, target = self.snapshot(), self.snapshot(number)
-                if not _available(self.path, target.manifest):
+                if not _names(target.manifest.files) <= set(self._present()):
                     raise KnownStoreError(
                         f"snapshot {number} was compacted away and cannot come back; "
                         "`videonovelty known log` lists those that can."
@@ -416,8 +431,9 @@ class KnownStore:
             deleted += self._delete(named - needed)
             try:
                 with self._lock("staging.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
-                    needed = _names(self.snapshot().manifest.files)
-                    deleted += self._delete({name for name in self._present() if name not in needed})
+                    if self._remote is None:  # elsewhere they stay: who writes from another machine holds no lock here
+                        needed = _names(self.snapshot().manifest.files)
+                        deleted += self._delete({name for name in self._present() if name not in needed})
                     sweep_imports(self.path)
             except BlockingIOError:
                 log.info("%s: left-overs are not swept while somebody writes", self.path)
@@ -428,6 +444,7 @@ class KnownStore:
     def log(self) -> list[LogEntry]:
         """Return the history, oldest first."""
         entries = []
+        present = set(self._present())
         for number in manifests.numbers(self.path):
             m, _ = manifests.read(self.path, number)
             entries.append(
@@ -442,7 +459,7 @@ class KnownStore:
                     n_videos=m.n_videos,
                     n_frames=m.n_frames,
                     versions=m.versions,
-                    available=_available(self.path, m),
+                    available=_names(m.files) <= present,
                 )
             )
         return entries
@@ -470,7 +487,7 @@ class KnownStore:
             return problems or [f"{self.path} has no snapshot"]
         latest = self.snapshot()
         for entry in latest.manifest.files:
-            problems += _verify_file(self.path, entry)
+            problems += self._verify_file(entry)
         if not problems:
             problems += _verify_counts(latest) + _verify_coded(latest)
         left_over = [name for name in self._present() if name not in self._all_named(numbers)]
@@ -576,6 +593,39 @@ class KnownStore:
         finally:
             os.close(descriptor)
 
+    def _verify_file(self, entry: FileEntry) -> list[str]:
+        problems = []
+        for name, sha256 in ((entry.path, entry.sha256), (entry.index_path, entry.index_sha256)):
+            if not name:
+                continue
+            try:
+                found = self._digest(name)
+            except OSError as error:
+                problems.append(f"{name} cannot be read ({errno.errorcode.get(error.errno or 0, 'error')})")
+                continue
+            if found is None:
+                problems.append(f"{name} is missing; restore it from a backup")
+            elif found != sha256:
+                problems.append(f"{name} has changed since it was written; restore it from a backup")
+        if not problems:
+            try:
+                if self._remote is not None:
+                    self._remote.fetch(entry.path, entry.sha256)
+                open_shard(self.path / entry.path, entry.kind, entry.rows).close()
+            except KnownStoreError as error:
+                problems.append(str(error))
+        return problems
+
+    def _digest(self, name: str) -> str | None:
+        """Return the SHA-256 of a file where it counts, None where it is missing."""
+        if self._remote is not None:
+            return self._remote.digest(name)
+        try:
+            with (self.path / name).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return None
+
     def _was_committed(self, files: Sequence[FileEntry]) -> bool:
         """Tell whether the latest snapshot names one of these files; when that cannot be told, they stay."""
         try:
@@ -585,6 +635,10 @@ class KnownStore:
         return any(entry.path in named for entry in files)
 
     def _present(self) -> Iterator[str]:
+        """Yield the names of all files there are, of manifests only what stopped writers left of them."""
+        if self._remote is not None:
+            yield from sorted(self._remote.present())
+            return
         for folder in FOLDERS:
             if not (self.path / folder).is_dir():
                 continue  # a store made before there was this folder
@@ -602,6 +656,9 @@ class KnownStore:
         deleted = 0
         for name in sorted(names):
             try:
+                if self._remote is not None:
+                    deleted += self._remote.delete(name)
+                    continue
                 (self.path / name).unlink()
                 deleted += 1
             except FileNotFoundError:
@@ -631,10 +688,6 @@ def _first_manifest() -> Manifest:
 
 def _names(files: Iterable[FileEntry]) -> set[str]:
     return {name for entry in files for name in (entry.path, entry.index_path) if name}
-
-
-def _available(store: Path, m: Manifest) -> bool:
-    return all((store / name).exists() for name in _names(m.files))
 
 
 def _frames_of(snapshot: Snapshot, video_ids: Sequence[str]) -> int:
@@ -682,27 +735,6 @@ def _verify_coded(snapshot: Snapshot) -> list[str]:
                     if ids[i].tobytes() in known:
                         problems.append(f"{ids[i].tobytes().hex()} has its coded packets stored twice")
                     known.add(ids[i].tobytes())
-    return problems
-
-
-def _verify_file(store: Path, entry: FileEntry) -> list[str]:
-    problems = []
-    for name, sha256 in ((entry.path, entry.sha256), (entry.index_path, entry.index_sha256)):
-        if not name:
-            continue
-        try:
-            with (store / name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                    problems.append(f"{name} has changed since it was written; restore it from a backup")
-        except FileNotFoundError:
-            problems.append(f"{name} is missing; restore it from a backup")
-        except OSError as error:
-            problems.append(f"{name} cannot be read ({errno.errorcode.get(error.errno or 0, 'error')})")
-    if not problems:
-        try:
-            open_shard(store / entry.path, entry.kind, entry.rows).close()
-        except KnownStoreError as error:
-            problems.append(str(error))
     return problems
 
 
