@@ -131,6 +131,19 @@ def test_codes_are_exact_whatever_the_order_of_summation() -> None:
     assert used.directions.shape == (128, BITS)
 
 
+@pytest.mark.slow
+def test_shipped_projection_is_what_its_script_makes() -> None:
+    from videonovelty.tuning.train_projection import descriptors_of, learn, training_pictures
+
+    rng = np.random.default_rng(0)
+    directions, thresholds = learn(np.concatenate([descriptors_of(picture, rng) for _, picture in training_pictures()]))
+    used = projection()
+    # other processors round a few components the other way
+    assert np.abs(directions - used.directions).max() <= 1
+    assert (directions != used.directions).mean() < 0.05
+    assert np.abs(thresholds - used.thresholds).max() <= 0.01 * np.abs(used.thresholds).max()
+
+
 def test_noise_does_not_make_more_points_than_asked_for() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (320, 320)).astype(np.uint8)
     assert len(local_features(noise, points=200)) <= 200
