@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEV := $(VENV)/.dev
 RUN := $(VENV)/.run
 
-.PHONY: demo test test-all test-pyav19 lint format types setup setup-dev clean lock doctor validate fuzz soak audit
+.PHONY: demo test test-all test-pyav19 lint format types setup setup-dev clean lock doctor validate bench fuzz soak audit
 
 demo: $(RUN)
 	$(BIN)/videonovelty demo demo
@@ -33,6 +33,11 @@ fuzz: $(DEV)
 # A scan killed with SIGKILL at 200 seeded moments ends like an undisturbed one.
 soak: $(DEV)
 	PYTHONPATH=tests $(BIN)/python tests/soak.py --kills 200
+
+# Side by side with other programs; hours on an idle machine. One of them: make bench ONLY=end_to_end VIDEOS=folder
+ONLY ?= all
+bench: $(DEV)
+	$(BIN)/python -m benchmarks $(ONLY) $(if $(VIDEOS),--videos $(VIDEOS))
 
 # Bill of materials, licences and old libraries, down to the shared libraries inside wheels; fetches nothing.
 audit: $(DEV)

@@ -1,6 +1,7 @@
 """The import table of the architecture: each library is met at one door."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,44 @@ DOORS = {
     "jinja2": ("videonovelty/report/",),
     "numba": ("videonovelty/matching/kernels.py", "videonovelty/matching/hamming.py"),
     "skimage": ("videonovelty/footage.py", "videonovelty/tuning/"),
+    "cryptography": ("videonovelty/known/formats/bundle.py",),
+    "filelock": ("videonovelty/run.py",),
+    "markupsafe": ("videonovelty/report/",),
+    "matplotlib": ("videonovelty/tuning/",),
+    "onnxruntime": ("videonovelty/signatures/embedding.py",),
+    "prometheus_client": ("videonovelty/metrics.py",),
+    "pydantic": ("videonovelty/settings.py", "pipelines/"),
+    "pydantic_settings": ("videonovelty/settings.py", "pipelines/"),
+    "sklearn": ("videonovelty/tuning/",),
+    "xlsxwriter": ("videonovelty/report/",),
 }
 # What the decoding child imports must not know anything that comes after it.
 LATER = ("batch", "cli", "engine", "grouping", "journal", "known", "matching", "report", "run", "screening", "verdict")
+# Package or module → what it must not know: what comes after it, or what it is to be judged apart from.
+BLIND_TO = {
+    "matching": ("batch", "cli", "engine", "grouping", "lookup", "report", "run", "screening", "segments", "verdict"),
+    "segments": ("batch", "cli", "engine", "known", "lookup", "report", "run", "screening", "verdict"),
+    "verdict": ("batch", "cli", "engine", "known", "lookup", "matching", "report", "run", "screening"),
+    "known": ("batch", "cli", "engine", "grouping", "lookup", "review", "run", "screening", "verdict"),
+    "report": ("cli", "decode", "engine", "lookup", "matching", "sandbox", "screening"),
+    "run": ("batch", "cli", "engine", "known", "matching", "screening"),
+    "engine": ("batch", "cli", "known", "matching", "report", "run", "screening", "signatures"),
+    "doctor": ("cli", "screening", "validation"),
+    # a validation goes through the commands alone
+    "validation": (
+        "batch",
+        "cli",
+        "engine",
+        "known",
+        "lookup",
+        "matching",
+        "run",
+        "screening",
+        "signatures",
+        "verdict",
+    ),
+}
+ONLY_COMMANDS_USE = ("cli", "demo_run", "doctor", "validation")
 INSIDE_THE_CHILD = (
     "decode/*.py",
     "keyframes.py",
@@ -30,6 +66,7 @@ INSIDE_THE_CHILD = (
 )
 
 
+@functools.cache
 def _imports(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -59,6 +96,33 @@ def test_decoding_child_imports_nothing_of_the_later_stages() -> None:
         for path in (ROOT / "videonovelty").glob(pattern)
         for name in _imports(path)
         if name.startswith(tuple(f"videonovelty.{later}" for later in LATER))
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("part", BLIND_TO)
+def test_stage_does_not_know_what_comes_after_it(part: str) -> None:
+    folder = ROOT / "videonovelty"
+    paths = [folder / f"{part}.py"] if (folder / f"{part}.py").exists() else list((folder / part).rglob("*.py"))
+    assert paths
+    wrong = [
+        (str(path.relative_to(ROOT)), name)
+        for path in paths
+        for name in _imports(path)
+        if name.split(".")[0] == "videonovelty" and name.split(".")[1:2] and name.split(".")[1] in BLIND_TO[part]
+    ]
+    assert wrong == []
+
+
+def test_library_does_not_know_its_commands() -> None:
+    folder = ROOT / "videonovelty"
+    wrong = [
+        (str(path.relative_to(ROOT)), name)
+        for path in folder.rglob("*.py")
+        for name in _imports(path)
+        for part in ONLY_COMMANDS_USE
+        if name.split(".")[:2] == ["videonovelty", part]
+        and path.relative_to(folder).parts[0].removesuffix(".py") not in (part, "cli")
     ]
     assert wrong == []
 

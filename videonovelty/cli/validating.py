@@ -27,7 +27,7 @@ def validate(
 
     Example: [bold]videonovelty validate --out validation[/bold]
 
-    The program's own commands are run, in processes of their own, for three or four minutes. Exit code 0: every case
+    The program's own commands are run, in processes of their own; that takes some minutes. Exit code 0: every case
     passed. 1: a case failed or could not be tried; the report names it.
     """
     from videonovelty.batch import Progress

@@ -1,0 +1,302 @@
+"""A whole intake, end to end: our scan beside vPDQ's method on the same files, by what the files are.
+
+    python -m benchmarks.end_to_end [VIDEOS…] [--rounds 1] [--contents 3] [--out benchmarks/results]
+
+Half of VIDEOS are known, half are new (without VIDEOS footage is drawn). Four intakes are made of them: *new* videos as
+they are; known ones as *bytes* (the same bytes under other names), as *stream copies* (into another container, no
+picture touched) and *re-encoded*. Both sides scan each intake turn by turn, ours with the command line as a night does
+(one process, isolation, journal, tables and report included), vPDQ's with known codes already in memory. Figures are
+CPU seconds of all processes, less those of a scan of one second of video (the program's start), an hour of video: give
+it minutes of video, for the start varies by a second. What a night costs when a share of it is known follows from
+these by the mix, which is printed with it.
+
+Accuracy is that of `benchmarks.accuracy` on the same videos: copies under every edit, other takes, splices, new videos.
+Peers that cannot be run here are listed with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from benchmarks import accuracy
+from benchmarks.accuracy_footage import make
+from benchmarks.made_codes import RESULTS, table, write_result
+from benchmarks.vpdq_method import SHARE, share_matched, vpdq_codes, vpdq_matches
+from videonovelty import footage
+from videonovelty.decode.rgb import read_rgb
+from videonovelty.decode.writer import write_video
+
+KINDS = ("new", "bytes", "stream copies", "re-encoded")
+MIXES: dict[str, dict[str, float]] = {
+    "nothing known": {"new": 1.0},
+    "80 % known: re-encoded only": {"new": 0.2, "re-encoded": 0.8},
+    "80 % known: 40 bytes, 20 stream copies, 20 re-encoded": {
+        "new": 0.2,
+        "bytes": 0.4,
+        "stream copies": 0.2,
+        "re-encoded": 0.2,
+    },
+    "80 % known: bytes only": {"new": 0.2, "bytes": 0.8},
+}
+"""Shares of the intake's hours."""
+COMMAND = (sys.executable, "-c", "from videonovelty.cli import main; main()")
+MANY = 4
+"""Known videos come this many times in an intake of bytes, so that there is something to measure."""
+
+
+def draw_corpus(folder: Path) -> list[Path]:
+    """Write clips to stand for videos."""
+    made = []
+    for seed in range(6):
+        made.append(folder / f"drawn{seed}.mp4")
+        frames = footage.clip(7000 + seed, 15.0, width=640, height=360, fps=25.0)
+        write_video(made[-1], frames, fps=25.0, crf=22, gop=50)
+    return made
+
+
+def make_intakes(folder: Path, known: Sequence[Path], new: Sequence[Path]) -> dict[str, float]:
+    """Write one folder a kind, and return the hours of video in each."""
+    hours = {}
+    for kind in KINDS:
+        intake = folder / kind
+        intake.mkdir()
+        for number, path in enumerate(new if kind == "new" else known):
+            name = f"{number:03d}"
+            if kind == "new":
+                shutil.copyfile(path, intake / f"{name}{path.suffix}")
+            elif kind == "bytes":
+                for copy in range(MANY):
+                    shutil.copyfile(path, intake / f"{name} {copy}{path.suffix}")
+            elif kind == "stream copies":
+                stream_copy(path, intake / f"{name}.mkv")
+            else:
+                reencode(path, intake / f"{name}.mp4")
+        hours[kind] = sum(seconds_of(path) for path in intake.iterdir()) / 3600
+    return hours
+
+
+def stream_copy(path: Path, out: Path) -> None:
+    """Write the coded pictures of `path` into a Matroska file."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copied
+                target.mux(packet)
+
+
+def reencode(path: Path, out: Path) -> None:
+    """Write an ordinary re-encode of the same size and rate."""
+    with av.open(str(path)) as source:
+        rate = float(source.streams.video[0].average_rate or 25)
+    frames = (np.ascontiguousarray(p[: p.shape[0] // 2 * 2, : p.shape[1] // 2 * 2]) for _, p in read_rgb(path))
+    write_video(out, frames, fps=min(rate, 60.0), crf=30, gop=250)
+
+
+def seconds_of(path: Path) -> float:
+    """Return the length of a video."""
+    with av.open(str(path)) as source:
+        return float(source.duration or 0) / 1e6
+
+
+def cpu_of(command: Sequence[str | Path], codes: Sequence[int] = (0,)) -> float:
+    """Return the CPU seconds a command and all it started took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([str(word) for word in command], capture_output=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode not in codes:
+        raise SystemExit(f"{command} ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def ours(folder: Path, kind: str, run: str) -> float:
+    """Return the CPU seconds of one scan by the command line."""
+    where = folder / run
+    shutil.rmtree(where, ignore_errors=True)
+    return cpu_of(
+        [*COMMAND, "scan", folder / kind, "--store", folder / "store", "--run", where, "--workers", "0"], (0, 3)
+    )
+
+
+def theirs(folder: Path, kind: str) -> float:
+    """Return the CPU seconds of vPDQ's method on one intake."""
+    module = [sys.executable, "-m", "benchmarks.end_to_end"]
+    return cpu_of([*module, "--vpdq-of", folder / kind, "--vpdq-known", folder / "vpdq.npz"])
+
+
+def vpdq_scan(intake: Path, known: Path) -> dict[str, list[str]]:
+    """Scan an intake by vPDQ's method against stored codes, and return what each file matches."""
+    codes = dict(np.load(known))
+    found = {}
+    for path in sorted(intake.iterdir()):
+        mine = vpdq_codes(path)
+        found[path.name] = [
+            name
+            for name, theirs in codes.items()
+            if min(share_matched(mine, theirs), share_matched(theirs, mine)) >= SHARE
+        ]
+    return found
+
+
+def measure_cost(folder: Path, known: Sequence[Path], new: Sequence[Path], rounds: int) -> dict[str, Any]:
+    """Return CPU seconds an hour by kind and side, and verdicts by kind."""
+    hours = make_intakes(folder, known, new)
+    (folder / "known").mkdir()
+    for path in known:
+        shutil.copyfile(path, folder / "known" / path.name)
+    (folder / "nearly nothing").mkdir()
+    second = footage.clip(1, 1.0)
+    write_video(folder / "nearly nothing" / "second.mp4", second, fps=25.0)
+    add = ("known", "add", folder / "known", "--store", folder / "store", "--list", "k", "--workers", "0")
+    cpu_of([*COMMAND, *add], (0, 3))
+    np.savez(folder / "vpdq.npz", **{path.name: vpdq_codes(path) for path in known})  # type: ignore[arg-type]
+    start = {
+        "ours": ours(folder, "nearly nothing", "run of nearly nothing"),
+        "vPDQ": theirs(folder, "nearly nothing"),
+    }
+    spent: dict[str, dict[str, list[float]]] = {kind: {"ours": [], "vPDQ": []} for kind in KINDS}
+    for _ in range(rounds):
+        for kind in KINDS:
+            spent[kind]["ours"].append(max(0.0, ours(folder, kind, f"run {kind}") - start["ours"]))
+            spent[kind]["vPDQ"].append(max(0.0, theirs(folder, kind) - start["vPDQ"]))
+    verdicts = {}
+    for kind in KINDS:
+        rows = json.loads((folder / f"run {kind}" / "run.json").read_text())["counts"]["verdicts"]
+        verdicts[kind] = {name: n for name, n in rows.items() if n}
+    per_hour = {
+        kind: {side: statistics.median(values) / hours[kind] for side, values in sides.items()}
+        for kind, sides in spent.items()
+    }
+    return {"hours": hours, "start_cpu_seconds": start, "cpu_seconds_per_hour": per_hour, "verdicts": verdicts}
+
+
+def mixed(per_hour: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return CPU seconds an intake hour of each mix, by side, and the ratio."""
+    found = {}
+    for name, mix in MIXES.items():
+        cost = {side: sum(share * per_hour[kind][side] for kind, share in mix.items()) for side in ("ours", "vPDQ")}
+        found[name] = {**cost, "times": cost["vPDQ"] / max(1e-9, cost["ours"])}
+    return found
+
+
+def measure_accuracy(folder: Path, videos: Sequence[Path], contents: int, workers: int) -> dict[str, Any]:
+    """Return what copies of every edit, other takes, splices and new videos came to, on both sides."""
+    truth = make(folder, videos, contents=contents, workers=workers)
+    accuracy.screen(folder)
+    vpdq = vpdq_matches(folder / "known", folder / "intake", workers=workers)
+    figures = accuracy.measure(folder, truth, vpdq)
+    return {name: value for name, value in figures.items() if name != "table"}
+
+
+def skipped() -> dict[str, str]:
+    """Return the peers that cannot be run here, and why."""
+    found = {}
+    if "signature" not in av.filter.filters_available:
+        found["ffmpeg signature"] = "the filter is GPL, and this libavfilter is built without --enable-gpl"
+    if shutil.which("ffmpeg") is None:
+        found["videohash"] = "it runs the ffmpeg program, which is not installed"
+    elif importlib.util.find_spec("videohash") is None:
+        found["videohash"] = "not installed (extra `bench`)"
+    found["TMK"] = "C++ without a Python package; measured once apart (README of ThreatExchange/tmk)"
+    return found
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """Return the figures as Markdown."""
+    cost = result["cost"]
+    parts = [
+        "CPU seconds an hour of video (less the start of the program: "
+        + ", ".join(f"{side} {seconds:.1f} s" for side, seconds in cost["start_cpu_seconds"].items())
+        + ")",
+        "",
+        table(
+            ["intake", "minutes", "ours", "vPDQ's method", "times", "our verdicts"],
+            [
+                [kind, cost["hours"][kind] * 60, one["ours"], one["vPDQ"], one["vPDQ"] / max(1e-9, one["ours"]),
+                 ", ".join(f"{n} {name}" for name, n in cost["verdicts"][kind].items())]
+                for kind, one in cost["cpu_seconds_per_hour"].items()
+            ],
+        ),
+        "",
+        table(
+            ["mix", "ours", "vPDQ's method", "times"],
+            [[name, one["ours"], one["vPDQ"], one["times"]] for name, one in result["mixes"].items()],
+        ),
+    ]  # fmt: skip
+    if "accuracy" in result:
+        parts += ["", *(f"- {name}: {value}" for name, value in result["accuracy"].items() if name != "failures")]
+    parts += ["", *(f"- not run: {name}: {why}" for name, why in result["skipped"].items())]
+    return "\n".join(parts)
+
+
+def plot(result: dict[str, Any], path: Path) -> bool:
+    """Draw the cost by kind; return False without matplotlib."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return False
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    per_hour = result["cost"]["cpu_seconds_per_hour"]
+    at = np.arange(len(per_hour))
+    for offset, side, label in ((-0.2, "ours", "videonovelty"), (0.2, "vPDQ", "vPDQ's method")):
+        bars = axes.bar(at + offset, [one[side] for one in per_hour.values()], 0.38, label=label)
+        axes.bar_label(bars, fmt="%.0f", fontsize=8)
+    axes.set_xticks(at, list(per_hour))
+    axes.set_ylabel("CPU seconds an hour of video")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+    return True
+
+
+def main() -> None:
+    """Make, scan on both sides, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", type=Path, nargs="*")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--contents", type=int, default=3, help="clips copied under every edit; 0 leaves accuracy out")
+    parser.add_argument("--workers", type=int, default=2, help="processes that make footage for accuracy")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--vpdq-of", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--vpdq-known", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.vpdq_of is not None:
+        print(json.dumps(vpdq_scan(options.vpdq_of, options.vpdq_known)))
+        return
+    os.environ["VIDEONOVELTY_INTAKE__SETTLE_SECONDS"] = "0"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        videos = options.videos
+        if not videos:
+            (folder / "drawn").mkdir()
+            videos = draw_corpus(folder / "drawn")
+        (folder / "cost").mkdir()
+        cost = measure_cost(folder / "cost", videos[::2], videos[1::2], options.rounds)
+        result = {"cost": cost, "mixes": mixed(cost["cpu_seconds_per_hour"]), "skipped": skipped()}
+        if options.contents:
+            (folder / "accuracy").mkdir()
+            result["accuracy"] = measure_accuracy(
+                folder / "accuracy", options.videos, options.contents, options.workers
+            )
+    write_result(options.out, "end_to_end", result, as_text(result))
+    plot(result, options.out / "end_to_end.png")
+
+
+if __name__ == "__main__":
+    main()
