@@ -66,7 +66,7 @@ def write_page(
         f"<p>{escape(roles)}; {tried} setting(s) tried on split <i>tune</i>, measured on <i>{escape(split)}</i>.</p>",
         _hidden(outcomes),
         _warnings(warnings),
-        _changes(changes),
+        _changes(changes, refused=any(text.startswith("refused: ") for text in warnings)),
         _metrics(by_name(before), by_name(after)),
         '<h2>Curves</h2><div class="plots">',
         *(f'<figure><img src="plots/{escape(name)}" alt="{escape(title)}"></figure>' for name, title in plots),
@@ -105,7 +105,9 @@ def _warnings(warnings: Sequence[str]) -> str:
     return f'<section class="warn"><h2>Before you believe it</h2><ul>{items}</ul></section>'
 
 
-def _changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
+def _changes(changes: Mapping[str, tuple[Any, Any]], *, refused: bool) -> str:
+    if refused:
+        return "<h2>Settings</h2><p>What was chosen is refused, for the reason above: none was changed.</p>"
     if not changes:
         return "<h2>Settings</h2><p>Nothing is better than the settings as they are: none was changed.</p>"
     rows = "".join(
