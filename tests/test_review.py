@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from videonovelty.cli.app import app
-from videonovelty.errors import RunError, SettingsError
+from videonovelty.errors import KnownStoreError, RunError, SettingsError
 from videonovelty.known.ledger import Ledger, pairs_apart, standing
 from videonovelty.known.store import KnownStore
 from videonovelty.report.collect import collect
+from videonovelty.report.decided import decided_so_far
 from videonovelty.report.decisions import read_decisions
 from videonovelty.report.why import why
 from videonovelty.review import ReviewResult, import_decisions, withdraw
@@ -438,4 +439,5 @@ def test_a_rebuilt_report_shows_what_stands_in_the_store_and_who_disagrees(night
     document = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**document, "store": {"path": "/nowhere", "snapshot": 1}}))
     assert stored_rows(folder) == {}
-    run("report", folder, "--store", desk.folder / "nowhere", code=5)
+    with pytest.raises(KnownStoreError, match="nowhere does not exist"):
+        decided_so_far(folder, desk.folder / "nowhere")
