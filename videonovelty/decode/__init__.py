@@ -52,6 +52,8 @@ _NO_TIMESTAMPS = 0x0080  # AVFMT_NOTIMESTAMPS: raw streams, whose only clock is 
 _MAY_JUMP = 0x0200  # AVFMT_TS_DISCONT: MPEG transport and program streams
 _PICTURE_DISPOSITIONS = Disposition.attached_pic | Disposition.timed_thumbnails
 _MAX_READ_ERRORS = 64
+_BAD_TEXT: dict[str, Any] = {"metadata_errors": "replace"} if av.__version__.startswith("18.") else {}
+"""PyAV 18 has to be told to survive metadata that is not UTF-8; 19 knows no such option."""
 _SEEK_MARGIN_SECONDS = 0.25
 _SHORT_DECODE_SECONDS = 2.0  # a window that begins before this is reached without seeking
 _ROUNDING_SECONDS = 1e-6
@@ -210,7 +212,7 @@ class OpenVideo:
             # else libavformat decodes pictures until it knows their rate and order: 17 ms at 720p
             options |= {"skip_frame": "all", "analyzeduration": "1"}
         os.lseek(self._fd, 0, os.SEEK_SET)
-        self._container = av.open("fd:", mode="r", options=options, metadata_errors="replace")
+        self._container = av.open("fd:", mode="r", options=options, **_BAD_TEXT)
         self._touched = False
 
     def _choose_tracks(self) -> list[_Track]:
