@@ -143,7 +143,7 @@ def one_video(number: int) -> KnownEntry:
     times = np.arange(n, dtype=np.float64) * np.float64(1.5)
     signatures = Signatures(
         video_id, SCHEME, times, times, times + 1.5, pdq, pdq, np.zeros(n, np.bool_), np.full(n, 90, np.uint8),
-        np.ones(n, np.bool_), MotionProfile(0.1, np.zeros(600, np.uint8), np.zeros((600, 16), np.int8)),
+        np.ones(n, np.bool_), MotionProfile(0.1, np.zeros((600, 16), np.int8), np.zeros((600, 64), np.int8)),
         no_local_features(n),
     )  # fmt: skip
     return KnownEntry(KnownVideo(video_id, 60.0, "", "", (ListMembership("benchmark", "other"),)), signatures)

@@ -12,6 +12,8 @@ from hypothesis.extra import numpy as hnp
 from videonovelty.errors import Reason
 from videonovelty.records import (
     DETAIL_CELLS,
+    FINE_CELLS,
+    FINE_MOST,
     LOCAL_BYTES,
     MOTION_CELLS,
     N_DIHEDRAL,
@@ -146,8 +148,8 @@ def motion_profiles(draw: st.DrawFn) -> MotionProfile:
     ticks = draw(st.integers(0, 30))
     return MotionProfile(
         step_seconds=draw(st.sampled_from((0.1, 0.2, 0.5))),
-        activity=draw(hnp.arrays(np.uint8, ticks)),
         signs=draw(hnp.arrays(np.int8, (ticks, MOTION_CELLS), elements=st.integers(-1, 1))),
+        fine=draw(hnp.arrays(np.int8, (ticks, FINE_CELLS), elements=st.integers(-FINE_MOST, FINE_MOST))),
         detail=draw(st.none() | hnp.arrays(np.int8, (ticks, DETAIL_CELLS), elements=st.integers(-127, 127)))
         if ticks
         else None,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import make_video
 import numpy as np
 import pytest
@@ -74,6 +75,37 @@ def test_new_seconds_inside_known_footage_are_never_explained(clips: Path, known
     assert explained >= 10.0  # of the 12 known seconds
 
 
+@pytest.mark.parametrize(
+    ("side", "left", "top"), [(0.2, 0.0, 0.0), (0.25, 0.75, 0.75), (0.3, 0.7, 0.0), (0.3, 0.35, 0.4), (0.4, 0.0, 0.6)]
+)
+def test_new_footage_playing_in_a_part_of_the_picture_is_not_hidden(
+    clips: Path, known: SignedVideo, side: float, left: float, top: float
+) -> None:
+    inside = make_video.frames(333, 12.0)
+    pictures = (_pasted(a, b, side, left, top) for a, b in zip(make_video.frames(21, 12.0), inside, strict=True))
+    path = clips / f"part {side} {left} {top}.mp4"
+    assert _proven(sign(make_video.edited(path, pictures, crf=28)), known) == []
+
+
+def test_still_emblem_in_a_corner_does_not_stop_the_proof(clips: Path) -> None:
+    size = {"width": 320, "height": 180}  # blocks of a smaller picture are dragged along by what moves beside them
+    known = sign(make_video.make_clip(clips / "large.mp4", 21, 8.0, **size))
+    emblem = next(make_video.frames(333, 1.0, **size))
+    pictures = (_pasted(a, emblem, 0.2, 0.75, 0.05) for a in make_video.frames(21, 8.0, **size))
+    (stretch,) = _proven(sign(make_video.edited(clips / "emblem.mp4", pictures, crf=28)), known)
+    assert stretch.end_seconds - stretch.start_seconds >= 7.0
+
+
+def _pasted(picture: np.ndarray, other: np.ndarray, side: float, left: float, top: float) -> np.ndarray:
+    """Return `picture` with `other`, at `side` of its size, pasted in at shares of its sides."""
+    height, width = picture.shape[:2]
+    small = cv2.resize(other, (round(width * side), round(height * side)), interpolation=cv2.INTER_AREA)
+    y, x = round(height * top), round(width * left)
+    whole = picture.copy()
+    whole[y : y + small.shape[0], x : x + small.shape[1]] = small
+    return whole
+
+
 def test_other_footage_has_no_stretch_at_all(clips: Path, known: SignedVideo) -> None:
     assert explain_any(sign(make_video.make_clip(clips / "new.mp4", 55, 8.0)), known, SETTINGS) == []
 
@@ -111,8 +143,8 @@ def test_line_through_planted_matches_is_found(speed: float, seconds: float) -> 
 def test_motion_correlation_finds_the_planted_offset() -> None:
     rng = np.random.default_rng(3)
     fine = rng.integers(-1, 2, (400, 16)).astype(np.int8)
-    known = MotionProfile(0.2, np.zeros(200, np.uint8), fine[::2].copy())
-    query = MotionProfile(0.1, np.zeros(100, np.uint8), fine[150:250].copy())
+    known = MotionProfile(0.2, fine[::2].copy(), np.zeros((100, 64), np.int8), 2)
+    query = MotionProfile(0.1, fine[150:250].copy(), np.zeros((100, 64), np.int8))
     correlation = correlate_motion(query, known, speed=1.0, least_ticks=20)
     ((offset, agreement),) = correlation.peaks(1, least_events=40, apart_seconds=1.0)
     assert offset == pytest.approx(15.0)

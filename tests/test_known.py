@@ -23,9 +23,9 @@ from make_known import SCHEME, entry, md5, sha1, signatures, video_id
 from videonovelty.errors import KnownStoreError
 from videonovelty.known import KnownEntry, KnownStore, Snapshot, compaction, staging
 from videonovelty.known import store as store_module
-from videonovelty.known.shards import STORED_STEP_SECONDS, pack_signs, unpack_signs
+from videonovelty.known.shards import pack_signs, unpack_signs
 from videonovelty.matching import hamming
-from videonovelty.records import ContentHashes, KnownVideo, ListMembership
+from videonovelty.records import KNOWN_STEP_SECONDS, ContentHashes, KnownVideo, ListMembership
 from videonovelty.schemas import KNOWN_FRAMES, KNOWN_LOCAL, KNOWN_PROFILES, KNOWN_VIDEOS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
@@ -116,9 +116,10 @@ def test_stored_signatures_come_back_as_they_were(store: KnownStore) -> None:
         assert np.array_equal(got.informative, want.informative)
         assert np.allclose(got.pts_seconds, want.pts_seconds, atol=0.0005)
         profile = motion[video_id(number)]
-        assert profile.step_seconds == STORED_STEP_SECONDS
-        assert np.array_equal(profile.activity, want.motion.activity[::2])
+        assert profile.step_seconds == KNOWN_STEP_SECONDS
         assert np.array_equal(profile.signs, want.motion.signs[::2])
+        assert profile.fine_every == 2
+        assert np.array_equal(profile.fine, np.sign(want.motion.fine[::4]))
         features = local[video_id(number)].features
         assert np.array_equal(features.codes, want.local.codes)
         assert np.array_equal(features.xy, want.local.xy)
@@ -140,15 +141,22 @@ def test_profile_at_the_stored_step_is_kept_whole(store: KnownStore) -> None:
         }
     )
     snapshot = store.add([KnownEntry(given_entry.video, again)], **WHO)
-    assert np.array_equal(snapshot.motion_of([video_id(2)], SCHEME)[video_id(2)].activity, first.activity)
+    second = snapshot.motion_of([video_id(2)], SCHEME)[video_id(2)]
+    assert np.array_equal(second.signs, first.signs) and np.array_equal(second.fine, first.fine)
+    assert (second.step_seconds, second.fine_every) == (first.step_seconds, first.fine_every)
 
 
-@given(st.lists(st.lists(st.sampled_from([-1, 0, 1]), min_size=16, max_size=16), max_size=6))
-def test_signs_come_back_from_two_bits_a_cell(rows: list[list[int]]) -> None:
-    signs = np.array(rows, np.int8).reshape(-1, 16)
+@given(st.sampled_from([16, 64]), st.integers(0, 6), st.randoms(use_true_random=False))
+def test_signs_come_back_from_two_bits_each(cells: int, rows: int, chance: random.Random) -> None:
+    signs = np.array([chance.randint(-1, 1) for _ in range(rows * cells)], np.int8).reshape(rows, cells)
     packed = pack_signs(signs)
-    assert len(packed) == 4 * len(signs)
-    assert np.array_equal(unpack_signs(packed), signs)
+    assert len(packed) == signs.size // 4
+    assert np.array_equal(unpack_signs(packed, signs.shape[1]), signs)
+
+
+def test_bytes_that_are_no_signs_are_refused() -> None:
+    with pytest.raises(ValueError, match="not packed signs"):
+        unpack_signs(bytes([255, 0, 0, 0]), 16)
 
 
 def test_shards_hold_the_codes_of_every_video_once(store: KnownStore) -> None:

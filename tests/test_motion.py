@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videonovelty import footage
-from videonovelty.records import Frame, MotionProfile
-from videonovelty.signatures.motion import MotionRecorder, thinned, turned
+from videonovelty.records import Frame, MotionProfile, thinned
+from videonovelty.signatures.motion import MotionRecorder, turned
 from videonovelty.signatures.pdq import DIHEDRAL, INVERSE
 
 FPS = 25.0
@@ -41,9 +41,10 @@ def _agreement(one: MotionProfile, other: MotionProfile) -> float:
 
 def test_profile_has_a_tick_every_step() -> None:
     profile = _profile(footage.clip(1, 4.0), 4.0)
-    assert len(profile.activity) == 40
-    assert profile.activity[0] == 255  # nothing before it
-    assert (profile.activity[2:] < 255).all()
+    assert len(profile.signs) == len(profile.fine) == len(profile.detail) == 40
+    assert not profile.signs[:4].any() and not profile.fine[:4].any()  # nothing before it
+    assert profile.signs[4:].any(axis=1).mean() > 0.5
+    assert 4 <= np.abs(profile.fine).max() <= 8
 
 
 def test_half_the_frame_rate_and_mirroring_keep_the_rhythm() -> None:
@@ -52,7 +53,7 @@ def test_half_the_frame_rate_and_mirroring_keep_the_rhythm() -> None:
     mirror = _profile((p[:, ::-1] for p in footage.clip(1, 6.0)), 6.0)
     assert _agreement(plain, half) > 0.8
     flip = DIHEDRAL.index("flip_horizontal")
-    turned_back = MotionProfile(mirror.step_seconds, mirror.activity, turned(mirror.signs, flip))
+    turned_back = turned(mirror, flip)
     assert _agreement(plain, turned_back) > 0.95
     assert _agreement(plain, mirror) < 0.6
 
@@ -72,19 +73,32 @@ def test_still_footage_has_no_signs() -> None:
 
 def test_memory_is_bounded_by_blocks_and_blocks_join_without_a_seam() -> None:
     long = _profile(footage.clip(5, 35.0, width=160, height=90), 35.0)
-    assert len(long.activity) == 350
-    assert (long.activity[295:305] < 255).all()  # the first block ends here
+    assert len(long.signs) == len(long.fine) == 350
     assert long.signs[290:315].any(axis=1).sum() > 10
 
 
 @given(st.integers(0, 7), st.integers(1, 30))
 def test_turning_there_and_back_is_nothing(variant: int, ticks: int) -> None:
-    signs = np.random.default_rng(ticks).integers(-1, 2, (ticks, 16)).astype(np.int8)
-    assert np.array_equal(turned(turned(signs, variant), int(INVERSE[variant])), signs)
+    chance = np.random.default_rng(ticks)
+    signs, fine = (chance.integers(-1, 2, (ticks, cells)).astype(np.int8) for cells in (16, 64))
+    back = turned(turned(MotionProfile(0.1, signs, fine), variant), int(INVERSE[variant]))
+    assert np.array_equal(back.signs, signs) and np.array_equal(back.fine, fine)
+
+
+def test_both_grids_turn_alike() -> None:
+    chance = np.random.default_rng(1)
+    signs = chance.integers(-1, 2, (5, 4, 4)).astype(np.int8)
+    profile = MotionProfile(0.1, signs.reshape(5, 16), signs.repeat(2, axis=1).repeat(2, axis=2).reshape(5, 64))
+    for variant in range(8):
+        one = turned(profile, variant)
+        assert np.array_equal(one.fine.reshape(5, 8, 8)[:, ::2, ::2].reshape(5, 16), one.signs)
 
 
 def test_thinning_keeps_every_other_tick() -> None:
     profile = _profile(footage.clip(1, 2.0), 2.0)
-    store = thinned(profile, 0.2)
+    store = thinned(profile)
     assert store.step_seconds == pytest.approx(0.2)
     assert np.array_equal(store.signs, profile.signs[::2])
+    assert np.array_equal(store.fine, np.sign(profile.fine[::4]))
+    again = thinned(store)
+    assert np.array_equal(again.signs, store.signs) and np.array_equal(again.fine, store.fine)

@@ -13,8 +13,15 @@ from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.alignment import KnownSide, Stretch, align
 from videonovelty.matching.geometry import GeometricMatch
 from videonovelty.matching.region import motion_in_region
-from videonovelty.records import DETAIL_COLUMNS, DETAIL_ROWS, KnownFrames, LocalFeatures, MotionProfile, SignedVideo
-from videonovelty.signatures.motion import KNOWN_STEP_SECONDS, thinned
+from videonovelty.records import (
+    DETAIL_COLUMNS,
+    DETAIL_ROWS,
+    KnownFrames,
+    LocalFeatures,
+    MotionProfile,
+    SignedVideo,
+    thinned,
+)
 
 WIDE = 16 / 9
 
@@ -30,7 +37,8 @@ def _known(ticks: int, seed: int) -> tuple[KnownFrames, KnownLocal, MotionProfil
         np.array([0, 3]), np.zeros((3, 8), np.uint8), np.zeros((0, 8), np.uint8), corners, none, none
     )
     signs = rng.integers(-1, 2, (ticks, 16)).astype(np.int8)
-    return frames, KnownLocal("k", np.zeros(1), features), MotionProfile(0.2, np.zeros(ticks, np.uint8), signs)
+    fine = rng.integers(-1, 2, (-(-ticks // 2), 64)).astype(np.int8)
+    return frames, KnownLocal("k", np.zeros(1), features), MotionProfile(0.2, signs, fine, 2)
 
 
 def _shown(known: MotionProfile, left: float, top: float, side: float, *, mirrored: bool = False) -> MotionProfile:
@@ -42,7 +50,8 @@ def _shown(known: MotionProfile, left: float, top: float, side: float, *, mirror
     if mirrored:
         cell = cell[:, ::-1]
     detail = (20 * known.signs[:, cell.ravel()]).astype(np.int8)
-    return MotionProfile(0.2, known.activity, np.zeros_like(known.signs), detail)
+    nothing = np.zeros((len(known.signs), 64), np.int8)
+    return MotionProfile(0.2, np.zeros_like(known.signs), nothing, detail=detail)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -97,9 +106,7 @@ def _against(query: SignedVideo, known: SignedVideo) -> list[Stretch]:
         np.append(two.local.offsets[bearers], two.local.offsets[-1]), two.local.codes, two.local.mirrored_codes[:0],
         two.local.xy, two.local.scale, two.local.angle,
     )  # fmt: skip
-    side = KnownSide(
-        frames, thinned(two.motion, KNOWN_STEP_SECONDS), KnownLocal(two.video_id, two.pts_seconds[bearers], features)
-    )
+    side = KnownSide(frames, thinned(two.motion), KnownLocal(two.video_id, two.pts_seconds[bearers], features))
     bearing = np.flatnonzero(np.diff(one.local.offsets) > 0)
     pairs = np.array([(q, two.pts_seconds[k]) for q in bearing for k in bearers], np.float64)
     return align(

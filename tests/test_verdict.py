@@ -24,7 +24,7 @@ def _signatures(informative: list[bool]) -> Signatures:
         has_inner=np.zeros(n, np.bool_),
         quality=np.full(n, 100, np.uint8),
         informative=np.array(informative, np.bool_),
-        motion=MotionProfile(0.1, np.zeros(0, np.uint8), np.zeros((0, 16), np.int8)),
+        motion=MotionProfile(0.1, np.zeros((0, 16), np.int8), np.zeros((0, 64), np.int8)),
         local=no_local_features(n),
     )
 

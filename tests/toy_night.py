@@ -54,8 +54,8 @@ def signed_video(i: int = 0, *, keyframes: int = 6, cpu_seconds: float = 1.25) -
         informative=np.ones(n, np.bool_),
         motion=MotionProfile(
             step_seconds=0.1,
-            activity=draw.integers(0, 256, n * 10, np.uint8),
             signs=draw.integers(-1, 2, (n * 10, 16), np.int8),
+            fine=draw.integers(-4, 5, (n * 10, 64), np.int8),
         ),
         local=no_local_features(n),
     )

@@ -39,10 +39,9 @@ from videonovelty.lookup import (
 )
 from videonovelty.matching.alignment import KnownSide, Stretch, align
 from videonovelty.matching.candidates import collect_codes, match_shard, rank_candidates
-from videonovelty.records import KnownFrames, SignedVideo
+from videonovelty.records import KnownFrames, SignedVideo, thinned
 from videonovelty.segments import tile_segments
 from videonovelty.settings import MatchingSettings, Settings
-from videonovelty.signatures.motion import KNOWN_STEP_SECONDS, thinned
 from videonovelty.verdict import judge
 
 VIDEOS_PER_CHUNK = 500
@@ -114,7 +113,7 @@ def explain(member: SignedVideo, by: SignedVideo, variants: Sequence[int], setti
     """Return the stretches of `member` that lie on lines through `by`."""
     return align(
         member.signatures,
-        KnownSide(as_known(by), thinned(by.signatures.motion, KNOWN_STEP_SECONDS)),
+        KnownSide(as_known(by), thinned(by.signatures.motion)),
         variants=variants,
         common=np.zeros(len(member.signatures.pts_seconds), np.bool_),
         matching=settings.matching,

@@ -22,6 +22,10 @@ N_DIHEDRAL = 8
 """PDQ variants of one picture: index 0 as it is, then the order of `signatures.pdq.DIHEDRAL`."""
 MOTION_CELLS = 16
 """A motion profile looks at a 4 × 4 grid of the picture."""
+FINE_CELLS = 64
+"""…and at an 8 × 8 grid."""
+FINE_MOST = 8
+"""Largest change a cell of the fine grid counts, in dead zones."""
 DETAIL_ROWS, DETAIL_COLUMNS = 9, 16
 DETAIL_CELLS = DETAIL_ROWS * DETAIL_COLUMNS
 """…and, on the query side, at a finer one, which can be laid over part of a known picture."""
@@ -188,27 +192,52 @@ class MotionProfile:
 
     step_seconds: float
     """Time between ticks; tick i is at `i * step_seconds` of the video's own time."""
-    activity: U8
-    """Shape (m,): how much the picture changes, logarithmic, 0 … 254; 255 = not looked at."""
     signs: npt.NDArray[np.int8]
     """Shape (m, 16): −1, 0, +1 a cell of the 4 × 4 grid (row-major): darker, unchanged, brighter."""
+    fine: npt.NDArray[np.int8]
+    """Shape (ceil(m / fine_every), 64): the same of an 8 × 8 grid at every `fine_every`-th tick. The query side counts
+    the change in steps of `signatures.motion.DEAD_ZONE`, −8 … 8; the store keeps −1, 0, +1."""
+    fine_every: int = 1
     detail: npt.NDArray[np.int8] | None = None
     """Shape (m, 144): by how many steps of `signatures.motion.DETAIL_UNIT` each cell of a 9 × 16 grid of the whole
     picture (row-major) became brighter. The query side only; the store does not keep it."""
 
     def __post_init__(self) -> None:
-        m = len(self.activity)
+        m = len(self.signs)
         _check(
             self.signs.shape == (m, MOTION_CELLS) and self.signs.dtype == np.int8,
             "signs must be (m, 16) int8",
         )
-        _check(self.activity.dtype == np.uint8, "activity must be uint8")
+        _check(self.fine_every >= 1, "fine_every must be positive")
+        _check(
+            self.fine.shape == (-(-m // self.fine_every), FINE_CELLS) and self.fine.dtype == np.int8,
+            "fine must be (ceil(m / fine_every), 64) int8",
+        )
         _check(self.step_seconds > 0, "step_seconds must be positive")
         if self.detail is not None:
             _check(
                 self.detail.shape == (m, DETAIL_CELLS) and self.detail.dtype == np.int8,
                 "detail must be (m, 144) int8",
             )
+
+
+KNOWN_STEP_SECONDS = 0.2
+"""Tick of the profiles the store keeps…"""
+KNOWN_FINE_EVERY = 2
+"""…and how many of them pass from one row of `fine` to the next: the lag, so that changes follow one another."""
+
+
+def thinned(profile: MotionProfile) -> MotionProfile:
+    """Return a profile as the store keeps it: fewer ticks, and of `fine` only the signs, still more seldom."""
+    every = max(1, round(KNOWN_STEP_SECONDS / profile.step_seconds))
+    fine_every = max(1, every * KNOWN_FINE_EVERY // profile.fine_every)
+    signs = profile.signs[::every].copy()
+    return MotionProfile(
+        profile.step_seconds * every,
+        signs,
+        np.sign(profile.fine[::fine_every]),
+        fine_every * profile.fine_every // every,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -148,8 +148,9 @@ KNOWN_PROFILES = _schema(
     [
         ("video_id", _id),
         ("step_ms", pa.int32()),
-        ("activity", pa.binary()),
         ("signs", pa.binary()),
+        ("fine", pa.binary()),
+        ("fine_every", pa.int32()),
     ],
 )
 

@@ -170,12 +170,16 @@ class ProofSettings(_Table):
     """…and where they do not."""
     repeating_agreement: float = Field(0.85, gt=0, le=1)
     """Footage that repeats itself needs no margin from this agreement on, if its pictures are within `near_bits`."""
-    altered_bits: int = Field(24, ge=0, le=128)
+    altered_bits: int = Field(8, ge=0, le=128)
     """Median PDQ distance from which the pictures were altered: every part of them must move like the known ones."""
-    cell_events: float = Field(20.0, gt=0)
-    """Changes within a stretch in one cell of the motion grid…"""
-    cell_agreement: float = Field(0.6, ge=0, lt=1)
-    """…that agree by less than this share of what the whole picture agrees: something else moves there."""
+    window_changes: float = Field(60.0, gt=0)
+    """Changes within a stretch in some cells of the fine grid, in dead zones of the motion profile…"""
+    window_agreement: float = Field(0.7, ge=0, lt=1)
+    """…that agree, with one deviation of chance, by less than this share of the whole: something else moves there."""
+    covered_changes: float = Field(30.0, gt=0)
+    """Where as many cells change in the known video, and something moves in the query…"""
+    covered_agreement: float = Field(0.5, ge=0, lt=1)
+    """…the query must follow by this share of what it follows in the whole: otherwise something covers them."""
     telling_bits: float = Field(32.0, gt=0)
     """Pictures tell the moments apart when those of other moments are this much farther than the aligned ones."""
     min_line_agreement: float = Field(0.5, gt=0, lt=1)

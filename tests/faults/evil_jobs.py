@@ -41,7 +41,7 @@ def small_signed(video_id, n=3, scheme="test"):
             has_inner=np.ones(n, np.bool_),
             quality=np.full(n, 90, np.uint8),
             informative=np.ones(n, np.bool_),
-            motion=MotionProfile(0.1, np.zeros(10 * n, np.uint8), np.zeros((10 * n, 16), np.int8)),
+            motion=MotionProfile(0.1, np.zeros((10 * n, 16), np.int8), np.zeros((10 * n, 64), np.int8)),
             local=no_local_features(n),
         ),
     )

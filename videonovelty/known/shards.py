@@ -30,12 +30,12 @@ from videonovelty.records import (
     DIGEST_BYTES,
     F64,
     LOCAL_BYTES,
-    MOTION_CELLS,
     PDQ_BYTES,
     U8,
     CodedStream,
     MotionProfile,
     Signatures,
+    thinned,
 )
 from videonovelty.schemas import (
     DECISIONS,
@@ -50,8 +50,6 @@ from videonovelty.schemas import (
 I64 = npt.NDArray[np.int64]
 
 ID_BYTES = 32
-STORED_STEP_SECONDS = 0.2
-"""Tick of the stored motion profile: every other tick of the query side."""
 
 REMOVED = pa.schema(
     [pa.field("video_id", pa.binary(ID_BYTES)), pa.field("list", pa.string())],
@@ -471,14 +469,15 @@ def local_table(ids: bytes, signatures: Signatures) -> pa.Table:
 
 
 def profile_table(ids: bytes, motion: MotionProfile) -> pa.Table:
-    """Return one video's motion profile, thinned to `STORED_STEP_SECONDS`, as a row of KNOWN_PROFILES."""
-    every = max(1, round(STORED_STEP_SECONDS / motion.step_seconds))
+    """Return one video's motion profile, thinned to what the store keeps, as a row of KNOWN_PROFILES."""
+    motion = thinned(motion)
     return pa.table(
         {
             "video_id": repeated(ids, 1),
-            "step_ms": pa.array([round(motion.step_seconds * every * 1000)], pa.int32()),
-            "activity": pa.array([motion.activity[::every].tobytes()], pa.binary()),
-            "signs": pa.array([pack_signs(motion.signs[::every])], pa.binary()),
+            "step_ms": pa.array([round(motion.step_seconds * 1000)], pa.int32()),
+            "signs": pa.array([pack_signs(motion.signs)], pa.binary()),
+            "fine": pa.array([pack_signs(motion.fine)], pa.binary()),
+            "fine_every": pa.array([motion.fine_every], pa.int32()),
         },
         schema=KNOWN_PROFILES,
     )
@@ -515,17 +514,20 @@ def repeated(raw: bytes, n: int) -> pa.Array:
 
 
 def pack_signs(signs: npt.NDArray[np.int8]) -> bytes:
-    """Return signs −1, 0, +1 of shape (m, 16) at 2 bits a cell, 4 bytes a tick, first cell in the lowest bits."""
-    values = (signs + 1).astype(np.uint8).reshape(-1, MOTION_CELLS // 4, 4)
-    packed = values[..., 0] | values[..., 1] << 2 | values[..., 2] << 4 | values[..., 3] << 6
+    """Return signs −1, 0, +1 of shape (m, c), c a multiple of 4, at 2 bits each, the first in the lowest bits."""
+    # five to a byte would be smaller as it is, and larger once it is compressed
+    values = (signs + 1).astype(np.uint8).reshape(-1, 4)
+    packed = values[:, 0] | values[:, 1] << 2 | values[:, 2] << 4 | values[:, 3] << 6
     return bytes(packed.tobytes())
 
 
-def unpack_signs(packed: bytes) -> npt.NDArray[np.int8]:
-    """Return what `pack_signs` packed, shape (m, 16)."""
-    data: U8 = np.frombuffer(packed, np.uint8).reshape(-1, MOTION_CELLS // 4, 1)
+def unpack_signs(packed: bytes, cells: int) -> npt.NDArray[np.int8]:
+    """Return what `pack_signs` packed, shape (m, cells). Raises ValueError for bytes it does not write."""
+    data: U8 = np.frombuffer(packed, np.uint8).reshape(-1, cells // 4, 1)
     values = (data >> np.array([0, 2, 4, 6], np.uint8)) & 3
-    return values.reshape(-1, MOTION_CELLS).astype(np.int8) - np.int8(1)
+    if values.size and values.max() > 2:
+        raise ValueError("not packed signs")
+    return values.reshape(-1, cells).astype(np.int8) - np.int8(1)
 
 
 def _milliseconds(seconds: F64) -> npt.NDArray[np.int32]:

@@ -38,7 +38,9 @@ from videonovelty.known.shards import (
 from videonovelty.records import (
     DIGEST_BYTES,
     F64,
+    FINE_CELLS,
     LOCAL_BYTES,
+    MOTION_CELLS,
     U8,
     CodedUnit,
     ContentHashes,
@@ -313,11 +315,14 @@ class Snapshot:
     def motion_of(self, video_ids: Sequence[str], scheme: str) -> dict[str, MotionProfile]:
         """Return the stored motion profiles of these videos."""
         found: dict[str, MotionProfile] = {}
-        for video_id, table in self._tables_of("profiles", video_ids, scheme, ["step_ms", "activity", "signs"]):
+        for video_id, table in self._tables_of(
+            "profiles", video_ids, scheme, ["step_ms", "signs", "fine", "fine_every"]
+        ):
             found[video_id] = MotionProfile(
                 step_seconds=table["step_ms"][0].as_py() / 1000.0,
-                activity=np.frombuffer(table["activity"][0].as_py(), np.uint8),
-                signs=unpack_signs(table["signs"][0].as_py()),
+                signs=unpack_signs(table["signs"][0].as_py(), MOTION_CELLS),
+                fine=unpack_signs(table["fine"][0].as_py(), FINE_CELLS),
+                fine_every=table["fine_every"][0].as_py(),
             )
         return found
 

@@ -140,7 +140,7 @@ def _prepared(
     distance = keyframe_distances(query, known.frames, variant)
     distance[~useful] = FAR
     distance[:, ~known.frames.informative] = FAR
-    motion = MotionProfile(query.motion.step_seconds, query.motion.activity, turned(query.motion.signs, variant))
+    motion = turned(query.motion, variant)
     local: LocalPair | None = None
     pairs: tuple[tuple[int, float, int], ...] = ()
     mirrored = bool(MIRRORED[variant])
@@ -390,8 +390,9 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
         return _unproven_stretches(a, line, pictures)
     evidence = evidence_on_line(a.motion, known_motion, line)
     moves_alike, moves_against = _movement_around(a.query.pts_seconds, evidence, a.proof)
-    # a picture of something else is excused by its own movement alone, not by that of the footage around it
-    own = (a.query.start_seconds, a.query.end_seconds)
+    # a picture of something else is excused by its own movement alone, not by that of the footage around it; for the
+    # length of the lag after it, changes are changes from it
+    own = (a.query.start_seconds, a.query.end_seconds + LAG_SECONDS / line.speed)
     unlike = pictures.bits > a.proof.unlike_bits
     moves_alike &= ~unlike | _movement_around(a.query.pts_seconds, evidence, a.proof, within=own)[0]
     scores = _keyframe_scores(pictures.bits, moves_alike, moves_against, a.proof)

@@ -10,6 +10,7 @@ enough changes, and stands out of the agreement at all other offsets (the diagon
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from videonovelty.matching.timeline import Correlation, Line, correlate_motion
 from videonovelty.records import F64, MotionProfile
 from videonovelty.settings import ProofSettings
+from videonovelty.signatures.motion import FINE_GRID, part_of
 
 I64 = npt.NDArray[np.int64]
 
@@ -42,13 +44,18 @@ class TickEvidence:
 
 def evidence_on_line(query: MotionProfile, known: MotionProfile, line: Line) -> TickEvidence:
     """Return the evidence at every known tick that the line maps into the query. `query` is already turned."""
-    known_index = np.arange(len(known.signs))
-    at = (known_index * known.step_seconds - line.offset_seconds) / line.speed
+    index, known_index, at = _ticks_on(line, query, len(known.signs), known.step_seconds)
+    one, other = query.signs[index].astype(np.float64), known.signs[known_index].astype(np.float64)
+    return TickEvidence(at, (one * other).sum(axis=1), (one**2).sum(axis=1), (other**2).sum(axis=1))
+
+
+def _ticks_on(line: Line, query: MotionProfile, ticks: int, step_seconds: float) -> tuple[I64, I64, F64]:
+    """Return the query's ticks, the known ticks (of `ticks`, every `step_seconds`) they lie on, and query times."""
+    known_index = np.arange(ticks)
+    at = (known_index * step_seconds - line.offset_seconds) / line.speed
     index = np.round(at / query.step_seconds).astype(np.int64)
     inside = (index >= 0) & (index < len(query.signs))
-    index, known_index, at = index[inside], known_index[inside], at[inside]
-    one, other = query.signs[index].astype(np.float64), known.signs[known_index].astype(np.float64)
-    return TickEvidence(at.astype(np.float64), (one * other).sum(axis=1), (one**2).sum(axis=1), (other**2).sum(axis=1))
+    return index[inside], known_index[inside], at[inside].astype(np.float64)
 
 
 def best_offset(
@@ -60,7 +67,7 @@ def best_offset(
     """
     first = max(0, int(stretch[0] / query.step_seconds))
     last = min(len(query.signs), int(np.ceil(stretch[1] / query.step_seconds)) + 1)
-    part = MotionProfile(query.step_seconds, query.activity[first:last], query.signs[first:last])
+    part = part_of(query, first, last)
     shift = first * query.step_seconds * line.speed
     correlation = correlate_motion(part, known, speed=line.speed, least_ticks=4)
     # the correlation's offset is known time minus speed × (query time − start of the part)
@@ -185,19 +192,49 @@ class PictureEvidence:
 def moves_otherwise_somewhere(
     query: MotionProfile, known: MotionProfile, line: Line, start: float, end: float, settings: ProofSettings
 ) -> bool:
-    """Return whether much moves in some cell of the grid, and far less of it as in the known video than elsewhere.
+    """Return whether much moves in some window of the fine grid, and far less of it as in the known video than around.
 
     New footage playing in a corner of a known one leaves most of the picture in agreement; what moves in its corner
-    does not agree. A caption or a logo covers cells, but does not move in them. `query` is turned already.
+    does not agree, and does not follow what moves there in the known video. A caption or a logo covers cells, but does
+    not move in them. `query` is turned already.
     """
-    known_index = np.arange(len(known.signs))
-    at = (known_index * known.step_seconds - line.offset_seconds) / line.speed
-    index = np.round(at / query.step_seconds).astype(np.int64)
-    inside = (index >= 0) & (index < len(query.signs)) & (at >= start - 1e-6) & (at < end + 1e-6)
-    one, other = query.signs[index[inside]].astype(np.int64), known.signs[known_index[inside]].astype(np.int64)
-    changes, agree = np.abs(one).sum(axis=0), (one * other).sum(axis=0)
-    whole = agree.sum() / max(1, changes.sum())
-    return bool(((changes >= settings.cell_events) & (agree < settings.cell_agreement * whole * changes)).any())
+    index, known_index, at = _ticks_on(line, query, len(known.fine), known.step_seconds * known.fine_every)
+    inside = (at >= start - 1e-6) & (at < end + 1e-6)
+    steps = query.fine[index[inside]].astype(np.float64)
+    there = np.sign(known.fine[known_index[inside]]).astype(np.float64)
+    large = np.where(np.abs(steps) >= _LEAST_STEPS, steps, 0.0)
+    changes, agree, squares = np.abs(large).sum(axis=0), (large * there).sum(axis=0), (large**2).sum(axis=0)
+    known_changes, followed = np.abs(there).sum(axis=0), (np.sign(steps) * there).sum(axis=0)
+    # what is seen in a window counts with one deviation on top, were the signs independent
+    whole = max(0.0, float(agree.sum()) / max(1.0, float(changes.sum())))
+    moving = changes @ _WINDOWS
+    otherwise = (moving >= settings.window_changes) & (
+        agree @ _WINDOWS + np.sqrt(squares @ _WINDOWS) < settings.window_agreement * whole * moving
+    )
+    whole = max(0.0, float(followed.sum()) / max(1.0, float(known_changes.sum())))
+    due = known_changes @ _LARGER_WINDOWS
+    unmoved = (due >= settings.covered_changes) & (changes @ _LARGER_WINDOWS >= settings.covered_changes)
+    unmoved &= followed @ _LARGER_WINDOWS + np.sqrt(due) < settings.covered_agreement * whole * due
+    return bool(otherwise.any() or unmoved.any())
+
+
+def _windows(side: int, shortest: int, longest: int) -> F64:
+    """Return every window of `shortest` … `longest` cells each way, nearly square, as a column of 0 and 1."""
+    found = []
+    for height, width in itertools.product(range(shortest, longest + 1), repeat=2):
+        if abs(height - width) > 1:
+            continue
+        for top, left in np.ndindex(side - height + 1, side - width + 1):
+            window = np.zeros((side, side))
+            window[top : top + height, left : left + width] = 1.0
+            found.append(window.ravel())
+    return np.stack(found, axis=1)
+
+
+_WINDOWS, _LARGER_WINDOWS = _windows(FINE_GRID, 1, 3), _windows(FINE_GRID, 2, 3)
+_LEAST_STEPS = 2.0
+"""A change of less than this many dead zones may be the encoder's: a still emblem becomes a little brighter and darker
+from frame to frame."""
 
 
 def needed_agreement(seconds: float, doubt: float, settings: ProofSettings) -> float:
@@ -220,7 +257,7 @@ def _runner_up(
     whose neighbours in time repeat each other over the lag.
     """
     first, last = max(0, int(start / query.step_seconds)), int(np.ceil(end / query.step_seconds))
-    part = MotionProfile(query.step_seconds, query.activity[first:last], query.signs[first:last])
+    part = part_of(query, first, last)
     correlation: Correlation = correlate_motion(
         part, known, speed=line.speed, least_ticks=max(4, int(0.5 * (end - start) * line.speed / known.step_seconds))
     )

@@ -15,8 +15,17 @@ import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import GeometricMatch
-from videonovelty.records import DETAIL_COLUMNS, DETAIL_ROWS, F64, MOTION_CELLS, KnownFrames, MotionProfile
-from videonovelty.signatures.motion import DETAIL_UNIT, GRID
+from videonovelty.records import (
+    DETAIL_CELLS,
+    DETAIL_COLUMNS,
+    DETAIL_ROWS,
+    F64,
+    FINE_CELLS,
+    FINE_MOST,
+    KnownFrames,
+    MotionProfile,
+)
+from videonovelty.signatures.motion import DETAIL_UNIT, FINE_GRID, GRID
 
 Bool = npt.NDArray[np.bool_]
 
@@ -61,22 +70,52 @@ def motion_in_region(
     if motion.detail is None or not matches or len(local.features.xy) == 0:
         return None
     placement = _agreed_placement(matches, aspect, mirrored)
-    weight, visible = _cell_weights(placement, aspect, _picture_box(frames, local), mirrored)
+    box = _picture_box(frames, local)
+    weight, visible = _cell_weights(placement, aspect, box, GRID, mirrored=mirrored)
     if int(visible.sum()) < MIN_VISIBLE_CELLS:
         return None
-    # (m, cells of the query) → (m, 16), in grey levels
-    change = (motion.detail.astype(np.float32) @ weight.T.astype(np.float32)) * np.float32(DETAIL_UNIT)
-    change[:, visible] -= change[:, visible].mean(axis=1, keepdims=True)
-    there = np.where(visible[None, :], known.signs, 0).astype(np.int8)
-    share = float((there[:, visible] != 0).mean()) if len(there) else 0.0
-    zone = max(LEAST_CHANGE, float(np.quantile(np.abs(change[:, visible]), 1.0 - share)) if change.size else 0.0)
-    signs = np.where(change > zone, 1, np.where(change < -zone, -1, 0)).astype(np.int8)
-    signs[:, ~visible] = 0
+    signs, there = _in_cells(motion.detail, known.signs, weight, visible, centred=True)
+    fine, fine_there = np.zeros_like(motion.fine), np.zeros_like(known.fine)
+    if _cell_area(placement, aspect, box) >= 1.0:
+        fine, fine_there = _in_cells(
+            motion.detail,
+            known.fine,
+            *_cell_weights(placement, aspect, box, FINE_GRID, mirrored=mirrored),
+            centred=False,
+        )
     return Region(
-        MotionProfile(motion.step_seconds, motion.activity, signs),
-        MotionProfile(known.step_seconds, known.activity, there),
+        MotionProfile(motion.step_seconds, np.sign(signs), fine),
+        MotionProfile(known.step_seconds, there, fine_there, known.fine_every),
         int(visible.sum()),
     )
+
+
+def _in_cells(
+    detail: npt.NDArray[np.int8], known: npt.NDArray[np.int8], weight: F64, visible: Bool, *, centred: bool
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+    """Return the query's changes in the known video's cells, in dead zones, and the known ones that are seen.
+
+    The dead zone is taken such that as many changes are counted on both sides. `centred` takes the change of the whole
+    off, as the coarse grid does.
+    """
+    # (m, cells of the query) → (m, cells of the known video), in grey levels
+    change = (detail.astype(np.float32) @ weight.T.astype(np.float32)) * np.float32(DETAIL_UNIT)
+    if centred:
+        change[:, visible] -= change[:, visible].mean(axis=1, keepdims=True)
+    change[:, ~visible] = 0.0
+    there = np.where(visible[None, :], known, 0).astype(np.int8)
+    share = float((there[:, visible] != 0).mean()) if len(there) else 0.0
+    zone = max(LEAST_CHANGE, float(np.quantile(np.abs(change[:, visible]), 1.0 - share)) if change.size else 0.0)
+    return np.clip(np.trunc(change / zone), -FINE_MOST, FINE_MOST).astype(np.int8), there
+
+
+def _cell_area(placement: F64, aspect: float, box: tuple[float, float, float, float]) -> float:
+    """Return how many cells of the query's detail one cell of the known video's fine grid covers, as it is shown."""
+    left, top, right, bottom = box
+    width, height = _sides(aspect)
+    known = (right - left) * (bottom - top) / FINE_CELLS
+    shown = known / max(1e-9, abs(float(np.linalg.det(placement[:, :2]))))
+    return shown / (width * height / DETAIL_CELLS)
 
 
 def _corners(aspect: float, mirrored: bool) -> F64:
@@ -126,11 +165,11 @@ def _picture_box(frames: KnownFrames, local: KnownLocal) -> tuple[float, float, 
 
 
 def _cell_weights(
-    placement: F64, aspect: float, box: tuple[float, float, float, float], mirrored: bool
+    placement: F64, aspect: float, box: tuple[float, float, float, float], grid: int, *, mirrored: bool
 ) -> tuple[F64, Bool]:
-    """Return how the query's fine cells make up each known cell, shape (16, n_fine), and which known cells are seen."""
+    """Return how the query's detail makes up each cell of the known `grid`, (cells, n_detail), and which are seen."""
     left, top, right, bottom = box
-    steps = (np.arange(GRID * _SAMPLES) + 0.5) / (GRID * _SAMPLES)
+    steps = (np.arange(grid * _SAMPLES) + 0.5) / (grid * _SAMPLES)
     y, x = np.meshgrid(top + steps * (bottom - top), left + steps * (right - left), indexing="ij")
     points = np.stack([x.ravel(), y.ravel()], axis=1)
     back = np.linalg.inv(placement[:, :2])
@@ -141,9 +180,9 @@ def _cell_weights(
     column = np.floor(query[:, 0] / width * DETAIL_COLUMNS).astype(np.int64)
     row = np.floor(query[:, 1] / height * DETAIL_ROWS).astype(np.int64)
     inside = (column >= 0) & (column < DETAIL_COLUMNS) & (row >= 0) & (row < DETAIL_ROWS)
-    place = np.arange(GRID * _SAMPLES) // _SAMPLES
-    cell = (place[:, None] * GRID + place[None, :]).ravel()
-    weight = np.zeros((MOTION_CELLS, DETAIL_ROWS * DETAIL_COLUMNS))
+    place = np.arange(grid * _SAMPLES) // _SAMPLES
+    cell = (place[:, None] * grid + place[None, :]).ravel()
+    weight = np.zeros((grid * grid, DETAIL_ROWS * DETAIL_COLUMNS))
     np.add.at(weight, (cell[inside], row[inside] * DETAIL_COLUMNS + column[inside]), 1.0)
     seen = weight.sum(axis=1)
     visible = seen >= MIN_VISIBLE_SHARE * _SAMPLES**2

@@ -36,6 +36,8 @@ from videonovelty.intake import display_text
 from videonovelty.records import (
     DETAIL_CELLS,
     DIGEST_BYTES,
+    FINE_CELLS,
+    FINE_MOST,
     LOCAL_BYTES,
     MOTION_CELLS,
     N_DIHEDRAL,
@@ -51,7 +53,7 @@ from videonovelty.records import (
 
 MAGIC = b"VNSV"
 CODED_MAGIC = b"VNCP"
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 256
@@ -85,8 +87,8 @@ ARRAYS = (
     _Array("has_inner", "|u1", lambda c: (c["keyframes"],), 1),
     _Array("quality", "|u1", lambda c: (c["keyframes"],), 100),
     _Array("informative", "|u1", lambda c: (c["keyframes"],), 1),
-    _Array("activity", "|u1", lambda c: (c["ticks"],)),
     _Array("signs", "|i1", lambda c: (c["ticks"], MOTION_CELLS), 1, -1),
+    _Array("fine", "|i1", lambda c: (c["ticks"], FINE_CELLS), FINE_MOST, -FINE_MOST),
     _Array("detail", "|i1", lambda c: (c["detailed"], DETAIL_CELLS), 127, -127),
     _Array("offsets", "<i8", lambda c: (c["keyframes"] + 1,), 2**40, 0),
     _Array("codes", "|u1", lambda c: (c["descriptors"], LOCAL_BYTES)),
@@ -110,7 +112,7 @@ def encode_signed(signed: SignedVideo) -> bytes:
     counts = {
         "undecoded": len(coverage.undecoded),
         "keyframes": len(signatures.pts_seconds),
-        "ticks": len(motion.activity),
+        "ticks": len(motion.signs),
         "detailed": 0 if motion.detail is None else len(motion.detail),
         "descriptors": len(local.codes),
         "mirrored": len(local.mirrored_codes),
@@ -148,8 +150,8 @@ def encode_signed(signed: SignedVideo) -> bytes:
     }
     arrays = {
         "undecoded": coverage.undecoded,
-        "activity": motion.activity,
         "signs": motion.signs,
+        "fine": motion.fine,
         "detail": np.zeros((0, DETAIL_CELLS), np.int8) if motion.detail is None else motion.detail,
         **{name: getattr(local, name) for name in ("offsets", "codes", "mirrored_codes", "xy", "scale", "angle")},
     }
@@ -264,8 +266,8 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
             informative=arrays["informative"].astype(np.bool_),
             motion=MotionProfile(
                 step_seconds=_seconds(identity["step_seconds"]),
-                activity=arrays["activity"],
                 signs=arrays["signs"],
+                fine=arrays["fine"],
                 detail=arrays["detail"] if counts["detailed"] else None,
             ),
             local=LocalFeatures(

@@ -1,11 +1,11 @@
 """The motion profile: what moves where, tick by tick, in a few bytes a second.
 
-Two measurements of the same picture changes a tick: how much the picture changes as a whole (`activity`), and in each
-cell of a 4 × 4 grid whether it becomes darker, stays, or becomes brighter (`signs`). The sign grid follows Oostveen,
-Kalker and Haitsma, "Feature extraction and a database strategy for video fingerprinting" (VISUAL 2002), with a dead
-zone (so that still regions say nothing instead of repeating noise) and without their spatial difference (so that the
-grid can be mirrored and turned by permuting cells). Edits that keep the picture in view barely change it; another take
-of the same scene has another rhythm. It is what makes proof by time possible without keeping pictures.
+Each cell of a 4 × 4 grid becomes darker, stays, or becomes brighter (`signs`), tick by tick. The sign grid follows
+Oostveen, Kalker and Haitsma, "Feature extraction and a database strategy for video fingerprinting" (VISUAL 2002), with
+a dead zone (so that still regions say nothing instead of repeating noise) and without their spatial difference (so that
+the grid can be mirrored and turned by permuting cells). Edits that keep the picture in view barely change it; another
+take of the same scene has another rhythm. It is what makes proof by time possible without keeping pictures. An 8 × 8
+grid at fewer ticks (`fine`) shows whether something else plays in a part of the picture.
 """
 
 from __future__ import annotations
@@ -16,31 +16,36 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.records import DETAIL_CELLS, DETAIL_COLUMNS, DETAIL_ROWS, MOTION_CELLS, Frame, MotionProfile
+from videonovelty.records import (
+    DETAIL_CELLS,
+    DETAIL_COLUMNS,
+    DETAIL_ROWS,
+    FINE_CELLS,
+    FINE_MOST,
+    MOTION_CELLS,
+    Frame,
+    MotionProfile,
+)
 from videonovelty.signatures.borders import inner_box
 from videonovelty.signatures.pdq import DIHEDRAL
 
 F32 = npt.NDArray[np.float32]
 
-MOTION_VERSION = "motion1"
+MOTION_VERSION = "motion2"
 """Part of the scheme: profiles made in another way are never compared."""
 GRID = 4
+FINE_GRID = 8
 LAG_SECONDS = 0.4
 """Signs compare pictures this far apart: long against half a tick of the store, short against a movement."""
-ACTIVITY_LAG_SECONDS = 0.2
 DEAD_ZONE = 0.02
 """Change of a cell's mean, in standard deviations of the picture, below which nothing is said to have changed."""
 DETAIL_UNIT = 0.5
 """Grey levels a step of `MotionProfile.detail` stands for."""
-KNOWN_STEP_SECONDS = 0.2
-"""Tick of the profiles the store keeps."""
 BLOCK_SECONDS = 30.0
 """Pictures are held this long at a time, so memory does not grow with the video."""
 MAX_TICKS = 1_000_000
 """A profile ends here (27 hours at ten ticks a second): damaged time stamps leap by years."""
 SIDE_ROWS, SIDE_COLUMNS = 36, 64
-NOT_LOOKED_AT = 255
-"""Activity of a tick that has no earlier picture to differ from, or that nobody could look at."""
 
 
 class MotionRecorder:
@@ -49,10 +54,9 @@ class MotionRecorder:
     def __init__(self, step_seconds: float) -> None:
         self._step = step_seconds
         self._lag = max(1, round(LAG_SECONDS / step_seconds))
-        self._short_lag = max(1, round(ACTIVITY_LAG_SECONDS / step_seconds))
         self._block = max(self._lag + 1, round(BLOCK_SECONDS / step_seconds))
         self._held: list[npt.NDArray[np.uint8]] = []  # pictures of the ticks not yet measured, lag overlap first
-        self._activity: list[npt.NDArray[np.uint8]] = []
+        self._fine: list[npt.NDArray[np.int8]] = []
         self._signs: list[npt.NDArray[np.int8]] = []
         self._detail: list[npt.NDArray[np.int8]] = []
         self._tick = 0
@@ -85,8 +89,8 @@ class MotionRecorder:
         if len(self._held) <= first:
             return
         pictures = np.stack(self._held)
-        activity, signs = _profile(pictures, lag=self._lag, short_lag=self._short_lag)
-        self._activity.append(activity[first:])
+        signs, fine = _profile(pictures, lag=self._lag)
+        self._fine.append(fine[first:])
         self._detail.append(_detail(pictures, lag=self._lag)[first:])
         self._signs.append(signs[first:])
         self._held = self._held[-self._lag :]
@@ -97,35 +101,39 @@ class MotionRecorder:
             self._record_until(end_seconds)
         self._measure()
         if not self._signs:
-            return MotionProfile(self._step, np.zeros(0, np.uint8), np.zeros((0, MOTION_CELLS), np.int8))
+            return no_motion(self._step)
         return MotionProfile(
-            self._step, np.concatenate(self._activity), np.concatenate(self._signs), np.concatenate(self._detail)
+            self._step, np.concatenate(self._signs), np.concatenate(self._fine), detail=np.concatenate(self._detail)
         )
 
 
-def _profile(
-    pictures: npt.NDArray[np.uint8], *, lag: int, short_lag: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
-    """Return activity (m,) and signs (m, 16) of `pictures` (m, 36, 64); the first ticks have nothing before them."""
+def no_motion(step_seconds: float) -> MotionProfile:
+    """Return the profile of a video without a single tick."""
+    return MotionProfile(step_seconds, np.zeros((0, MOTION_CELLS), np.int8), np.zeros((0, FINE_CELLS), np.int8))
+
+
+def _profile(pictures: npt.NDArray[np.uint8], *, lag: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+    """Return signs (m, 16) and fine (m, 64) of `pictures` (m, 36, 64); the first ticks have nothing before them."""
     m = len(pictures)
     top, bottom, left, right = _common_box(pictures)
     inner = pictures[:, top:bottom, left:right].astype(np.float32)
     mean = inner.mean((1, 2), keepdims=True)
     deviation = inner.std((1, 2), keepdims=True)
     normal = (inner - mean) / (deviation + 4.0)
-    cells = np.stack([cv2.resize(picture, (GRID, GRID), interpolation=cv2.INTER_AREA) for picture in normal])
-    cells = cells.reshape(m, MOTION_CELLS)
-    signs = np.zeros((m, MOTION_CELLS), np.int8)
+    small = np.stack([cv2.resize(picture, (FINE_GRID, FINE_GRID), interpolation=cv2.INTER_AREA) for picture in normal])
+    side = FINE_GRID // GRID
+    cells = small.reshape(m, GRID, side, GRID, side).mean((2, 4)).reshape(m, MOTION_CELLS)
+    signs, fine = np.zeros((m, MOTION_CELLS), np.int8), np.zeros((m, FINE_CELLS), np.int8)
     if m > lag:
         change = cells[lag:] - cells[:-lag]
         signs[lag:] = np.where(change > DEAD_ZONE, 1, np.where(change < -DEAD_ZONE, -1, 0))
-    activity = np.full(m, NOT_LOOKED_AT, np.uint8)
-    if m > short_lag:
-        amount = np.abs(normal[short_lag:] - normal[:-short_lag]).mean((1, 2))
-        # log scale from 0.003 (sensor noise) to about 2 (a cut): 0 … 254
-        level = (np.log(amount + 0.003) - np.log(0.003)) / (np.log(2.0) - np.log(0.003))
-        activity[short_lag:] = np.clip(np.round(level * 254), 0, 254).astype(np.uint8)
-    return activity, signs
+        # in grey levels, so that what is still stays still when the rest of the picture becomes brighter
+        small = small * (deviation + 4.0) + mean
+        zone = DEAD_ZONE * (0.5 * (deviation[lag:] + deviation[:-lag]) + 4.0)
+        # whole dead zones, so that what is within one is 0
+        steps = np.clip(np.trunc((small[lag:] - small[:-lag]) / zone), -FINE_MOST, FINE_MOST)
+        fine[lag:] = steps.reshape(m - lag, FINE_CELLS)
+    return signs, fine
 
 
 def _detail(pictures: npt.NDArray[np.uint8], *, lag: int) -> npt.NDArray[np.int8]:
@@ -150,12 +158,6 @@ def _common_box(pictures: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
     return int(top), int(bottom), int(left), int(right)
 
 
-def thinned(profile: MotionProfile, step_seconds: float) -> MotionProfile:
-    """Return the profile at a coarser tick, a whole multiple of its own: what the store keeps."""
-    every = max(1, round(step_seconds / profile.step_seconds))
-    return MotionProfile(profile.step_seconds * every, profile.activity[::every].copy(), profile.signs[::every].copy())
-
-
 _TURNS: dict[str, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]] = {
     "original": lambda grid: grid,
     "rotate90": lambda grid: np.rot90(grid, 1),
@@ -166,9 +168,28 @@ _TURNS: dict[str, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]] = {
     "transpose": lambda grid: grid.T,
     "antitranspose": lambda grid: np.rot90(grid, 2).T,
 }
-_CELLS_OF = [_TURNS[name](np.arange(MOTION_CELLS).reshape(GRID, GRID)).ravel() for name in DIHEDRAL]
 
 
-def turned(signs: npt.NDArray[np.int8], variant: int) -> npt.NDArray[np.int8]:
-    """Return the signs (m, 16) a video would have with its picture turned by dihedral `variant` of `signatures.pdq`."""
-    return signs[:, _CELLS_OF[variant]]
+def _cells_of(side: int) -> list[npt.NDArray[np.int64]]:
+    return [_TURNS[name](np.arange(side * side).reshape(side, side)).ravel() for name in DIHEDRAL]
+
+
+_COARSE_CELLS_OF, _FINE_CELLS_OF = _cells_of(GRID), _cells_of(FINE_GRID)
+
+
+def turned(profile: MotionProfile, variant: int) -> MotionProfile:
+    """Return the profile a video would have with its picture turned by dihedral `variant` of `signatures.pdq`.
+
+    It has no `detail`, which is of the picture as it is.
+    """
+    return MotionProfile(
+        profile.step_seconds,
+        profile.signs[:, _COARSE_CELLS_OF[variant]],
+        profile.fine[:, _FINE_CELLS_OF[variant]],
+        profile.fine_every,
+    )
+
+
+def part_of(profile: MotionProfile, first: int, last: int) -> MotionProfile:
+    """Return the ticks `[first, last)` of a query's profile, the first of them at time 0, without `detail`."""
+    return MotionProfile(profile.step_seconds, profile.signs[first:last], profile.fine[first:last])

@@ -29,7 +29,9 @@ from videonovelty.known.shards import pack_signs, unpack_signs
 from videonovelty.known.snapshot import KnownLocal, Snapshot
 from videonovelty.known.staging import KnownEntry
 from videonovelty.records import (
+    FINE_CELLS,
     LOCAL_BYTES,
+    MOTION_CELLS,
     N_DIHEDRAL,
     PDQ_BYTES,
     KnownFrames,
@@ -59,8 +61,9 @@ ROW = pa.schema(
         ("quality", pa.binary()),
         ("informative", pa.binary()),
         ("step_ms", pa.int32()),
-        ("activity", pa.binary()),
         ("signs", pa.binary()),
+        ("fine", pa.binary()),
+        ("fine_every", pa.int32()),
         ("local_t_ms", pa.list_(pa.int32())),
         ("local_counts", pa.list_(pa.int32())),
         ("local_codes", pa.binary()),
@@ -167,8 +170,9 @@ def _signature_columns(
         "quality": frames.quality.tobytes(),
         "informative": frames.informative.astype(np.uint8).tobytes(),
         "step_ms": round(motion.step_seconds * 1000),
-        "activity": motion.activity.tobytes(),
         "signs": pack_signs(motion.signs),
+        "fine": pack_signs(motion.fine),
+        "fine_every": motion.fine_every,
     }
     if local is not None:
         columns |= {
@@ -262,7 +266,10 @@ def _signatures(video_id: str, row: dict[str, Any]) -> Signatures:
         quality=np.frombuffer(row["quality"], np.uint8),
         informative=np.frombuffer(row["informative"], np.uint8).astype(np.bool_),
         motion=MotionProfile(
-            row["step_ms"] / 1000.0, np.frombuffer(row["activity"], np.uint8), unpack_signs(row["signs"])
+            row["step_ms"] / 1000.0,
+            unpack_signs(row["signs"], MOTION_CELLS),
+            unpack_signs(row["fine"], FINE_CELLS),
+            row["fine_every"],
         ),
         local=_local(row, times),
     )
