@@ -307,7 +307,8 @@ def test_intervals_tile_any_footage(
     keyframes, choice = chosen_with(iter(frames), expected, min_keyframes=minimum, max_keyframes=cap)
     assert_tiles(keyframes, 0.0, keyframes[-1].end_seconds)
     assert keyframes[-1].end_seconds > frames[-1].pts_seconds
-    assert len(keyframes) >= min(minimum, len(frames), cap)
+    # a spare is taken on the grid, which few frames a second pass over
+    assert len(keyframes) >= min(minimum, (len(frames) + 1) // 2, cap)
     assert len(keyframes) <= max(cap, minimum)
     assert [k.pts_seconds for k in keyframes] == sorted({k.pts_seconds for k in keyframes})
     if not choice.notes:
