@@ -28,6 +28,7 @@ from videonovelty.settings import Settings, load_settings
 from videonovelty.tuning.baseline import read_baseline, regressions
 from videonovelty.tuning.choosing import DEFAULT_SWEEP, choose, edge_warnings, make_variants, parse_sweep
 from videonovelty.tuning.metrics import Outcome, Truth
+from videonovelty.tuning.page import errors_table
 from videonovelty.tuning.sampleset import SampleSet, load_sampleset
 from videonovelty.tuning.signed import SignedSamples, sign_samples
 from videonovelty.tuning.sweep import judge_plainly, settings_of, sweep
@@ -253,10 +254,28 @@ def test_tuned_settings_are_accepted_and_carry_their_evidence(tuned: Tuned) -> N
 def test_report_stands_by_itself_and_names_the_worst_first(tuned: Tuned) -> None:
     text = tuned.report.read_text(encoding="utf-8")
     assert "://" not in text
-    assert "videonovelty compare " in text
     for name in ("budget", "precision_recall", "roc", "det", "edits", "new", "settings"):
         assert f'src="plots/{name}.png"' in text
         assert (tuned.report.parent / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_hidden_stands_first_among_the_errors(samples: SampleSet) -> None:
+    lost, hidden, right = (
+        Outcome(
+            f"query/{name}.mp4", "1", "caption", kind, True, 6.0, known, 6.0 - known, verdict, "", 0.0, cleared,
+            wrong, 0.0, True, 1.0, 1.0, "k",
+        )
+        for name, kind, known, verdict, cleared, wrong in (
+            ("lost", "copy", 6.0, "same_scene", 0.0, 0.0),
+            ("hidden", "novel", 0.0, "known", 0.0, 6.0),
+            ("right", "copy", 6.0, "known", 6.0, 0.0),
+        )
+    )  # fmt: skip
+    text = errors_table(samples, [right, lost, hidden], {"k": "known/1.mp4"})
+    assert 0 < text.index("query/hidden.mp4") < text.index("query/lost.mp4")
+    assert "query/right.mp4" not in text
+    assert f"videonovelty compare {samples.path('query/hidden.mp4')} known/1.mp4" in text
+    assert errors_table(samples, [right], {}) == "<h2>Errors</h2><p>None.</p>"
 
 
 def test_tables_are_arrow_and_on_disk(tuned: Tuned) -> None:

@@ -46,7 +46,11 @@ def signed_bytes(run):
     """Return what was signed, by content, without the processor time it took."""
     found = {}
     for path in (run / "parts").rglob("*.parquet"):
-        digest = hashlib.sha256(pq.read_table(path).column("payload")[0].as_py()).hexdigest()
+        payload = pq.read_table(path).column("payload")[0].as_py()
+        if path.stem.endswith(".coded"):  # holds no time
+            found[path.stem] = payload
+            continue
+        digest = hashlib.sha256(payload).hexdigest()
         found[path.stem] = encode_signed(replace(read_part(run, path.stem, sha256=digest), cpu_seconds=0.0))
     return found
 
@@ -104,7 +108,9 @@ def test_bad_videos_among_good_ones_are_flagged_and_the_good_ones_as_if_alone(
     bad = {video_id for video_id in night if video_id not in alone}
     segments = {video_id: found for video_id, found in rows(disturbed, "segments").items() if video_id not in bad}
     assert segments == rows(undisturbed, "segments")
-    assert signed_bytes(disturbed) == signed_bytes(undisturbed)
+    # of a bad video the packets may have been read before it was decoded
+    kept = {name: held for name, held in signed_bytes(disturbed).items() if name.removesuffix(".coded") not in bad}
+    assert kept == signed_bytes(undisturbed)
 
     assert len(list((tmp_path / "night").glob("worker-*"))) == 2, "a worker was lost and replaced"
     assert digests(tmp_path / "good") | digests(tmp_path / "bad") == before

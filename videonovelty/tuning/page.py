@@ -71,7 +71,7 @@ def write_page(
         '<h2>Curves</h2><div class="plots">',
         *(f'<figure><img src="plots/{escape(name)}" alt="{escape(title)}"></figure>' for name, title in plots),
         "</div>",
-        _errors(samples, outcomes, paths),
+        errors_table(samples, outcomes, paths),
         _groups(after),
         "<h2>Evidence</h2><ul>",
         *(f"<li>{escape(line)}</li>" for line in evidence),
@@ -169,8 +169,8 @@ def _cell(name: str, one: Measured | None) -> str:
     return f'<td class="n{" bad" if bad else ""}">{one.value:.3f}</td>'
 
 
-def _errors(samples: SampleSet, outcomes: Sequence[Outcome], paths: Mapping[str, str]) -> str:
-    """Return the worst errors first: new seconds called known, then known seconds left to view."""
+def errors_table(samples: SampleSet, outcomes: Sequence[Outcome], paths: Mapping[str, str]) -> str:
+    """Return HTML of the worst errors first: new seconds called known, then known seconds left to view."""
     right = {row.query: str(samples.path(row.known)) for row in samples.truth}
 
     def badness(row: Outcome) -> tuple[bool, float, float]:
