@@ -85,7 +85,7 @@ from videonovelty.settings import Settings
 from videonovelty.signatures import scheme
 from videonovelty.signatures.pdq import DIHEDRAL
 from videonovelty.unusual import against_past, figures, matched, past_runs, stale_lists
-from videonovelty.verdict import judge
+from videonovelty.verdict import judge, proven_undecoded, segment_by_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -532,32 +532,10 @@ def _group_open(
 
 def _known_by_bytes(content: Content, known: KnownVideo) -> Verdict:
     duration = round(known.duration_seconds, 3)
-    segment = Segment(
-        0.0,
-        duration,
-        "known",
-        known_video_id=known.video_id,
-        known_start_seconds=0.0,
-        known_end_seconds=duration,
-        speed=1.0,
-        mirrored=False,
-        spatial_share=1.0,
-        proof="bytes",
-    )
-    return Verdict(
-        video_id=content.hashes.video_id,
-        verdict="known",
-        reason=Reason.SAME_BYTES,
-        novelty=0.0,
-        novel_seconds=0.0,
-        known_seconds=duration,
-        uninformative_seconds=0.0,
-        duration_seconds=duration,
-        decoded_seconds=0.0,
-        longest_unseen_seconds=0.0,
-        keyframes=0,
-        best_known_id=known.video_id,
-        segments=(segment,),  # of no length where the list does not say how long it is: it carries whose it is
+    # of no length where the list does not say how long it is: it carries whose it is
+    segment = segment_by_bytes(0.0, duration, known.video_id, offset_seconds=0.0)
+    return proven_undecoded(
+        content.hashes.video_id, Reason.SAME_BYTES, duration, [segment], best_known_id=known.video_id
     )
 
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from videonovelty.errors import Reason
 from videonovelty.known.snapshot import Snapshot
-from videonovelty.records import F64, CodedStream, CodedUnit, KnownFrames, Segment, Verdict
+from videonovelty.records import F64, CodedStream, CodedUnit, KnownFrames, Verdict
 from videonovelty.settings import Settings
+from videonovelty.verdict import proven_undecoded, segment_by_bytes
 
 TIME_TOLERANCE_SECONDS = 0.004
 """What rounding to milliseconds in two containers and in the store may add up to; half a frame at 120 a second."""
@@ -173,38 +174,19 @@ def _informative(runs: Sequence[_Run], known: dict[str, KnownFrames], settings: 
 
 
 def _verdict(coded: CodedStream, runs: Sequence[_Run]) -> Verdict:
-    segments = []
-    seconds: dict[str, float] = defaultdict(float)
-    for run in runs:
-        start, end = round(run.start_seconds, 3), round(run.end_seconds, 3)
-        seconds[run.place.video_id] += end - start
-        segments.append(
-            Segment(
-                start,
-                end,
-                "known",
-                known_video_id=run.place.video_id,
-                known_start_seconds=round(run.start_seconds + run.place.offset_seconds, 3),
-                known_end_seconds=round(run.end_seconds + run.place.offset_seconds, 3),
-                speed=1.0,
-                mirrored=False,
-                spatial_share=1.0,
-                proof="bytes",
-            )
+    segments = [
+        segment_by_bytes(
+            run.start_seconds, run.end_seconds, run.place.video_id, offset_seconds=run.place.offset_seconds
         )
-    duration = round(coded.duration_seconds, 3)
-    return Verdict(
-        video_id=coded.video_id,
-        verdict="known",
-        reason=Reason.SAME_PACKETS,
-        novelty=0.0,
-        novel_seconds=0.0,
-        known_seconds=duration,
-        uninformative_seconds=0.0,
-        duration_seconds=duration,
-        decoded_seconds=0.0,
-        longest_unseen_seconds=0.0,
-        keyframes=0,
+        for run in runs
+    ]
+    seconds: dict[str, float] = defaultdict(float)
+    for run, segment in zip(runs, segments, strict=True):
+        seconds[run.place.video_id] += segment.end_seconds - segment.start_seconds
+    return proven_undecoded(
+        coded.video_id,
+        Reason.SAME_PACKETS,
+        round(coded.duration_seconds, 3),
+        segments,
         best_known_id=max(sorted(seconds), key=lambda video_id: seconds[video_id]),
-        segments=tuple(segments),
     )

@@ -10,6 +10,43 @@ from videonovelty.records import Coverage, Segment, Signatures, Verdict
 from videonovelty.settings import VerdictSettings
 
 
+def proven_undecoded(
+    video_id: str, reason: Reason, duration_seconds: float, segments: Sequence[Segment], *, best_known_id: str
+) -> Verdict:
+    """Return the verdict `known` on a video whose bytes or packets are known ones: nothing of it was decoded."""
+    return Verdict(
+        video_id=video_id,
+        verdict="known",
+        reason=reason,
+        novelty=0.0,
+        novel_seconds=0.0,
+        known_seconds=duration_seconds,
+        uninformative_seconds=0.0,
+        duration_seconds=duration_seconds,
+        decoded_seconds=0.0,
+        longest_unseen_seconds=0.0,
+        keyframes=0,
+        best_known_id=best_known_id,
+        segments=tuple(segments),
+    )
+
+
+def segment_by_bytes(start: float, end: float, known_video_id: str, *, offset_seconds: float) -> Segment:
+    """Return `[start, end)` of a video, proven by bytes; `offset_seconds` is known time minus query time."""
+    return Segment(
+        round(start, 3),
+        round(end, 3),
+        "known",
+        known_video_id=known_video_id,
+        known_start_seconds=round(start + offset_seconds, 3),
+        known_end_seconds=round(end + offset_seconds, 3),
+        speed=1.0,
+        mirrored=False,
+        spatial_share=1.0,
+        proof="bytes",
+    )
+
+
 def judge(
     signatures: Signatures, coverage: Coverage, segments: Sequence[Segment], settings: VerdictSettings
 ) -> Verdict:
