@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -168,7 +169,7 @@ class _Codec:
         return whole.digest()[:DIGEST_BYTES], False
 
 
-class _NalCodec(_Codec):
+class _NalCodec(_Codec, ABC):
     """H.264 or HEVC: a packet is its NAL units, digested with every parameter set seen so far.
 
     A parameter set is never replaced by another of its number: that is a doubt. So the sets seen so far say which ones
@@ -242,16 +243,16 @@ class _NalCodec(_Codec):
         self._facts = b""
         self.look_at(unit)
 
+    @abstractmethod
     def kind(self, unit: bytes) -> int:
         """Return the type of a NAL unit."""
-        raise NotImplementedError
 
     def look_at(self, unit: bytes) -> None:
         """Raise _DoubtError for a parameter set whose streams are decoded in more than one way."""
 
+    @abstractmethod
     def _configuration(self, extradata: bytes) -> tuple[int, list[bytes]]:
         """Return the bytes of a length, and the parameter sets, of a decoder configuration record."""
-        raise NotImplementedError
 
 
 class _H264(_NalCodec):

@@ -201,7 +201,7 @@ def moves_otherwise_somewhere(
     index, known_index, at = _ticks_on(line, query, len(known.fine), known.step_seconds * known.fine_every)
     inside = (at >= start - 1e-6) & (at < end + 1e-6)
     steps = query.fine[index[inside]].astype(np.float64)
-    there = np.sign(known.fine[known_index[inside]]).astype(np.float64)
+    there = known.fine[known_index[inside]].astype(np.float64)
     large = np.where(np.abs(steps) >= _LEAST_STEPS, steps, 0.0)
     changes, agree, squares = np.abs(large).sum(axis=0), (large * there).sum(axis=0), (large**2).sum(axis=0)
     known_changes, followed = np.abs(there).sum(axis=0), (np.sign(steps) * there).sum(axis=0)

@@ -87,10 +87,6 @@ class Material:
         """Folder of a small intake, of copies of some files of the whole one, for what has to be repeated."""
         return self.folder / "small"
 
-    def known_path(self, name: str) -> Path:
-        """Return the file of a known video."""
-        return self.folder / "known" / f"{name}.mp4"
-
     def of(self, *kinds: str) -> list[Made]:
         """Return the entries of these kinds, in the order they were made."""
         return [made for made in self.intake if made.kind in kinds]
