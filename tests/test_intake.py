@@ -69,6 +69,11 @@ def test_a_limit_cuts_shown_text(text, limit):
     assert len(display_text(text, limit)) <= limit
 
 
+@given(st.text(st.characters(max_codepoint=0x80), max_size=40))
+def test_plain_text_is_shown_like_any_other(text):
+    assert display_text(text) + "é" == display_text(text + "é")
+
+
 @given(st.binary(max_size=300))
 def test_raw_paths_come_back_from_their_column(raw):
     assert decode_raw(encode_raw(raw)) == raw

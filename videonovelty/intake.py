@@ -50,7 +50,9 @@ def display_text(text: str, limit: int | None = None) -> str:
     Undecodable bytes (as surrogates, PEP 383) become `\xNN`, other hidden characters `\xNN`, `\uNNNN` or `\UNNNNNNNN`,
     a backslash `\\`: without `limit`, different texts stay different.
     """
-    shown = "".join(map(_shown, text)) if limit is None else "".join(map(_shown, text[: limit + 1]))
+    part = text if limit is None else text[: limit + 1]
+    plain = part.isascii() and part.isprintable()
+    shown = part.replace("\\", "\\\\") if plain else "".join(map(_shown, part))
     if limit is not None and len(shown) > limit:
         shown = shown[: max(limit - 1, 0)] + "…"
     return shown

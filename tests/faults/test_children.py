@@ -1,5 +1,6 @@
 """T05–T16, T57, T58: a decoding process crashes, hangs, eats, lies, or loses its zygote or its parent."""
 
+import ctypes
 import logging
 import os
 import resource
@@ -347,3 +348,31 @@ def test_a_zygote_holds_neither_our_variables_nor_our_folder(evil, monkeypatch, 
         assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
         assert ask(sandbox, "good") == ""
     assert [path.name for path in tmp_path.iterdir()] == ["numpy.py"]
+
+
+HOLES = """
+import ctypes
+from videonovelty.sandbox import zygote
+
+c = ctypes.CDLL(None)
+c.malloc.restype, c.mallinfo2.restype = ctypes.c_void_p, zygote._HeapUse
+blocks = [c.malloc(ctypes.c_size_t(100_000)) for _ in range(200)]
+for block in blocks:
+    ctypes.memset(block, 7, 100_000)
+for block in blocks[::2]:
+    c.free(ctypes.c_void_p(block))
+scattered = c.mallinfo2()
+zygote._leave_the_heap_whole()
+left = c.mallinfo2()
+assert all(ctypes.string_at(block, 100_000) == b"\\7" * 100_000 for block in blocks[1::2])
+print(scattered.free - scattered.end, left.free - left.end)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="not glibc 2.33 or newer")
+def test_a_zygote_leaves_no_holes_in_its_heap():
+    environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=33554432"}
+    run = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True, env=environment)
+    scattered, left = map(int, run.stdout.split())
+    assert scattered > 9_000_000
+    assert left < 2_000_000

@@ -74,6 +74,7 @@ class _Array(NamedTuple):
     dtype: str
     shape: Callable[[Mapping[str, int]], tuple[int, ...]]
     largest: float = math.inf
+    """Whole numbers only may be without bounds: any value of theirs is one."""
     smallest: float = -math.inf
 
 
@@ -311,7 +312,8 @@ def _arrays(
             raise WireError(f"{array.name} does not fit its counts")
         value = np.frombuffer(payload, dtype, math.prod(shape), padded).reshape(shape).astype(dtype.newbyteorder("="))
         # not (… <= …) is true for NaN too
-        if value.size and not (array.smallest <= value.min() and value.max() <= array.largest):
+        bounded = array.smallest > -math.inf or array.largest < math.inf
+        if bounded and value.size and not (array.smallest <= value.min() and value.max() <= array.largest):
             raise WireError(f"{array.name} is out of range")
         arrays[array.name] = value
         start = end
