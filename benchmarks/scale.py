@@ -42,7 +42,7 @@ def bucket_join(known: U8, queries: U8) -> hamming.Pairs:
     tables = next(t for t in hamming.exact_tables(256, RADIUS) if len(t) == 16 and t[0].width == 16)
     hits = hamming._Hits(len(queries), None)
     rows, query_rows = hamming._checked(known, queries, RADIUS)
-    hamming._bucket_join(hits, rows, query_rows, RADIUS, tables, 0, MEMORY, distinct=False)
+    hamming._bucket_join(hits, rows, query_rows, RADIUS, tables, MEMORY, distinct=False)
     return hits.pairs()
 
 

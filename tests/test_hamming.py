@@ -45,7 +45,7 @@ def joined_by(way: str, known: U8, queries: U8, radius: int, tables: tuple[hammi
     hits = hamming._Hits(len(queries), None)
     rows, query_rows = hamming._checked(known, queries, radius)
     run = hamming._probe_join if way == "probe" else hamming._bucket_join
-    run(hits, rows, query_rows, radius, tables, 0, 1 << 30, distinct=False)
+    run(hits, rows, query_rows, radius, tables, 1 << 30, distinct=False)
     return hits.pairs()
 
 
@@ -111,6 +111,34 @@ def test_planted_near_duplicates_are_found_among_many_codes(n_bytes: int) -> Non
     among = np.stack(list(found))[:, np.isin(found.query_index, np.arange(300))]
     assert {tuple(column) for column in planted.T} <= {tuple(column) for column in among.T}
     assert same(hamming.scan(known, queries[:300], radius), tuple(x[found.query_index < 300] for x in found))
+
+
+@pytest.mark.parametrize("way", ["probe", "bucket"])
+@pytest.mark.parametrize(("n_bytes", "radius"), [(8, 7), (16, 20), (32, 31), (64, 31)])
+def test_crowded_buckets_lose_no_pair_to_what_follows_the_substring(way: str, n_bytes: int, radius: int) -> None:
+    rng = np.random.default_rng(8)
+    centres = rng.integers(0, 256, (300, n_bytes), dtype=np.uint8)
+    known = clustered(12_000, n_bytes, rng, centres=centres, most_flips=radius)
+    queries = clustered(1500, n_bytes, rng, centres=centres, most_flips=radius)
+    queries[:200] = known[:200] = 0  # a bucket of two hundred
+    tables = min(hamming.exact_tables(n_bytes * 8, radius), key=lambda choice: sum(t.visits for t in choice))
+    found = joined_by(way, known, queries, radius, tables)
+    assert len(found.query_index) > 20_000
+    assert same(found, tuple(hamming.scan(known, queries, radius)))
+
+
+@pytest.mark.parametrize(("n_bits", "radius"), [(64, 7), (128, 31), (256, 15), (256, 31), (512, 31)])
+def test_some_place_of_the_ring_looks_at_every_pair_within_the_radius(n_bits: int, radius: int) -> None:
+    rng = np.random.default_rng(9)
+    for tables in hamming.exact_tables(n_bits, radius)[::7]:
+        ring = hamming._Ring.of(n_bits, tables)
+        width, followers = ring.width, ring.followers
+        assert (ring.places[:, 2] + 1).sum() == radius + 1, "one more than the radius is allowed in all"
+        # as many differing bits as there may be, crowded into as few substrings as chance will have it
+        counts = rng.multinomial(radius, rng.dirichlet(np.full(len(ring.places), 0.3)), 2000)
+        counts = counts[(counts <= width).all(axis=1)]
+        with_next = sum(np.roll(counts, -step, axis=1) for step in range(followers + 1))
+        assert ((counts <= ring.places[:, 2]) & (with_next <= ring.places[:, 3])).any(axis=1).all()
 
 
 @pytest.mark.parametrize("way", [hamming.scan, hamming.join])
@@ -273,4 +301,4 @@ def test_kernels_compile_where_no_cache_folder_can_be_written(monkeypatch: pytes
         return compile_(**options)
 
     monkeypatch.setattr(numba, "njit", no_cache)
-    assert kernels._jit(lambda x: x + 1)(2) == 3
+    assert kernels.jit(lambda x: x + 1)(2) == 3

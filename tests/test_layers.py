@@ -15,7 +15,7 @@ DOORS = {
     "typer": ("videonovelty/cli/",),
     "rich": ("videonovelty/cli/", "videonovelty/demo_run.py"),
     "jinja2": ("videonovelty/report/",),
-    "numba": ("videonovelty/matching/kernels.py", "videonovelty/matching/hamming.py"),
+    "numba": ("videonovelty/matching/kernels.py", "videonovelty/matching/ring_kernels.py"),
     "skimage": ("videonovelty/footage.py", "videonovelty/tuning/"),
     "cryptography": ("videonovelty/known/formats/bundle.py",),
     "filelock": ("videonovelty/run.py",),

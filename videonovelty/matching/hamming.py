@@ -3,7 +3,8 @@
 `scan` compares all with all; `join` sorts both sides by substrings of the code and compares bucket with neighbouring
 buckets (multi-index hashing, Norouzi, Punjani and Fleet 2012, as a batch join): two codes at distance <= r agree up to
 r // m bits in at least one of m disjoint substrings, so no pair is missed. Both return the same pairs in the same
-order. `join_approximate` goes beyond the radius where that pays, with a stated recall, for finding candidates only.
+order. What shares a bucket is asked about the substrings that follow before whole codes are compared (`ring_kernels`).
+`join_approximate` goes beyond the radius where that pays, with a stated recall, for finding candidates only.
 
 Codes are uint8 arrays of shape (n, 8), (n, 16), (n, 32) or (n, 64), C-order, read-only or memory-mapped as they come.
 Distances are bits. The kernels are compiled by numba at their first use (`warm_up` does it ahead) and kept on disk.
@@ -12,6 +13,7 @@ They hold no lock and run on one thread: parallel work is several shards at once
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching import kernels
+from videonovelty.matching import kernels, ring_kernels
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -84,7 +86,7 @@ def join(
     """Return what `scan` returns, exactly, by the bucket join where that is cheaper (from about a thousand queries).
 
     Arguments and errors are those of `scan`. Known codes are taken in blocks, so that the sorted copies take at most
-    about `memory_bytes` (roughly 80 bytes a known row of 256 bits) beside the inputs and the pairs.
+    about `memory_bytes` (roughly 100 bytes a known row of 256 bits) beside the inputs and the pairs.
     """
     rows, query_rows = _checked(known, queries, radius)
     hits = _Hits(len(query_rows), max_hits_per_query)
@@ -138,9 +140,8 @@ def join_approximate(
     if plan is None:
         _join_into(hits, rows, query_rows, radius, memory_bytes=memory_bytes, distinct=False)
     else:
-        costed = _costed(plan.tables, len(rows), len(query_rows))
         for permutation in range(plan.permutations):
-            _run(costed, hits, rows, query_rows, radius, permutation, memory_bytes, distinct=False)
+            _wide_join(hits, rows, query_rows, radius, plan.tables, permutation, memory_bytes)
         hits.drop_repeats()
     return hits.pairs()
 
@@ -155,7 +156,7 @@ def warm_up(note: Callable[[str], None] | None = None) -> float:
     started = time.perf_counter()
     if note is not None:
         note("preparing the matching kernels (up to half a minute the first time)")
-    for kernel, signature in kernels.SIGNATURES:
+    for kernel, signature in (*kernels.SIGNATURES, *ring_kernels.SIGNATURES):
         kernel.compile(signature)
         kernel.disable_compile()
     _state.ready = True
@@ -212,15 +213,21 @@ class ApproximatePlan:
         return self.permutations * sum(t.visits / (1 << t.width) for t in self.tables)
 
 
-# Nanoseconds on one AVX2 core (benchmarks/join.py); only the choice of method depends on them, never the result.
-_SCAN_PAIR = 0.45
+# Nanoseconds on one core with AVX-512; only the choice of method depends on them, never the result.
+_SCAN_PAIR = 0.2
 _PREPARE_ROW = 25.0
-_SORT_ROW = 22.0
-_VISIT = 100.0
-_BUCKET_PAIR = 0.45
-_PROBE_ROW = 12.0
-_PROBE_PAIR = 4.5
-_SPREAD_QUERY = 30.0
+_SORT_ROW = 18.0
+_VISIT = 40.0
+_QUERY_VISIT = 4.0
+_NEAR_PAIR = 0.08
+_PROBE_ROW = 4.0
+_PROBE_PAIR = 1.7
+_SPREAD_QUERY = 18.0
+_CHECK = 40.0
+"""Of two whole codes that the bits which follow did not tell apart: mostly waiting for memory."""
+_WIDE_SORT_ROW = 22.0
+_WIDE_VISIT = 150.0
+_WIDE_PAIR = 0.45
 _MAX_SPREAD = 1 << 22
 _SUBSTRING_BITS = 16
 
@@ -249,12 +256,12 @@ def exact_tables(n_bits: int, radius: int) -> list[tuple[Table, ...]]:
 
 def _places(n_bits: int, width: int) -> list[tuple[int, int]]:
     """Return (word, shift) of the disjoint substrings of a width, none across two words."""
-    return [(word, shift) for shift in range(0, 64 - width + 1, width) for word in range(n_bits // 64)]
+    return [(word, shift) for word in range(n_bits // 64) for shift in range(0, 64 - width + 1, width)]
 
 
 def _exact_plan(n_bits: int, radius: int, n_known: int, n_queries: int) -> _Plan | None:
     """Return the cheapest exact join, or None where `scan` is cheaper."""
-    plans = [_costed(tables, n_known, n_queries) for tables in exact_tables(n_bits, radius)]
+    plans = [_costed(n_bits, tables, n_known, n_queries) for tables in exact_tables(n_bits, radius)]
     best = min(plans, key=lambda plan: plan.cost, default=None)
     return None if best is None or best.cost >= _scan_cost(n_known, n_queries) else best
 
@@ -270,7 +277,7 @@ def approximate_plan(
     for width in (12, 14, 16):
         for flips in range(4):
             tables = tuple(Table(word, shift, width, flips) for word, shift in _places(n_bits, width))
-            once = _costed(tables, n_known, n_queries).cost
+            once = _wide_cost(tables, n_known, n_queries)
             for permutations in range(1, 17):
                 plan = ApproximatePlan(n_bits, tables, permutations)
                 if once * permutations >= (limit if best is None else min(limit, best[0])):
@@ -285,22 +292,44 @@ def _scan_cost(n_known: int, n_queries: int) -> float:
     return _SCAN_PAIR * n_known * n_queries
 
 
-def _costed(tables: tuple[Table, ...], n_known: int, n_queries: int) -> _Plan:
-    """Return the cheaper way to run a join over these tables."""
+def _costed(n_bits: int, tables: tuple[Table, ...], n_known: int, n_queries: int) -> _Plan:
+    """Return the cheaper way to run an exact join over these tables."""
     rows = n_known + n_queries
-    bucket = _SORT_ROW * rows * len(tables)
-    probe = 0.0
-    for table in tables:
-        buckets = 2**table.width
-        met = n_queries * table.visits / buckets  # queries in reach of one known code
-        occupied = buckets * (1.0 - (1.0 - 1.0 / buckets) ** n_queries)
-        bucket += _VISIT * occupied * table.visits + _BUCKET_PAIR * n_known * met + 2.0 * buckets
-        probe += n_known * (_PROBE_ROW + _PROBE_PAIR * met) + _SPREAD_QUERY * n_queries * table.visits + 2.0 * buckets
-    widest = max(table.visits for table in tables)
-    can_probe = n_queries * widest <= _MAX_SPREAD
+    bucket = probe = 0.0
+    ring = _Ring.of(n_bits, tables)
+    buckets, near_bits = 2**ring.width, ring.followers * ring.width
+    occupied = buckets * (1.0 - (1.0 - 1.0 / buckets) ** n_queries)
+    for place, table in zip(ring.places[ring.places[:, 2] >= 0], tables, strict=True):
+        met = n_known * n_queries * table.visits / buckets
+        passing = _chance_within(near_bits, int(place[3] - place[2]))
+        bucket += _SORT_ROW * rows + (_VISIT * occupied + _QUERY_VISIT * n_queries) * table.visits + 2.0 * buckets
+        bucket += (_NEAR_PAIR + _CHECK * passing) * met
+        passing = _chance_within(near_bits, int(place[3]))
+        probe += _PROBE_ROW * n_known + _SPREAD_QUERY * n_queries * table.visits + 2.0 * buckets
+        probe += (_PROBE_PAIR + _CHECK * passing) * met
+    can_probe = n_queries * max(table.visits for table in tables) <= _MAX_SPREAD
     return _Plan(
         tables, can_probe and probe < bucket, _PREPARE_ROW * rows + (min(probe, bucket) if can_probe else bucket)
     )
+
+
+def _wide_cost(tables: tuple[Table, ...], n_known: int, n_queries: int) -> float:
+    """Return the cost of a join over tables that may miss pairs, once."""
+    rows = n_known + n_queries
+    cost = _PREPARE_ROW * rows
+    for table in tables:
+        buckets = 2**table.width
+        occupied = buckets * (1.0 - (1.0 - 1.0 / buckets) ** n_queries)
+        cost += _WIDE_SORT_ROW * rows + _WIDE_VISIT * occupied * table.visits + 2.0 * buckets
+        cost += _WIDE_PAIR * n_known * n_queries * table.visits / buckets
+    return cost
+
+
+@functools.cache
+def _chance_within(n_bits: int, most: int) -> float:
+    """Chance that two unrelated strings of so many bits differ in at most `most`."""
+    ways: int = sum(comb(n_bits, differing) for differing in range(max(most, -1) + 1))
+    return float(ways) / 2.0**n_bits
 
 
 def _chance_all_missed(n_bits: int, tables: tuple[Table, ...], distance: int) -> float:
@@ -412,22 +441,8 @@ def _join_into(hits: _Hits, rows: U64, query_rows: U64, radius: int, *, memory_b
     if plan is None:
         _scan_into(hits, rows, query_rows, radius, distinct=distinct)
     else:
-        _run(plan, hits, rows, query_rows, radius, 0, memory_bytes, distinct=distinct)
-
-
-def _run(
-    plan: _Plan,
-    hits: _Hits,
-    rows: U64,
-    query_rows: U64,
-    radius: int,
-    permutation: int,
-    memory_bytes: int,
-    *,
-    distinct: bool,
-) -> None:
-    way = _probe_join if plan.probe else _bucket_join
-    way(hits, rows, query_rows, radius, plan.tables, permutation, memory_bytes, distinct=distinct)
+        way = _probe_join if plan.probe else _bucket_join
+        way(hits, rows, query_rows, radius, plan.tables, memory_bytes, distinct=distinct)
 
 
 def _probe_join(
@@ -436,7 +451,6 @@ def _probe_join(
     query_rows: U64,
     radius: int,
     tables: tuple[Table, ...],
-    permutation: int,
     memory_bytes: int,
     *,
     distinct: bool,
@@ -444,25 +458,20 @@ def _probe_join(
     """Join few queries: each stands in every bucket within reach, so that a known code looks into one bucket only."""
     warm_up()
     n_words = rows.shape[1]
-    block = max(1 << 16, memory_bytes // (16 * n_words + 48))
-    shape = np.array([(t.word, t.shift, t.width, t.radius) for t in tables], np.int64)
-    masks = butterfly_masks(n_words, permutation)
+    block = max(1 << 16, memory_bytes // (8 * n_words))
+    ring = _Ring.of(n_words * 64, tables)
+    masks = butterfly_masks(n_words, 0)
     query_words = _permuted(query_rows, masks)
-    n_filter = len(_join_filter(n_words, radius, 0)[1])
-    scratch = np.empty((min(block, len(rows)), n_filter + 1), np.uint64)
+    entries = len(query_rows) * max(table.visits for table in tables)
+    ids, near = np.empty(entries, np.uint32), np.empty(entries + ring_kernels.PADDING, np.uint32)
+    offsets = np.empty(2**ring.width + 1, np.uint32)
     for start in range(0, len(rows), block):
         words = _permuted(rows[start : start + block], masks)
-        for number, table in enumerate(tables):
-            mode, filter_words = _join_filter(n_words, radius, table.word)
-            chosen = np.array(filter_words, np.int64)
-            records = scratch[: words.shape[1]]
-            begin = _grouped(words, table, chosen, records)
-            offsets = np.empty(2**table.width + 1, np.int64)
-            reach = neighbours(table.width, table.radius)
-            ids, filters = kernels.spread(query_words, table.word, table.shift, chosen, reach, offsets)
-            hits.keys, hits.distances, hits.n = kernels.probe_table(
-                words, records, begin, offsets, ids, filters, query_words, shape, number, radius, mode, distinct,
-                start, hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
+        for number, reach in ring.looked_at():
+            ring_kernels.spread(query_words, *ring.at(number), reach, offsets, ids, near)
+            hits.keys, hits.distances, hits.n = ring_kernels.probe(
+                words, offsets, ids, near, query_words, *ring.at(number), radius, distinct, start,
+                hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
             )  # fmt: skip
 
 
@@ -472,12 +481,97 @@ def _bucket_join(
     query_rows: U64,
     radius: int,
     tables: tuple[Table, ...],
-    permutation: int,
     memory_bytes: int,
     *,
     distinct: bool,
 ) -> None:
-    """Join block by block of known rows and of queries, table by table."""
+    """Join block by block of known rows and of queries, place by place."""
+    warm_up()
+    n_words = rows.shape[1]
+    row_bytes = 8 * n_words + 16  # permuted words; record of the sort, row number and what follows
+    block = min(ring_kernels.MAX_ROWS, max(1 << 16, memory_bytes // (2 * row_bytes)))
+    ring = _Ring.of(n_words * 64, tables)
+    masks = butterfly_masks(n_words, 0)
+    for query_start in range(0, len(query_rows), block):
+        query_part = query_rows[query_start : query_start + block]
+        query_words = _permuted(query_part, masks)
+        query_side = _RingSide(len(query_part), ring.width)
+        for start in range(0, len(rows), block):
+            part = rows[start : start + block]
+            words = _permuted(part, masks)
+            side = _RingSide(len(part), ring.width)
+            for number, reach in ring.looked_at():
+                side.sort(words, ring, number)
+                query_side.sort(query_words, ring, number)
+                hits.keys, hits.distances, hits.n = ring_kernels.join_place(
+                    words, side.offsets, side.ids, side.near, query_words, query_side.offsets, query_side.ids,
+                    query_side.near, reach, *ring.at(number), radius, distinct, start, query_start,
+                    hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
+                )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """Every substring of a width in a ring, with what may differ in each and in those that follow (`ring_kernels`)."""
+
+    places: I64
+    """Shape (p, 4): word, shift, bits allowed to differ (-1: no table), bits allowed in it and those that follow."""
+    width: int
+    followers: int
+
+    @classmethod
+    def of(cls, n_bits: int, tables: tuple[Table, ...]) -> _Ring:
+        """Lay out `tables`, all of one width; the substrings without a table follow and are allowed nothing."""
+        width = tables[0].width
+        radius_at = {(table.word, table.shift): table.radius for table in tables}
+        places = _places(n_bits, width)
+        allowed = [radius_at.get(place, -1) + 1 for place in places]
+        followers = min(len(places) - 1, ring_kernels.NEAR_BITS // width)
+        bounds = [sum((allowed * 2)[number : number + followers + 1]) - 1 for number in range(len(places))]
+        columns = zip(places, allowed, bounds, strict=True)
+        return cls(
+            np.array([(word, shift, most - 1, bound) for (word, shift), most, bound in columns], np.int64),
+            width,
+            followers,
+        )
+
+    def at(self, number: int) -> tuple[I64, int, int, int]:
+        """Return what the kernels ask about place `number`."""
+        return self.places, number, self.width, self.followers
+
+    def looked_at(self) -> list[tuple[int, I64]]:
+        """Return the number of each place with a table, and the masks of the buckets within its reach."""
+        return [
+            (number, neighbours(self.width, int(allowed)))
+            for number, allowed in enumerate(self.places[:, 2])
+            if allowed >= 0
+        ]
+
+
+class _RingSide:
+    """One side of an exact join, sorted by a substring: bucket offsets, row numbers, and what follows."""
+
+    def __init__(self, n: int, width: int) -> None:
+        self.offsets = np.empty(2**width + 1, np.int64)
+        self.ids = np.empty(n, np.uint32)
+        self.near = np.zeros(n + ring_kernels.PADDING, np.uint32)
+        self._records = np.empty(n, np.uint64)
+
+    def sort(self, words: U64, ring: _Ring, number: int) -> None:
+        """Sort `words` (n_words, n) into the buckets of place `number`."""
+        ring_kernels.sort_rows(words, *ring.at(number), self._records, self.offsets, self.ids, self.near)
+
+
+def _wide_join(
+    hits: _Hits,
+    rows: U64,
+    query_rows: U64,
+    radius: int,
+    tables: tuple[Table, ...],
+    permutation: int,
+    memory_bytes: int,
+) -> None:
+    """Join by tables that may miss pairs, block by block; what meets is compared by whole words."""
     warm_up()
     n_words = rows.shape[1]
     modes = [_join_filter(n_words, radius, table.word) for table in tables]
@@ -501,7 +595,7 @@ def _bucket_join(
                 query_side.sort(query_words, table, chosen)
                 hits.keys, hits.distances, hits.n = kernels.join_table(
                     words, side.offsets, side.ids, side.filters, query_words, query_side.offsets, query_side.ids,
-                    query_side.filters, neighbours(table.width, table.radius), shape, number, radius, mode, distinct,
+                    query_side.filters, neighbours(table.width, table.radius), shape, number, radius, mode,
                     start, query_start, hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
                 )  # fmt: skip
 
@@ -525,20 +619,14 @@ class _Side:
         self._records = np.empty((n, n_filter + 1), np.uint64)
 
     def sort(self, words: U64, table: Table, filter_words: I64) -> None:
-        """Sort `words` (n_words, n) into the buckets of `table`, in two passes of at most 256 buckets each."""
+        """Sort `words` (n_words, n) into the buckets of `table`, in two passes of at most 256 buckets each.
+
+        A record is the words of the filter, then row << 16 | low bits of the substring.
+        """
         self.offsets = np.empty(2**table.width + 1, np.int64)
-        begin = _grouped(words, table, filter_words, self._records)
+        begin = np.zeros(2 ** (table.width - table.width // 2) + 1, np.int64)
+        kernels.group_by_substring(words, table.word, table.shift, table.width, filter_words, begin, self._records)
         kernels.sort_groups(self._records, begin, table.width, len(filter_words), self.offsets, self.ids, self.filters)
-
-
-def _grouped(words: U64, table: Table, filter_words: I64, records: U64) -> I64:
-    """Sort by the high bits of a substring into `records` (n, n_filter + 1) and return where each group begins.
-
-    A record is the words of the filter, then row << 16 | low bits of the substring.
-    """
-    begin = np.zeros(2 ** (table.width - table.width // 2) + 1, np.int64)
-    kernels.group_by_substring(words, table.word, table.shift, table.width, filter_words, begin, records)
-    return begin
 
 
 def neighbours(width: int, radius: int) -> I64:

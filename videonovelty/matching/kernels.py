@@ -1,4 +1,6 @@
-"""The compiled kernels of `matching.hamming`: comparing, sorting into buckets and joining codes, in numba.
+"""The compiled kernels of `matching.hamming` that compare codes, permute their bits, and join beyond the exact radius.
+
+Those of the exact join are in `ring_kernels`.
 
 Codes are uint64 words; a kernel that finds pairs appends them to growing arrays of keys (query << 32 | known) and
 distances, and counts a query's pairs up to its cap. Nothing here checks its arguments: `hamming` does.
@@ -21,7 +23,7 @@ ONE, OR2, SUM2, OR4, SUM4, SUM8 = 0, 1, 2, 3, 4, 5
 FILTER_WORDS = {ONE: 1, OR2: 2, SUM2: 2, OR4: 4, SUM4: 4, SUM8: 8}
 
 
-def _jit(function: Callable[..., Any]) -> Any:
+def jit(function: Callable[..., Any]) -> Any:
     """Compile lazily, with the disk cache beside the package or in the user's cache folder; without where none can be.
 
     A shared temporary folder is not used: cached kernels are loaded as code.
@@ -34,13 +36,13 @@ def _jit(function: Callable[..., Any]) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _ones(typing_context: Any, word: Any) -> Any:  # noqa: ARG001
-    """Count the bits of a uint64 that are set (LLVM's ctpop, which it vectorises)."""
-    return numba.types.uint64(numba.types.uint64), lambda _context, builder, _signature, args: builder.ctpop(args[0])
+def ones(typing_context: Any, word: Any) -> Any:  # noqa: ARG001
+    """Count the bits of an unsigned word that are set, in its own type (LLVM's ctpop, which it vectorises)."""
+    return word(word), lambda _context, builder, _signature, args: builder.ctpop(args[0])
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _wide_vectors(typing_context: Any) -> Any:  # noqa: ARG001
+def wide_vectors(typing_context: Any) -> Any:  # noqa: ARG001
     """Let LLVM use vectors of 512 bits in the calling function; by itself it stays at 256 on many processors with both.
 
     A hint: where there are none, nothing changes. llvmlite lists the attributes it knows and this is none of them.
@@ -53,8 +55,8 @@ def _wide_vectors(typing_context: Any) -> Any:  # noqa: ARG001
     return numba.types.void(), mark
 
 
-@_jit
-def _grown(keys, distances):  # type: ignore[no-untyped-def]
+@jit
+def grown(keys, distances):  # type: ignore[no-untyped-def]
     more_keys = np.empty(2 * len(keys), np.uint64)
     more_distances = np.empty(2 * len(keys), np.uint8)
     more_keys[: len(keys)] = keys
@@ -62,68 +64,68 @@ def _grown(keys, distances):  # type: ignore[no-untyped-def]
     return more_keys, more_distances
 
 
-@_jit
+@jit
 def _bound(filters, query, j, mode):  # type: ignore[no-untyped-def]
     """Lower bound of the distance of code j from the query, by the words of the filter."""
     if mode == ONE:
-        return _ones(filters[0, j] ^ query[0])
+        return ones(filters[0, j] ^ query[0])
     if mode == OR2:
-        return _ones((filters[0, j] ^ query[0]) | (filters[1, j] ^ query[1]))
+        return ones((filters[0, j] ^ query[0]) | (filters[1, j] ^ query[1]))
     if mode == SUM2:
-        return _ones(filters[0, j] ^ query[0]) + _ones(filters[1, j] ^ query[1])
+        return ones(filters[0, j] ^ query[0]) + ones(filters[1, j] ^ query[1])
     if mode == OR4:
-        return _ones((filters[0, j] ^ query[0]) | (filters[1, j] ^ query[1])) + _ones(
+        return ones((filters[0, j] ^ query[0]) | (filters[1, j] ^ query[1])) + ones(
             (filters[2, j] ^ query[2]) | (filters[3, j] ^ query[3])
         )
     total = np.uint64(0)
     for word in range(4 if mode == SUM4 else 8):
-        total += _ones(filters[word, j] ^ query[word])
+        total += ones(filters[word, j] ^ query[word])
     return total
 
 
-@_jit
+@jit
 def _any_within(filters, start, stop, query, radius, mode):  # type: ignore[no-untyped-def]  # noqa: PLR0912
     """Tell whether the filter lets any of the codes [start, stop) pass: straight loops, which LLVM vectorises.
 
     The least of the bounds takes one vector instruction a step, collecting comparisons takes three.
     """
-    _wide_vectors()
+    wide_vectors()
     least = np.uint64(1 << 20)
     n = stop - start
     if mode == OR2:
         a, b = filters[0, start:stop], filters[1, start:stop]
         q0, q1 = query[0], query[1]
         for j in range(n):
-            least = min(least, _ones((a[j] ^ q0) | (b[j] ^ q1)))
+            least = min(least, ones((a[j] ^ q0) | (b[j] ^ q1)))
     elif mode == ONE:
         a = filters[0, start:stop]
         q0 = query[0]
         for j in range(n):
-            least = min(least, _ones(a[j] ^ q0))
+            least = min(least, ones(a[j] ^ q0))
     elif mode == SUM2:
         a, b = filters[0, start:stop], filters[1, start:stop]
         q0, q1 = query[0], query[1]
         for j in range(n):
-            least = min(least, _ones(a[j] ^ q0) + _ones(b[j] ^ q1))
+            least = min(least, ones(a[j] ^ q0) + ones(b[j] ^ q1))
     elif mode in (OR4, SUM4):
         a, b, c, d = filters[0, start:stop], filters[1, start:stop], filters[2, start:stop], filters[3, start:stop]
         q0, q1, q2, q3 = query[0], query[1], query[2], query[3]
         if mode == OR4:
             for j in range(n):
-                least = min(least, _ones((a[j] ^ q0) | (b[j] ^ q1)) + _ones((c[j] ^ q2) | (d[j] ^ q3)))
+                least = min(least, ones((a[j] ^ q0) | (b[j] ^ q1)) + ones((c[j] ^ q2) | (d[j] ^ q3)))
         else:
             for j in range(n):
-                least = min(least, _ones(a[j] ^ q0) + _ones(b[j] ^ q1) + _ones(c[j] ^ q2) + _ones(d[j] ^ q3))
+                least = min(least, ones(a[j] ^ q0) + ones(b[j] ^ q1) + ones(c[j] ^ q2) + ones(d[j] ^ q3))
     else:
         for j in range(start, stop):
             total = np.uint64(0)
             for word in range(8):
-                total += _ones(filters[word, j] ^ query[word])
+                total += ones(filters[word, j] ^ query[word])
             least = min(least, total)
     return least <= radius
 
 
-@_jit
+@jit
 def _line_aligned(rows, columns):  # type: ignore[no-untyped-def]
     """Return an empty uint64 array that begins with a cache line: vectors that straddle two halve the speed."""
     raw = np.empty(rows * columns + 8, np.uint64)
@@ -131,7 +133,7 @@ def _line_aligned(rows, columns):  # type: ignore[no-untyped-def]
     return raw[skipped : skipped + rows * columns].reshape(rows, columns)
 
 
-@_jit
+@jit
 def scan_blocks(rows, queries, radius, mode, distinct, cap, counts, keys, distances, n_hits):  # type: ignore[no-untyped-def]
     """All queries against one block of known codes after the other; a block's filter words stay in the first cache."""
     n_words = rows.shape[1]
@@ -160,21 +162,21 @@ def scan_blocks(rows, queries, radius, mode, distinct, cap, counts, keys, distan
                     continue
                 distance = np.uint64(0)
                 for word in range(n_words):
-                    distance += _ones(rows[start + j, word] ^ query[word])
+                    distance += ones(rows[start + j, word] ^ query[word])
                 if distance > limit or (distinct and start + j == k):
                     continue
                 counts[k] += 1
                 if counts[k] > cap:
                     break
                 if n_hits == len(keys):
-                    keys, distances = _grown(keys, distances)
+                    keys, distances = grown(keys, distances)
                 keys[n_hits] = (np.uint64(k) << np.uint64(32)) | np.uint64(start + j)
                 distances[n_hits] = distance
                 n_hits += 1
     return keys, distances, n_hits
 
 
-@_jit
+@jit
 def scan_rows(rows, queries, radius, mode, distinct, cap, counts, keys, distances, n_hits):  # type: ignore[no-untyped-def]
     """A query or two against the rows as they lie: as fast as memory is read."""
     n_words = rows.shape[1]
@@ -187,7 +189,7 @@ def scan_rows(rows, queries, radius, mode, distinct, cap, counts, keys, distance
             hit = np.uint64(0)
             if mode == OR2:
                 for j in range(start, stop):
-                    hit |= np.uint64(_ones((rows[j, 0] ^ q0) | (rows[j, 1] ^ q1)) <= limit)
+                    hit |= np.uint64(ones((rows[j, 0] ^ q0) | (rows[j, 1] ^ q1)) <= limit)
             else:
                 hit = np.uint64(1)
             if not hit:
@@ -195,14 +197,14 @@ def scan_rows(rows, queries, radius, mode, distinct, cap, counts, keys, distance
             for j in range(start, stop):
                 distance = np.uint64(0)
                 for word in range(n_words):
-                    distance += _ones(rows[j, word] ^ queries[k, word])
+                    distance += ones(rows[j, word] ^ queries[k, word])
                 if distance > limit or (distinct and j == k):
                     continue
                 counts[k] += 1
                 if counts[k] > cap:
                     break
                 if n_hits == len(keys):
-                    keys, distances = _grown(keys, distances)
+                    keys, distances = grown(keys, distances)
                 keys[n_hits] = (np.uint64(k) << np.uint64(32)) | np.uint64(j)
                 distances[n_hits] = distance
                 n_hits += 1
@@ -211,7 +213,7 @@ def scan_rows(rows, queries, radius, mode, distinct, cap, counts, keys, distance
     return keys, distances, n_hits
 
 
-@_jit
+@jit
 def permute(rows, stages, masks, words):  # type: ignore[no-untyped-def]
     block = 512
     n_words = rows.shape[1]
@@ -245,7 +247,7 @@ def permute(rows, stages, masks, words):  # type: ignore[no-untyped-def]
             words[word, start : start + size] = part[word, :size]
 
 
-@_jit
+@jit
 def group_by_substring(words, word, shift, width, chosen, begin, records):  # type: ignore[no-untyped-def]
     """Sort by the high bits of the substring; one write position a group, so that all of them stay in the cache."""
     n = words.shape[1]
@@ -277,7 +279,7 @@ def group_by_substring(words, word, shift, width, chosen, begin, records):  # ty
             records[p, n_filter] = (np.uint64(i) << np.uint64(16)) | ((line[i] >> by) & low_mask)
 
 
-@_jit
+@jit
 def sort_groups(records, begin, width, n_filter, offsets, ids, filters):  # type: ignore[no-untyped-def]
     """Sort each group by the low bits, into bucket offsets, row numbers and filter words."""
     n_low = 1 << (width // 2)
@@ -304,21 +306,21 @@ def sort_groups(records, begin, width, n_filter, offsets, ids, filters):  # type
                 filters[f, p] = records[i, f]
 
 
-@_jit
+@jit
 def _met_earlier(words, row, query_words, query, tables, number):  # type: ignore[no-untyped-def]
     """Tell whether an earlier table already compared this pair, so that it is returned once."""
     for t in range(number):
         word = tables[t, 0]
         differing = (words[word, row] ^ query_words[word, query]) >> np.uint64(tables[t, 1])
-        if np.int64(_ones(differing & np.uint64((1 << tables[t, 2]) - 1))) <= tables[t, 3]:
+        if np.int64(ones(differing & np.uint64((1 << tables[t, 2]) - 1))) <= tables[t, 3]:
             return True
     return False
 
 
-@_jit
+@jit
 def join_table(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     words, offsets, ids, filters, query_words, query_offsets, query_ids, query_filters, masks, tables, number,
-    radius, mode, distinct, start, query_start, cap, counts, keys, distances, n_hits,
+    radius, mode, start, query_start, cap, counts, keys, distances, n_hits,
 ):  # fmt: skip
     """Compare each bucket of the queries with the known buckets whose substring differs by one of `masks`.
 
@@ -357,8 +359,8 @@ def join_table(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                             row = np.int64(ids[j])
                             distance = np.uint64(0)
                             for word in range(n_words):
-                                distance += _ones(words[word, row] ^ query_words[word, q])
-                            if distance > limit or (distinct and start + row == query_start + q):
+                                distance += ones(words[word, row] ^ query_words[word, q])
+                            if distance > limit:
                                 continue
                             if _met_earlier(words, row, query_words, q, tables, number):
                                 continue
@@ -366,114 +368,33 @@ def join_table(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                             if counts[query_start + q] > cap:
                                 break
                             if n_hits == len(keys):
-                                keys, distances = _grown(keys, distances)
+                                keys, distances = grown(keys, distances)
                             keys[n_hits] = (np.uint64(query_start + q) << np.uint64(32)) | np.uint64(start + row)
                             distances[n_hits] = distance
                             n_hits += 1
     return keys, distances, n_hits
 
 
-@_jit
-def spread(query_words, word, shift, chosen, reach, offsets):  # type: ignore[no-untyped-def]
-    """Sort the queries into every bucket within reach of their substring; return row numbers and filter words."""
-    n = query_words.shape[1]
-    n_buckets = len(offsets) - 1
-    by = np.uint64(shift)
-    whole = np.uint64(n_buckets - 1)
-    offsets[:] = 0
-    for i in range(n):
-        key = np.int64((query_words[word, i] >> by) & whole)
-        for m in range(len(reach)):
-            offsets[(key ^ reach[m]) + 1] += 1
-    for b in range(n_buckets):
-        offsets[b + 1] += offsets[b]
-    place = offsets[:-1].copy()
-    ids = np.empty(n * len(reach), np.uint32)
-    filters = np.empty((n * len(reach), len(chosen)), np.uint64)
-    for i in range(n):
-        key = np.int64((query_words[word, i] >> by) & whole)
-        for m in range(len(reach)):
-            p = place[key ^ reach[m]]
-            place[key ^ reach[m]] = p + 1
-            ids[p] = i
-            for f in range(len(chosen)):
-                filters[p, f] = query_words[chosen[f], i]
-    return ids, filters
-
-
-@_jit
-def probe_table(  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    words, records, begin, offsets, ids, filters, query_words, tables, number, radius, mode, distinct, start,
-    cap, counts, keys, distances, n_hits,
-):  # fmt: skip
-    """Compare each known code with the queries spread into its bucket, group by group: those stay in the cache."""
-    limit = np.uint64(radius)
-    n_words = words.shape[0]
-    n_filter = filters.shape[1]
-    n_low = 1 << (tables[number, 2] // 2)
-    low_mask = np.uint64(n_low - 1)
-    other = 1 if n_filter > 1 else 0
-    for h in range(len(begin) - 1):
-        if offsets[h * n_low] == offsets[(h + 1) * n_low]:
-            continue
-        for i in range(begin[h], begin[h + 1]):
-            tail = records[i, n_filter]
-            bucket = h * n_low + np.int64(tail & low_mask)
-            a, b = records[i, 0], records[i, other]
-            for p in range(offsets[bucket], offsets[bucket + 1]):
-                if mode == OR2:
-                    if _ones((filters[p, 0] ^ a) | (filters[p, 1] ^ b)) > limit:
-                        continue
-                elif n_filter >= 2:  # two words never count more than all
-                    if _ones(filters[p, 0] ^ a) + _ones(filters[p, 1] ^ b) > limit:
-                        continue
-                elif _ones(filters[p, 0] ^ a) > limit:
-                    continue
-                q = np.int64(ids[p])
-                row = np.int64(tail >> np.uint64(16))
-                distance = np.uint64(0)
-                for word in range(n_words):
-                    distance += _ones(words[word, row] ^ query_words[word, q])
-                if distance > limit or counts[q] > cap or (distinct and start + row == q):
-                    continue
-                if _met_earlier(words, row, query_words, q, tables, number):
-                    continue
-                counts[q] += 1
-                if counts[q] > cap:
-                    continue
-                if n_hits == len(keys):
-                    keys, distances = _grown(keys, distances)
-                keys[n_hits] = (np.uint64(q) << np.uint64(32)) | np.uint64(start + row)
-                distances[n_hits] = distance
-                n_hits += 1
-    return keys, distances, n_hits
-
-
-def _array(kind: Any, ndim: int, *, read_only: bool = False) -> Any:
+def array_type(kind: Any, ndim: int, *, read_only: bool = False) -> Any:
     """Type of a C-order array; a read-only, unaligned one also takes memory-mapped codes."""
     return numba.types.Array(kind, ndim, "C", readonly=read_only, aligned=not read_only)
 
 
 _i64, _u64 = numba.types.int64, numba.types.uint64
-_codes = _array(_u64, 2, read_only=True)
+_words, _i64s = array_type(_u64, 2), array_type(_i64, 1)
+_codes = array_type(_u64, 2, read_only=True)
 _flag = numba.types.boolean
-_found = (_i64, _array(_i64, 1), _array(_u64, 1), _array(numba.types.uint8, 1), _i64)
-_sorted_side = (_array(_i64, 1), _array(numba.types.uint32, 1), _array(_u64, 2))
+FOUND = (_i64, _i64s, array_type(_u64, 1), array_type(numba.types.uint8, 1), _i64)
+_sorted_side = (_i64s, array_type(numba.types.uint32, 1), _words)
 SIGNATURES: tuple[tuple[Any, tuple[Any, ...]], ...] = (
-    (scan_blocks, (_codes, _codes, _i64, _i64, _flag, *_found)),
-    (scan_rows, (_codes, _codes, _i64, _i64, _flag, *_found)),
-    (permute, (_codes, _array(_i64, 1), _array(_u64, 2), _array(_u64, 2))),
-    (group_by_substring, (_array(_u64, 2), _i64, _i64, _i64, _array(_i64, 1), _array(_i64, 1), _array(_u64, 2))),
-    (sort_groups, (_array(_u64, 2), _array(_i64, 1), _i64, _i64, *_sorted_side)),
-    (spread, (_array(_u64, 2), _i64, _i64, _array(_i64, 1), _array(_i64, 1), _array(_i64, 1))),
-    (
-        probe_table,
-        (_array(_u64, 2), _array(_u64, 2), _array(_i64, 1), _array(_i64, 1), _array(numba.types.uint32, 1),
-         _array(_u64, 2), _array(_u64, 2), _array(_i64, 2), _i64, _i64, _i64, _flag, _i64, *_found),
-    ),
+    (scan_blocks, (_codes, _codes, _i64, _i64, _flag, *FOUND)),
+    (scan_rows, (_codes, _codes, _i64, _i64, _flag, *FOUND)),
+    (permute, (_codes, _i64s, _words, _words)),
+    (group_by_substring, (_words, _i64, _i64, _i64, _i64s, _i64s, _words)),
+    (sort_groups, (_words, _i64s, _i64, _i64, *_sorted_side)),
     (
         join_table,
-        (_array(_u64, 2), *_sorted_side, _array(_u64, 2), *_sorted_side, _array(_i64, 1), _array(_i64, 2), _i64,
-         _i64, _i64, _flag, _i64, _i64, *_found),
+        (_words, *_sorted_side, _words, *_sorted_side, _i64s, array_type(_i64, 2), _i64,
+         _i64, _i64, _i64, _i64, *FOUND),
     ),
 )  # fmt: skip
