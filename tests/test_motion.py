@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from videonovelty import footage
 from videonovelty.records import Frame, MotionProfile, thinned
-from videonovelty.signatures.motion import MotionRecorder, turned
+from videonovelty.signatures.motion import FINE_GRID, MotionRecorder, _area_means, turned
 from videonovelty.signatures.pdq import DIHEDRAL, INVERSE
 
 FPS = 25.0
@@ -102,3 +102,12 @@ def test_thinning_keeps_every_other_tick() -> None:
     assert np.array_equal(store.fine, np.sign(profile.fine[::4]))
     again = thinned(store)
     assert np.array_equal(again.signs, store.signs) and np.array_equal(again.fine, store.fine)
+
+
+def test_cells_are_exact_means_of_what_lies_in_them() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 31, 50), dtype=np.uint8)
+    whole = pictures.repeat(FINE_GRID, axis=1).repeat(
+        FINE_GRID, axis=2
+    )  # each pixel as 8 × 8, so that no cell cuts one
+    expected = whole.reshape(3, FINE_GRID, 31, FINE_GRID, 50).mean((2, 4))
+    assert (_area_means(pictures, FINE_GRID, FINE_GRID) == expected).all()

@@ -11,6 +11,7 @@ grid at fewer ticks (`fine`) shows whether something else plays in a part of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from videonovelty.records import (
     DETAIL_CELLS,
     DETAIL_COLUMNS,
     DETAIL_ROWS,
+    F64,
     FINE_CELLS,
     FINE_MOST,
     MOTION_CELLS,
@@ -116,19 +118,18 @@ def _profile(pictures: npt.NDArray[np.uint8], *, lag: int) -> tuple[npt.NDArray[
     """Return signs (m, 16) and fine (m, 64) of `pictures` (m, 36, 64); the first ticks have nothing before them."""
     m = len(pictures)
     top, bottom, left, right = _common_box(pictures)
-    inner = pictures[:, top:bottom, left:right].astype(np.float32)
-    mean = inner.mean((1, 2), keepdims=True)
-    deviation = inner.std((1, 2), keepdims=True)
-    normal = (inner - mean) / (deviation + 4.0)
-    small = np.stack([cv2.resize(picture, (FINE_GRID, FINE_GRID), interpolation=cv2.INTER_AREA) for picture in normal])
+    inner = np.ascontiguousarray(pictures[:, top:bottom, left:right])
+    small = _area_means(inner, FINE_GRID, FINE_GRID)
+    mean = small.mean((1, 2), keepdims=True)
+    deviation = np.array([cv2.meanStdDev(picture)[1] for picture in inner])
     side = FINE_GRID // GRID
-    cells = small.reshape(m, GRID, side, GRID, side).mean((2, 4)).reshape(m, MOTION_CELLS)
+    normal = (small - mean) / (deviation + 4.0)
+    cells = normal.reshape(m, GRID, side, GRID, side).mean((2, 4)).reshape(m, MOTION_CELLS)
     signs, fine = np.zeros((m, MOTION_CELLS), np.int8), np.zeros((m, FINE_CELLS), np.int8)
     if m > lag:
         change = cells[lag:] - cells[:-lag]
         signs[lag:] = np.where(change > DEAD_ZONE, 1, np.where(change < -DEAD_ZONE, -1, 0))
         # in grey levels, so that what is still stays still when the rest of the picture becomes brighter
-        small = small * (deviation + 4.0) + mean
         zone = DEAD_ZONE * (0.5 * (deviation[lag:] + deviation[:-lag]) + 4.0)
         # whole dead zones, so that what is within one is 0
         steps = np.clip(np.trunc((small[lag:] - small[:-lag]) / zone), -FINE_MOST, FINE_MOST)
@@ -139,12 +140,34 @@ def _profile(pictures: npt.NDArray[np.uint8], *, lag: int) -> tuple[npt.NDArray[
 def _detail(pictures: npt.NDArray[np.uint8], *, lag: int) -> npt.NDArray[np.int8]:
     """Return the changes (m, 144) of the fine grid's cells over the lag; the first ticks have nothing before them."""
     m = len(pictures)
-    blocks = pictures.reshape(m, DETAIL_ROWS, SIDE_ROWS // DETAIL_ROWS, DETAIL_COLUMNS, SIDE_COLUMNS // DETAIL_COLUMNS)
-    cells = blocks.mean((2, 4), dtype=np.float32).reshape(m, DETAIL_CELLS)
+    cells = _area_means(pictures, DETAIL_ROWS, DETAIL_COLUMNS).reshape(m, DETAIL_CELLS)
     detail = np.zeros((m, DETAIL_CELLS), np.int8)
     if m > lag:
         detail[lag:] = np.clip(np.round((cells[lag:] - cells[:-lag]) / DETAIL_UNIT), -127, 127)
     return detail
+
+
+def _area_means(pictures: npt.NDArray[np.uint8], rows: int, columns: int) -> F64:
+    """Return the mean grey level in each cell of a grid laid over `pictures` (m, height, width): (m, rows, columns).
+
+    A pixel on a border counts for each cell by its share. The sums are of whole numbers that single precision holds
+    (below 2²⁴ up to 65,000 pixels), so they are exact in whatever order a processor adds them.
+    """
+    m, height, width = pictures.shape
+    across = pictures.reshape(m * height, width).astype(np.float32) @ _shares(width, columns).T
+    sums = _shares(height, rows) @ across.reshape(m, height, columns)
+    means: F64 = sums.astype(np.float64) / (height * width)
+    return means
+
+
+@cache
+def _shares(pixels: int, cells: int) -> F32:
+    """Return how much of each pixel of a line lies in each of `cells` equal cells, times `cells`: (cells, pixels)."""
+    ends = np.arange(1, pixels + 1) * cells
+    borders = np.arange(1, cells + 1)[:, None] * pixels
+    shared = np.minimum(ends, borders) - np.maximum(ends - cells, borders - pixels)
+    shares: F32 = np.maximum(shared, 0).astype(np.float32)
+    return shares
 
 
 def _common_box(pictures: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
