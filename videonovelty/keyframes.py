@@ -7,6 +7,7 @@ note on decoding and scenes, sections 2 and 3, and by `benchmarks/keyframes.py`.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.records import U8, Frame, Keyframe
+from videonovelty.records import F64, U8, Frame, Keyframe
 from videonovelty.settings import KeyframeSettings
-
-F32 = npt.NDArray[np.float32]
 
 _NEIGHBOURS = 3  # frames on either side a cut must stand out from
 _FLASH_FRAMES = 4  # content that is back after at most so many frames was interrupted, not left
@@ -57,6 +56,17 @@ class _Seen:
     score: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Small:
+    """A picture of 32 × 18 and what comparing it takes, worked out once; all sums are of whole numbers, so exact."""
+
+    pixels: U8
+    values: F64
+    """Shape (576,)."""
+    mean: float
+    deviation: float
+
+
 @dataclass(slots=True)
 class _Standing:
     """A keyframe in the making: its interval so far, and the picture chosen so far."""
@@ -68,9 +78,9 @@ class _Standing:
     pinned: bool = True
     """False for a spare that is only used when a short video has too few keyframes."""
     settled: bool = True
-    stretch: list[F32] = field(default_factory=list)
+    stretch: list[_Small] = field(default_factory=list)
     """Small pictures of the interval's grid so far."""
-    candidates: list[tuple[Frame, F32]] = field(default_factory=list)
+    candidates: list[tuple[Frame, _Small]] = field(default_factory=list)
     """Those of them that resemble all of `stretch`; one of them is `frame`."""
 
 
@@ -162,9 +172,9 @@ class KeyframeChoice(Iterator[Keyframe]):
         It can be any grid picture of the interval that resembles all the others; of those, the one nearest the middle.
         """
         if not current.candidates:
-            current.candidates = [(current.frame, _small_of(current.frame))]
+            current.candidates = [(current.frame, _small(current.frame.sketch()))]
             current.stretch = [current.candidates[0][1]]
-        small = _small_of(frame)
+        small = _small(frame.sketch())
         candidates = [one for one in current.candidates if self._alike(one[1], small)]
         if all(self._alike(small, one) for one in current.stretch):
             candidates.append((frame, small))
@@ -186,8 +196,8 @@ class KeyframeChoice(Iterator[Keyframe]):
             self._early.append(replace(current, start_seconds=current.frame.pts_seconds, pinned=False))
         current.frame = frame
 
-    def _alike(self, one: F32, other: F32) -> bool:
-        low, high = sorted((one.std() + _BLANK_DEVIATION, other.std() + _BLANK_DEVIATION))
+    def _alike(self, one: _Small, other: _Small) -> bool:
+        low, high = sorted((one.deviation + _BLANK_DEVIATION, other.deviation + _BLANK_DEVIATION))
         if high > _FADED * low:
             return False  # however dark: a picture came or went
         return not _differ(one, other, self._settings.novelty_difference, self._settings.novelty_correlation)
@@ -272,32 +282,28 @@ def choose_keyframes(
     return KeyframeChoice(frames, settings, expected_seconds)
 
 
-def _small(thumb: U8) -> F32:
-    """Return a thumb halved by area averaging, against the cheap scaler's aliasing; shape (18, 32)."""
-    small: F32 = cv2.resize(thumb, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
-    return small
+def _small(picture: U8) -> _Small:
+    """Return a thumb or a sketch made smaller by area averaging, against the cheap scaler's aliasing."""
+    pixels: U8 = cv2.resize(picture, (32, 18), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    values: F64 = pixels.ravel().astype(np.float64)
+    mean = float(values.sum()) / len(values)
+    return _Small(pixels, values, mean, math.sqrt(max(float(values @ values) / len(values) - mean * mean, 0.0)))
 
 
-def _small_of(frame: Frame) -> F32:
-    """Return the same from a picture of more pixels, for what is compared once a grid step only."""
-    small: F32 = cv2.resize(frame.sketch(), (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
-    return small
-
-
-def _differ(one: F32, other: F32, difference: float, correlation: float) -> bool:
-    """Return whether two small thumbs show different pictures.
+def _differ(one: _Small, other: _Small, difference: float, correlation: float) -> bool:
+    """Return whether two small pictures show different things.
 
     Different: mean absolute difference above `difference` (share of full scale), or normalised correlation below
     `correlation` while the difference is above 0.02, where noise ends.
     """
-    distance = float(np.abs(one - other).mean()) / 255
+    distance = float(cv2.norm(one.pixels, other.pixels, cv2.NORM_L1)) / (one.pixels.size * 255)
     return distance > difference or (distance > 0.02 and _correlation(one, other) < correlation)
 
 
-def _correlation(a: F32, b: F32) -> float:
+def _correlation(a: _Small, b: _Small) -> float:
     """Return the normalised correlation of two pictures; the 4 keeps flat ones from correlating by their noise."""
-    za, zb = a - a.mean(), b - b.mean()
-    return float((za * zb).mean() / (za.std() * zb.std() + 4))
+    covariance = float(a.values @ b.values) / len(a.values) - a.mean * b.mean
+    return covariance / (a.deviation * b.deviation + 4)
 
 
 def _typical(spacings: deque[float]) -> float:

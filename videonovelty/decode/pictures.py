@@ -75,20 +75,23 @@ class Scaler:
 class Picture:
     """A decoded picture that can still be scaled; holds the decoder's buffer alive for as long as it is kept."""
 
-    __slots__ = ("_frame", "_scaler", "_turn")
+    __slots__ = ("_frame", "_scaler", "_sketch", "_turn")
 
     def __init__(self, frame: VideoFrame, scaler: Scaler, turn: Orientation) -> None:
         self._frame = frame
         self._scaler = scaler
         self._turn = turn
+        self._sketch: U8 | None = None
 
     def thumb(self) -> U8:
         """Return cheap luma, shape (36, 64)."""
         return self._scaler.luma(self._frame, *THUMB_SIZE, Interpolation.FAST_BILINEAR, self._turn)
 
     def sketch(self) -> U8:
-        """Return cheap luma, shape (72, 128)."""
-        return self._scaler.luma(self._frame, *SKETCH_SIZE, Interpolation.FAST_BILINEAR, self._turn)
+        """Return cheap luma, shape (72, 128), made once: keyframes and the motion profile ask for the same pictures."""
+        if self._sketch is None:
+            self._sketch = self._scaler.luma(self._frame, *SKETCH_SIZE, Interpolation.FAST_BILINEAR, self._turn)
+        return self._sketch
 
     def luma(self, width: int, height: int) -> U8:
         """Return luma by area averaging, shape (height, width)."""

@@ -130,7 +130,7 @@ def _sign(
     codes, quality = pdq(np.stack(looked_at))
     informative = (
         int(quality[-1]) >= settings.min_quality
-        and float(inner.std()) >= settings.min_luma_deviation
+        and float(cv2.meanStdDev(inner)[1][0, 0]) >= settings.min_luma_deviation
         and not _striped(inner)
     )
     features = no_features()

@@ -120,7 +120,6 @@ def _blurred_fill(luma: U8) -> tuple[int, int]:
     """
     n = len(luma)
     limit = int(n * _MAX_FILL)
-    detail = _line_means(cv2.convertScaleAbs(cv2.Sobel(luma, cv2.CV_16S, 2, 0, ksize=1)))
     seam = _line_means(np.asarray(cv2.absdiff(luma[1:], luma[:-1]), np.uint8))
     both = np.minimum(seam[:limit], seam[::-1][:limit])  # symmetric: the weaker of the two seams counts
     shifted = np.minimum(seam[1 : limit + 1], seam[::-1][:limit])
@@ -130,8 +129,10 @@ def _blurred_fill(luma: U8) -> tuple[int, int]:
         cut = end + 1
     if cut < max(4, 0.1 * n):
         return 0, 0
-    outer = np.concatenate((detail[: cut - 1], detail[n - end + 1 :]))
     seam_outside = np.concatenate((seam[: cut - 2], seam[n - end + 1 :]))
+    if float(seam[[cut - 1, n - end - 1]].min()) <= _SEAM_RATIO * max(float(np.median(seam_outside)), 0.3):
+        return 0, 0
+    detail = _line_means(cv2.convertScaleAbs(cv2.Sobel(luma, cv2.CV_16S, 2, 0, ksize=1)))
+    outer = np.concatenate((detail[: cut - 1], detail[n - end + 1 :]))
     sharp = float(np.median(detail[cut:-end])) > _SHARP_RATIO * max(float(np.median(outer)), 0.1)
-    seamed = float(seam[[cut - 1, n - end - 1]].min()) > _SEAM_RATIO * max(float(np.median(seam_outside)), 0.3)
-    return (cut, end) if sharp and seamed else (0, 0)
+    return (cut, end) if sharp else (0, 0)
