@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from videonovelty.known import KnownEntry
 from videonovelty.records import (
+    CodedStream,
     KnownVideo,
     ListMembership,
     LocalFeatures,
@@ -93,3 +95,24 @@ def entry(
     )
     video = KnownVideo(video_id(number), n * 0.5, md5(number), sha1(number), memberships)
     return KnownEntry(video, signatures(number, n=n, scheme=scheme) if signed else None)
+
+
+def coded_entry(number: int, recipe: str, *, seed: int | None = None, n: int = 60, every: int = 20) -> KnownEntry:
+    """Return made-up video `number` with made-up packets, a fresh start every so many."""
+    made = entry(number)
+    coded = CodedStream(
+        video_id=made.video.video_id,
+        recipe=recipe,
+        doubt="",
+        duration_seconds=n / 25,
+        pts_seconds=np.arange(n) / 25,
+        starts=np.arange(n) % every == 0,
+        digests=np.random.default_rng(number if seed is None else seed).integers(0, 256, (n, 16), dtype=np.uint8),
+    )
+    return replace(made, coded=coded)
+
+
+def unit_starts(one: KnownEntry) -> list[bytes]:
+    """Return the digest of the first packet of each unit, by which the store finds it."""
+    assert one.coded is not None
+    return [digest.tobytes() for digest in one.coded.digests[one.coded.starts]]

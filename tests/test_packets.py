@@ -16,7 +16,7 @@ import make_video
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from make_known import entry as made_entry
+from make_known import coded_entry, unit_starts
 from test_screening import run
 
 from videonovelty.decode.packets import RECIPE, code_video
@@ -242,24 +242,7 @@ def _with_header(payload: bytes, at: int, text: bytes) -> bytes:
 
 
 def made(number: int, seed: int, n: int = 60, every: int = 20) -> KnownEntry:
-    """Return a video with made-up packets, a fresh start every so many."""
-    rng = np.random.default_rng(seed)
-    base = made_entry(number)
-    coded = CodedStream(
-        video_id=base.video.video_id,
-        recipe=RECIPE,
-        doubt="",
-        duration_seconds=n / 25,
-        pts_seconds=np.arange(n) / 25,
-        starts=np.arange(n) % every == 0,
-        digests=rng.integers(0, 256, (n, 16), dtype=np.uint8),
-    )
-    return replace(base, coded=coded)
-
-
-def firsts(entry: KnownEntry) -> list[bytes]:
-    assert entry.coded is not None
-    return [digest.tobytes() for digest in entry.coded.digests[entry.coded.starts]]
+    return coded_entry(number, RECIPE, seed=seed, n=n, every=every)
 
 
 def test_units_come_back_as_they_were_stored_however_long(tmp_path: Path) -> None:
@@ -269,13 +252,13 @@ def test_units_come_back_as_they_were_stored_however_long(tmp_path: Path) -> Non
     snapshot = store.add(entries, **WHO)
     for one in entries:
         assert one.coded is not None
-        found = snapshot.coded_units(firsts(one), RECIPE, at_most=4)
+        found = snapshot.coded_units(unit_starts(one), RECIPE, at_most=4)
         assert [len(units_) for units_ in found] == [1] * len(found)
         assert [f[0].video_id for f in found] == [one.video.video_id] * len(found)
         assert np.array_equal(np.concatenate([f[0].digests for f in found]), one.coded.digests)
         assert np.allclose(np.concatenate([f[0].pts_seconds for f in found]), one.coded.pts_seconds)
     assert snapshot.coded([e.video.video_id for e in entries], RECIPE) == {e.video.video_id for e in entries}
-    assert snapshot.coded_units(firsts(entries[0]), "packets-0", at_most=4) == [[], [], []]
+    assert snapshot.coded_units(unit_starts(entries[0]), "packets-0", at_most=4) == [[], [], []]
     assert store.verify() == []
     assert (store.stats()["coded_videos"], store.stats()["coded_units"]) == (3, 3 + 1 + 60)
 
@@ -289,18 +272,18 @@ def test_adding_again_removing_and_compacting_keep_coded_packets_right(tmp_path:
     assert store.verify() == []
     assert store.stats()["coded_videos"] == 3
     snapshot = store.remove(video_ids=[one.video.video_id], **WHO)
-    assert snapshot.coded_units(firsts(one), RECIPE, at_most=4) == [[], [], []]
+    assert snapshot.coded_units(unit_starts(one), RECIPE, at_most=4) == [[], [], []]
     assert snapshot.coded([one.video.video_id], RECIPE) == set()
     compacted = store.compact(**WHO)
     assert store.verify() == []
     assert len(compacted.manifest.of_kind("coded")) == 1
-    assert [len(f) for f in compacted.coded_units(firsts(two), RECIPE, at_most=4)] == [1, 1, 1]
-    assert compacted.coded_units(firsts(one), RECIPE, at_most=4) == [[], [], []]
+    assert [len(f) for f in compacted.coded_units(unit_starts(two), RECIPE, at_most=4)] == [1, 1, 1]
+    assert compacted.coded_units(unit_starts(one), RECIPE, at_most=4) == [[], [], []]
     bytes_left = b"".join(path.read_bytes() for path in (tmp_path / "store" / "coded").iterdir())
-    assert firsts(one)[0] not in bytes_left
-    assert firsts(two)[0] in bytes_left
+    assert unit_starts(one)[0] not in bytes_left
+    assert unit_starts(two)[0] in bytes_left
     back = store.add([one], **WHO)
-    assert [len(f) for f in back.coded_units(firsts(one), RECIPE, at_most=4)] == [1, 1, 1]
+    assert [len(f) for f in back.coded_units(unit_starts(one), RECIPE, at_most=4)] == [1, 1, 1]
 
 
 def test_two_writers_of_the_same_packets_store_them_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,12 +98,29 @@ def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Machine, 
     return Machine(tmp_path / "one", monkeypatch), Machine(tmp_path / "other", monkeypatch)
 
 
+RECIPE = "packets-1"
+
+
 def entries(*numbers: int) -> list[KnownEntry]:
-    return [known.entry(number) for number in numbers]
+    return [known.coded_entry(number, RECIPE) for number in numbers]
 
 
 def ids(store: KnownStore) -> set[str]:
     return {video.video_id for video in store.snapshot().videos()}
+
+
+def coded_ids(store: KnownStore) -> set[str]:
+    """Return the videos whose coded packets are found by each of their first digests."""
+    snapshot = store.snapshot()
+    found = set()
+    for one in entries(*range(9)):
+        assert one.coded is not None
+        units = snapshot.coded_units(known.unit_starts(one), RECIPE, at_most=4)
+        if any(units):
+            assert [[unit.video_id for unit in some] for some in units] == [[one.video.video_id]] * 3
+            assert np.array_equal(np.concatenate([some[0].digests for some in units]), one.coded.digests)
+            found.add(one.video.video_id)
+    return found
 
 
 def shards_in(folder: Path) -> list[Path]:
@@ -130,9 +147,15 @@ def test_store_elsewhere_answers_as_one_here_does(url: str, tmp_path: Path, monk
     wanted = [known.video_id(n) for n in range(8)]
     motion = theirs.motion_of(wanted, known.SCHEME)
     assert motion.keys() == ours.motion_of(wanted, known.SCHEME).keys()
+    assert coded_ids(elsewhere) == coded_ids(here) == ids(here)
+    assert theirs.coded(wanted, RECIPE) == ours.coded(wanted, RECIPE) == ids(here)
     elsewhere.compact(**WHO)
     back = one.open()
     assert back.verify() == []
+    assert coded_ids(back) == ids(here)
+    (kept,) = [name for name in _objects(url) if "/coded/" in name]
+    removed = known.unit_starts(known.coded_entry(2, RECIPE))[0]
+    assert removed not in _objects(url)[kept]
     assert ids(back) == ids(here)
     assert [line.available for line in back.log()] == [True, False, False, False, True], "the first has no files"
     stats = back.stats()
@@ -142,6 +165,31 @@ def test_store_elsewhere_answers_as_one_here_does(url: str, tmp_path: Path, monk
     back.remove(video_ids=[known.video_id(3)], **WHO)
     back.rollback(first, **WHO)
     assert known.video_id(3) in ids(other.open())
+
+
+def _objects(url: str) -> dict[str, bytes]:
+    """Return what the file system of `url` holds."""
+    held: dict[str, Any] = (Faulty if url.startswith("faulty") else MemoryFileSystem).store
+    return {name: file.getvalue() for name, file in held.items()}
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_damaged_coded_packets_prove_nothing(damage: str, machines: tuple[Machine, Machine]) -> None:
+    one, other = machines
+    one.create().add(entries(1, 2, 3), **WHO)
+    (name,) = [name for name in Faulty.store if "/coded/" in name]
+    files = Faulty(skip_instance_cache=True)
+    if damage == "missing":
+        files.rm_file(name)
+    else:
+        data = bytearray(Faulty.store[name].getvalue())
+        data[len(data) // 2] ^= 1
+        files.pipe_file(name, bytes(data))
+    store = other.open()
+    with pytest.raises(KnownStoreError, match="has changed since it was written" if damage == "changed" else "missing"):
+        coded_ids(store)
+    assert list(other.folder.glob("*/coded/*.parquet")) == []
+    assert any("coded/" in problem for problem in store.verify())
 
 
 def test_shards_are_fetched_when_they_are_read_and_not_before(machines: tuple[Machine, Machine]) -> None:
@@ -314,10 +362,12 @@ def fail_at(moments: range, name: str, conditional: bool, tmp_path: Path, monkey
         Faulty.before = None
         fresh = Machine(tmp_path / f"{moment}-fresh", monkeypatch, url).open()
         assert ids(fresh) in (before, after)
+        assert coded_ids(fresh) == ids(fresh)
         assert fresh.verify() == []
         if ids(fresh) != after or name == "compact":
             operation(store)
-        assert ids(Machine(tmp_path / f"{moment}-fresh", monkeypatch, url).open()) == after
+        again = Machine(tmp_path / f"{moment}-fresh", monkeypatch, url).open()
+        assert ids(again) == coded_ids(again) == after
         if calls <= moment:
             return
     pytest.fail("the operation never came to its end")
