@@ -48,6 +48,7 @@ SPECIAL = {
     "join": Benchmark(("faiss", "threatexchange", "usearch"), out="--out"),
     "store": Benchmark(out="--out"),
     "scale": Benchmark(out="--out"),
+    "local_candidates": Benchmark(videos="folder", out="--out"),
     "isolation": Benchmark(),
     "night": Benchmark(videos="--videos", out="--out"),
     "extremes": Benchmark(out="--out"),

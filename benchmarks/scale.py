@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.made_codes import RESULTS, U8, cpu_seconds, known_codes, planted_queries, table, write_result
-from videonovelty.matching import hamming
+from videonovelty.matching import hamming, ring_kernels
 
 RADIUS = 31
 MEMORY = 2 << 30
 GRID = ((500_000, 20_000), (1_000_000, 50_000), (2_000_000, 200_000), (4_000_000, 100_000), (4_000_000, 400_000))
 NIGHT_QUERIES = 2_000_000
-BLOCK_ROWS = 25_000_000
+BLOCK_ROWS = ring_kernels.MAX_ROWS
 
 
 def features(n_known: int, n_queries: int) -> tuple[float, float, float]:

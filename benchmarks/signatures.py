@@ -126,10 +126,13 @@ def _codes(picture: U8) -> U8:
     return pdq(np.stack((full, cut)))[0]
 
 
-def edited(frames: Frames, every: int) -> Iterator[tuple[int, str, U8]]:
-    """Yield (index of the source, name of the edit, edited picture); hosts come from other series."""
+def edited(frames: Frames, every: int, *, rows: npt.NDArray[np.int64] | None = None) -> Iterator[tuple[int, str, U8]]:
+    """Yield (index of the source, name of the edit, edited picture) of every n-th picture, or of `rows`.
+
+    Hosts come from other series.
+    """
     rng = np.random.default_rng(1)
-    for i in range(0, len(frames.pictures), every):
+    for i in range(0, len(frames.pictures), every) if rows is None else rows.tolist():
         for name in EDITS:
             host = None
             if name in NEEDS_HOST:
