@@ -37,8 +37,9 @@ from videonovelty.lookup import (
     save_arrays,
     save_hits,
 )
-from videonovelty.matching.alignment import KnownSide, Stretch, align
+from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import collect_codes, match_shard, rank_candidates
+from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.records import KnownFrames, SignedVideo, thinned
 from videonovelty.segments import tile_segments
 from videonovelty.settings import MatchingSettings, Settings

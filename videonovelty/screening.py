@@ -49,7 +49,7 @@ from videonovelty.intake import display_path, encode_raw, enumerate_intake
 from videonovelty.judgements import Judgements, judging_facts, remove_work
 from videonovelty.known.ledger import REVIEW_TAG, pairs_apart
 from videonovelty.known.listed import LISTED_SCHEMES
-from videonovelty.known.snapshot import Snapshot
+from videonovelty.known.snapshot import KnownLocal, Snapshot
 from videonovelty.known.store import KnownStore
 from videonovelty.likeness import with_listed_frames
 from videonovelty.lookup import (
@@ -65,9 +65,10 @@ from videonovelty.lookup import (
     query_bytes,
     query_limit,
 )
-from videonovelty.matching.alignment import KnownSide, Stretch, align
+from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import Candidates
 from videonovelty.matching.local_candidates import LocalCandidate
+from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.metrics import write_metrics
 from videonovelty.records import (
     ContentHashes,
@@ -178,13 +179,17 @@ def read_sides(
     local: Sequence[Sequence[LocalCandidate]],
     scheme_name: str,
 ) -> dict[str, KnownSide]:
-    """Return what the store keeps of every candidate, by id; descriptors only of candidates found by them."""
+    """Return what the store keeps of every candidate, by id; descriptors not found by them are read on demand."""
     by_local = {one.known_video_id for found in local for one in found}
     wanted = sorted({one.known_video_id for found in candidates for one in found.ranked} | by_local)
     motions = snapshot.motion_of(wanted, scheme_name)
     features = snapshot.local_of(sorted(by_local), scheme_name)
+
+    def reader(video_id: str) -> Callable[[], KnownLocal | None]:
+        return functools.cache(lambda: snapshot.local_of([video_id], scheme_name).get(video_id))
+
     return {
-        video_id: KnownSide(frames, motions.get(video_id), features.get(video_id))
+        video_id: KnownSide(frames, motions.get(video_id), features.get(video_id), reader(video_id))
         for video_id, frames in snapshot.frames_of(wanted, scheme_name).items()
     }
 

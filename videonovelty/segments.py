@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from videonovelty.matching.alignment import Stretch
+from videonovelty.matching.stretch import Stretch
 from videonovelty.records import Coverage, Segment
 from videonovelty.settings import VerdictSettings
 

@@ -180,6 +180,9 @@ class ProofSettings(_Table):
     """Where as many cells change in the known video, and something moves in the query…"""
     covered_agreement: float = Field(0.5, ge=0, lt=1)
     """…the query must follow by this share of what it follows in the whole: otherwise something covers them."""
+    covered_evidence: float = Field(20.0, gt=0)
+    """Log likelihood ratio of a hole in the picture, where no local descriptors of both sides find each other, from
+    which something covers it: half of the channel logos, most large stickers, 1 % of other copies reach it."""
     telling_bits: float = Field(32.0, gt=0)
     """Pictures tell the moments apart when those of other moments are this much farther than the aligned ones."""
     min_line_agreement: float = Field(0.5, gt=0, lt=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.known.snapshot import KnownLocal
+from videonovelty.matching.covered import uncovered
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
 from videonovelty.matching.proof import (
     PictureEvidence,
@@ -21,6 +21,7 @@ from videonovelty.matching.proof import (
     prove,
 )
 from videonovelty.matching.region import motion_in_region
+from videonovelty.matching.stretch import KnownSide, Stretch, without_overlap
 from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
 from videonovelty.records import F64, U8, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
@@ -34,8 +35,6 @@ MAX_LINES = 6
 MAX_TRIED_LINES = 16
 WINDOW_SECONDS = 4.0
 SAME_LINE_SECONDS = 0.12
-SHORTEST_REST_SECONDS = 0.5
-PROVEN_REST_SECONDS = 3.0
 ELSEWHERE_SECONDS = 2.0
 """Moments farther than this from the aligned one are other moments."""
 CONTRADICTED_TICK = 3.0
@@ -45,35 +44,6 @@ SNAP_SECONDS = 0.6
 FAR = 256
 NOTHING = -1
 """Aligned distance of a keyframe that says nothing about a line."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KnownSide:
-    """What the store keeps of one candidate."""
-
-    frames: KnownFrames
-    motion: MotionProfile | None = None
-    local: KnownLocal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """`[start_seconds, end_seconds)` of a query that lies on `line` through a known video."""
-
-    known_video_id: str
-    line: Line
-    start_seconds: float
-    end_seconds: float
-    proof: Proof
-    frames: int
-    median_distance_bits: float | None
-    spatial_share: float = 1.0
-    inliers: int | None = None
-
-    @property
-    def mirrored(self) -> bool:
-        """The query shows the known video with reversed handedness."""
-        return bool(MIRRORED[self.line.variant])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +94,27 @@ def align(
             for line in _proposed_lines(one):
                 stretches += _stretches_on(one, line)
         stretches += _alike_somewhere(alignment)
-    return without_overlap(_at_one_speed(stretches))
+    found = without_overlap(_at_one_speed(stretches))
+    return [part for stretch in found for part in _uncovered(query, stretch, known, matching, proof, aspect)]
+
+
+def _uncovered(
+    query: Signatures,
+    stretch: Stretch,
+    known: KnownSide,
+    matching: MatchingSettings,
+    proof: ProofSettings,
+    aspect: float,
+) -> list[Stretch]:
+    """Return a stretch as it is, or in parts, unproven where something covers a part of the picture."""
+    local = known.local or (known.read_local() if stretch.proof.proven and known.read_local is not None else None)
+    if not stretch.proof.proven or local is None:
+        return [stretch]
+    distance = keyframe_distances(query, known.frames, stretch.line.variant)
+    reach = matching.time_tolerance_seconds * max(1.0, stretch.line.speed)
+    bits = aligned_distance(query.pts_seconds, known.frames, distance, stretch.line, reach)
+    altered = (bits == NOTHING) | (bits >= proof.altered_bits)
+    return uncovered(query, stretch, replace(known, local=local), altered=altered, aspect=aspect, proof=proof)
 
 
 def _prepared(
@@ -620,35 +610,3 @@ def _at_one_speed(stretches: Sequence[Stretch]) -> list[Stretch]:
         else one
         for one in stretches
     ]
-
-
-def _of_rest(whole: Proof, seconds: float) -> Proof:
-    """Return the proof of what another stretch left over: the proof was of the whole, so a short rest has none."""
-    if not whole.proven or seconds >= PROVEN_REST_SECONDS:
-        return whole
-    return replace(whole, proven=False, why_not=f"only {seconds:.1f} s are left beside a better match")
-
-
-def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
-    """Return the best stretches that do not overlap: proven before unproven, then the better evidence."""
-
-    def rank(stretch: Stretch) -> tuple[bool, float]:
-        seconds = stretch.end_seconds - stretch.start_seconds
-        return (stretch.proof.proven, seconds * max(stretch.proof.agreement, 0.1) + 0.1 * stretch.frames)
-
-    kept: list[Stretch] = []
-    for stretch in sorted(stretches, key=rank, reverse=True):
-        pieces = [(stretch.start_seconds, stretch.end_seconds)]
-        for other in kept:
-            pieces = [
-                piece
-                for a, b in pieces
-                for piece in ((a, min(b, other.start_seconds)), (max(a, other.end_seconds), b))
-                if piece[1] - piece[0] > 1e-6
-            ]
-        for a, b in pieces:
-            if (a, b) == (stretch.start_seconds, stretch.end_seconds):
-                kept.append(stretch)
-            elif b - a >= SHORTEST_REST_SECONDS:
-                kept.append(replace(stretch, start_seconds=a, end_seconds=b, proof=_of_rest(stretch.proof, b - a)))
-    return sorted(kept, key=lambda stretch: stretch.start_seconds)

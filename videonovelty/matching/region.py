@@ -69,7 +69,7 @@ def motion_in_region(
     """
     if motion.detail is None or not matches or len(local.features.xy) == 0:
         return None
-    placement = _agreed_placement(matches, aspect, mirrored)
+    placement = agreed_placement(matches, aspect, mirrored=mirrored)
     box = _picture_box(frames, local)
     weight, visible = _cell_weights(placement, aspect, box, GRID, mirrored=mirrored)
     if int(visible.sum()) < MIN_VISIBLE_CELLS:
@@ -135,7 +135,7 @@ def _placed(points: F64, transform: F64) -> F64:
     return points @ transform[:, :2].T + transform[:, 2]
 
 
-def _agreed_placement(matches: Sequence[GeometricMatch], aspect: float, mirrored: bool) -> F64:
+def agreed_placement(matches: Sequence[GeometricMatch], aspect: float, *, mirrored: bool) -> F64:
     """Return the transform, query to known, that most inliers stand behind; shape (2, 3)."""
     corners = _corners(aspect, mirrored)
     where = np.array([_placed(corners, match.transform) for match in matches])

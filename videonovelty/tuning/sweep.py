@@ -23,7 +23,7 @@ from videonovelty.engine import Engine, EngineFailure
 from videonovelty.errors import RunError
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.lookup import Lookup, WorkFolder
-from videonovelty.matching.alignment import KnownSide, Stretch, align
+from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import Candidates, ShardHits, collect_codes, match_shard, rank_candidates
 from videonovelty.matching.local_candidates import (
     LocalCandidate,
@@ -33,6 +33,7 @@ from videonovelty.matching.local_candidates import (
     rank_local_candidates,
 )
 from videonovelty.matching.remembered import remembering
+from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.records import SignedVideo, Verdict
 from videonovelty.run import RunFolder
 from videonovelty.screening import judge_in_rounds, judge_parts, judge_signed, read_sides

@@ -1,0 +1,354 @@
+"""Something that covers a part of known footage: new footage playing in a corner, a picture pasted in, a large sticker.
+
+The local descriptors of two aligned pictures of the same footage find each other at the same places. Where something
+covers the known picture they do not: descriptors of the query there are of something else, and those of the known
+picture are gone. Such a hole is looked for as a spatial scan statistic (Kulldorff, "A spatial scan statistic", 1997):
+over windows of the picture and runs of keyframes, the log likelihood ratio of fewer pairs inside than outside, by the
+query's descriptors and by the known ones, of which the lesser counts. It needs no movement, so it finds what the
+movement cannot tell: fixed cameras and still pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.known.snapshot import KnownLocal
+from videonovelty.matching.geometry import GeometricMatch
+from videonovelty.matching.local_evidence import LocalPair
+from videonovelty.matching.region import agreed_placement
+from videonovelty.matching.stretch import KnownSide, Stretch, of_rest
+from videonovelty.matching.timeline import Line
+from videonovelty.records import F64, U8, MotionProfile, Signatures
+from videonovelty.settings import ProofSettings
+from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS
+
+Bool = npt.NDArray[np.bool_]
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+WHY = "something else covers a part of the picture"
+
+SAME_BITS = 20
+"""Bits by which descriptors at the same place may differ: in place, far fewer could be confused than in a search."""
+SAME_PLACE = 0.03
+"""…and how far apart they may lie, in shares of the known picture's longer side."""
+FIRM_BITS = 12
+"""Pairs this close refine the placement, at 5, 4 and 3 % of the longer side."""
+NEAR_SECONDS = 1.0
+"""Known moments this close to the aligned one are looked at as well."""
+TRIED_KEYFRAMES = 12
+"""Keyframes of a stretch, spread over it, whose geometry is verified: the placement is that of the whole stretch."""
+MIN_INLIERS = 5
+LEAST_PAIRS = 12
+"""Pairs the affine map is fitted to at least."""
+BINS = 24
+"""Places are counted in a grid of this many cells each way over the known picture."""
+WINDOWS = (5, 6, 8)
+"""Heights and widths of windows, in cells: 0.21, 0.25 and 0.33 of the picture. Lettering and emblems are smaller."""
+LEAST_ELSEWHERE = 0.4
+"""Share of the descriptors outside that must find each other; with fewer, a hole says nothing."""
+MOST_INSIDE = 0.2
+"""Share, of that outside, that may find each other in a hole…"""
+MOST_IN_HALF = 0.3
+"""…and in each half of it: a hole is a hole all over, a line of lettering is not."""
+LEAST_IN_HALF = 3.0
+"""Pairs each half would have, did it look like the rest."""
+MOVING = 1.3
+"""Where more than this much of what moves on average moves in the known picture, descriptors lose each other by
+movement, and the movement itself tells what is there."""
+RUNS_COST = 1.3
+"""A run of keyframes is one of many: it takes this much more evidence than the whole stretch."""
+LONGEST_RUN = 64
+RUNS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counted:
+    """Descriptors of aligned keyframes by their place in the known picture."""
+
+    keyframes: I64
+    """Shape (b,): the query's keyframes that carry descriptors."""
+    counts: F32
+    """Shape (4, b, BINS, BINS): the query's descriptors, those of them that find a known one, the known ones, and those
+    of them that find one of the query's."""
+
+
+def uncovered(
+    query: Signatures, stretch: Stretch, known: KnownSide, *, altered: Bool, aspect: float, proof: ProofSettings
+) -> list[Stretch]:
+    """Return a proven `stretch` without its proof where something covers a part of the picture.
+
+    The covered run of keyframes becomes a stretch of its own; what is left before and after it keeps the proof where
+    it is long enough. `known` must hold the local descriptors; without any, and where too few of them find each other,
+    nothing can be said and the stretch stays as it is. `altered`, shape (n_keyframes,), marks keyframes whose whole
+    picture is not quite the known one: only among those something is looked for.
+    """
+    if known.local is None or known.motion is None or not stretch.proof.proven:
+        return [stretch]
+    pair = LocalPair(query, known.local, stretch.mirrored, aspect)
+    counted = _counted(pair, stretch)
+    if counted is None:
+        return [stretch]
+    # a keyframe stands for what follows until the next one that carries descriptors
+    bounds = np.clip(query.start_seconds[counted.keyframes], stretch.start_seconds, stretch.end_seconds)
+    bounds = np.concatenate([[stretch.start_seconds], bounds[1:], [stretch.end_seconds]])
+    return list(_cut(stretch, counted.counts, bounds, known.motion, altered[counted.keyframes], proof))
+
+
+def _cut(
+    stretch: Stretch, counts: F32, bounds: F64, motion: MotionProfile, altered: Bool, proof: ProofSettings
+) -> Iterator[Stretch]:
+    """Yield the parts of a stretch in time order, the run with the deepest hole cut out, over and over."""
+    evidence, first, last = _deepest(stretch.line, counts, bounds, motion, altered)
+    if evidence < proof.covered_evidence:
+        yield stretch
+        return
+    unproven = replace(stretch.proof, proven=False, why_not=WHY)
+    for start, end in ((0, first), (first, last), (last, len(altered))):
+        seconds = float(bounds[end] - bounds[start])
+        if seconds <= 0:
+            continue
+        hole = (start, end) == (first, last)
+        part = replace(
+            stretch,
+            start_seconds=float(bounds[start]),
+            end_seconds=float(bounds[end]),
+            proof=unproven if hole else of_rest(stretch.proof, seconds),
+        )
+        if part.proof.proven:
+            cut = slice(start, end)
+            yield from _cut(part, counts[:, cut], bounds[start : end + 1], motion, altered[cut], proof)
+        else:
+            yield part
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which descriptors find each other
+
+
+def _counted(pair: LocalPair, stretch: Stretch) -> _Counted | None:
+    """Return the counts of a stretch; None where the geometry of no keyframe can be verified."""
+    query, local = pair.query, pair.query.local
+    bearers = np.flatnonzero(np.diff(local.offsets) > 0)
+    inside = (query.pts_seconds[bearers] >= stretch.start_seconds - 1e-6) & (
+        query.pts_seconds[bearers] < stretch.end_seconds
+    )
+    # what stands when the stretch begins
+    before = np.flatnonzero(query.pts_seconds[bearers] < stretch.start_seconds)
+    if not inside.any() and len(before):
+        inside[before[-1]] = True
+    bearers = bearers[inside]
+    if len(bearers) == 0:
+        return None
+    places = [_places(pair.known, stretch.line, float(query.pts_seconds[keyframe])) for keyframe in bearers]
+    transform = _placement(pair, bearers, places)
+    if transform is None:
+        return None
+    counts = np.zeros((4, len(bearers), BINS, BINS), np.float32)
+    known_xy = pair.known.features.xy / 65535.0
+    low, high = known_xy.min(axis=0), np.maximum(known_xy.max(axis=0), known_xy.min(axis=0) + 1e-6)
+    shown_low, shown_high = _extent(pair)
+    for row, (keyframe, near) in enumerate(zip(bearers, places, strict=True)):
+        if not near:
+            continue
+        at, bits, theirs = _compared(pair, int(keyframe), near)
+        placed = _placed(at, transform)
+        apart = np.abs(placed[:, None] - theirs[None]).max(axis=2)
+        alike = (bits <= SAME_BITS) & (apart <= SAME_PLACE)
+        features = pair.known.features.offsets
+        first = slice(0, int(features[near[0] + 1] - features[near[0]]))
+        mine = ((placed >= low) & (placed <= high)).all(axis=1)
+        back = (theirs[first] - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+        seen = ((back >= shown_low) & (back <= shown_high)).all(axis=1)
+        found, met = alike.any(axis=1), alike.any(axis=0)[first]
+        for kind, (points, flags) in enumerate(
+            ((placed, mine), (placed, mine & found), (theirs[first], seen), (theirs[first], seen & met))
+        ):
+            cells = np.minimum(((points[flags] - low) / (high - low) * BINS).astype(np.int64), BINS - 1)
+            np.add.at(counts[kind, row], (cells[:, 1], cells[:, 0]), 1.0)
+    return _Counted(bearers, counts)
+
+
+def _places(known: KnownLocal, line: Line, seconds: float) -> list[int]:
+    """Return the known keyframes to compare a query's keyframe with, the nearest in time first."""
+    at = float(line.known_seconds(np.array([seconds]))[0])
+    gap = np.abs(known.seconds - at)
+    near = set(map(int, np.flatnonzero(gap <= NEAR_SECONDS)))
+    standing = int(np.searchsorted(known.seconds, at + 1e-6, side="right")) - 1
+    if standing >= 0:
+        near.add(standing)
+    return sorted(near, key=lambda place: (gap[place], place))
+
+
+def _extent(pair: LocalPair) -> tuple[F64, F64]:
+    """Return the corners of what the query's descriptors cover, in its own shares, negated where it is mirrored."""
+    xy = _own_places(pair, slice(None))
+    return xy.min(axis=0) - 0.01, xy.max(axis=0) + 0.01
+
+
+def _own_places(pair: LocalPair, rows: slice) -> F64:
+    xy = pair.query.local.xy[rows] / 65535.0
+    if pair.mirrored:
+        xy[:, 0] = -xy[:, 0]
+    return xy
+
+
+def _placed(points: F64, transform: F64) -> F64:
+    return np.asarray(points @ transform[:, :2].T + transform[:, 2])
+
+
+def _compared(pair: LocalPair, keyframe: int, places: Sequence[int]) -> tuple[F64, U8, F64]:
+    """Return a keyframe's own places (k, 2), bits (k, m) to the descriptors of known `places`, and theirs (m, 2)."""
+    local, features = pair.query.local, pair.known.features
+    mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
+    theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
+    codes = np.ascontiguousarray((local.mirrored_codes if pair.mirrored else local.codes)[mine]).view(np.uint64)
+    known = np.ascontiguousarray(features.codes[theirs]).view(np.uint64)
+    bits = np.bitwise_count(codes[:, None, 0] ^ known[None, :, 0])
+    return _own_places(pair, mine), bits, features.xy[theirs] / 65535.0
+
+
+def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -> F64 | None:
+    """Return where the query's picture lies in the known one, shape (2, 3), refined to an affine map."""
+    picked = np.unique(np.linspace(0, len(bearers) - 1, TRIED_KEYFRAMES).astype(int))
+    matches: list[GeometricMatch] = []
+    for row in picked:
+        found = (pair.match(int(bearers[row]), place) for place in places[row])
+        matches += [match for match in found if match is not None and match.inliers >= MIN_INLIERS]
+    if not matches:
+        return None
+    transform = agreed_placement(matches, pair.aspect, mirrored=pair.mirrored)
+    for reach in (0.05, 0.04, 0.03):
+        ours, theirs = [], []
+        for row in picked:
+            if not places[row]:
+                continue
+            own, bits, known = _compared(pair, int(bearers[row]), places[row])
+            apart = np.abs(_placed(own, transform)[:, None] - known[None]).max(axis=2)
+            cost = np.where(apart <= reach, bits, 255)
+            best = cost.argmin(axis=1)
+            firm = cost[np.arange(len(own)), best] <= FIRM_BITS
+            ours.append(own[firm])
+            theirs.append(known[best[firm]])
+        one, other = np.concatenate(ours), np.concatenate(theirs)
+        if len(one) < LEAST_PAIRS:
+            break
+        transform = np.linalg.lstsq(np.column_stack((one, np.ones(len(one)))), other, rcond=None)[0].T
+    return transform
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where they do not
+
+
+def _deepest(line: Line, counts: F32, bounds: F64, motion: MotionProfile, altered: Bool) -> tuple[float, int, int]:
+    """Return the evidence of the deepest hole and its run of bearing keyframes [first, last).
+
+    Only runs at least half of whose keyframes are `altered` (b,) are looked at; keyframe i stands for the query's time
+    from `bounds[i]` to `bounds[i + 1]`.
+    """
+    total = len(altered)
+    summed = np.concatenate([np.zeros((4, 1, BINS, BINS), np.float32), np.cumsum(counts, axis=1)], axis=1)
+    best = (0.0, 0, 0)
+    runs = [(first, last) for first, last in _runs(total) if 2 * altered[first:last].sum() >= last - first]
+    for at in range(0, len(runs), RUNS_AT_ONCE):
+        some = runs[at : at + RUNS_AT_ONCE]
+        moved = [_known_movement(motion, line, float(bounds[first]), float(bounds[last])) for first, last in some]
+        depth = _depth(np.stack([summed[:, last] - summed[:, first] for first, last in some], axis=1), np.stack(moved))
+        depth /= [1.0 if last - first == total else RUNS_COST for first, last in some]
+        place = int(depth.argmax())
+        if depth[place] > best[0]:
+            best = (float(depth[place]), *some[place])
+    return best
+
+
+def _runs(count: int) -> list[tuple[int, int]]:
+    """Return the whole, and runs of 1, 2, 4, … keyframes, each half a length after the one before."""
+    found = [(0, count)]
+    length = 1
+    while length < count and length <= LONGEST_RUN:
+        found += [(first, first + length) for first in range(0, count - length + 1, max(1, length // 2))]
+        length *= 2
+    return found
+
+
+def _known_movement(motion: MotionProfile, line: Line, start: float, end: float) -> F64:
+    """Return the share of ticks at which each cell of the known fine grid changes, shape (FINE_GRID, FINE_GRID)."""
+    step = motion.step_seconds * motion.fine_every
+    at = line.known_seconds(np.array([start - LAG_SECONDS, end]))
+    first, last = (max(0, int(seconds / step)) for seconds in at)
+    changes = motion.fine[first : last + 1]
+    if len(changes) == 0:
+        return np.zeros((FINE_GRID, FINE_GRID))
+    return np.asarray((changes != 0).mean(axis=0).reshape(FINE_GRID, FINE_GRID))
+
+
+def _depth(counts: F32, moved: F64) -> F64:
+    """Return the evidence of the deepest hole of each run; `counts` (4, r, BINS, BINS), `moved` (r, grid, grid)."""
+    sums = _integral(counts)
+    total = counts.sum(axis=(2, 3))[..., None, None]
+    zoom = BINS // FINE_GRID
+    movement = _integral(np.repeat(np.repeat(moved, zoom, axis=1), zoom, axis=2))
+    mean = moved.mean(axis=(1, 2))[:, None, None]
+    deepest = np.zeros(counts.shape[1])
+    for height in WINDOWS:
+        for width in WINDOWS:
+            window = _window(sums, height, width)
+            rest = total - window
+            elsewhere = (rest[1] + rest[3]) / np.maximum(rest[0] + rest[2], 1.0)
+            hole = elsewhere >= LEAST_ELSEWHERE
+            hole &= window[1] + window[3] <= MOST_INSIDE * elsewhere * (window[0] + window[2])
+            for part in _halves(sums, height, width):
+                there, pairs = part[0] + part[2], part[1] + part[3]
+                hole &= pairs <= MOST_IN_HALF * elsewhere * there
+                hole &= there * elsewhere >= LEAST_IN_HALF
+            hole &= _window(movement, height, width) <= MOVING * mean * height * width
+            evidence = np.minimum(
+                *(_likelihood_ratio(window[k], window[k + 1], total[k], total[k + 1]) for k in (0, 2))
+            )
+            deepest = np.maximum(deepest, np.where(hole, evidence, 0.0).max(axis=(1, 2)))
+    return deepest
+
+
+def _integral(values: npt.NDArray[np.floating]) -> F64:
+    """Return sums over everything above and left of each corner of the cells, along the last two axes."""
+    sums = values.astype(np.float64).cumsum(axis=-2).cumsum(axis=-1)
+    return np.asarray(np.pad(sums, [(0, 0)] * (values.ndim - 2) + [(1, 0), (1, 0)]))
+
+
+def _window(sums: F64, height: int, width: int) -> F64:
+    """Return the sums over every window of `height` × `width` cells."""
+    return np.asarray(
+        sums[..., height:, width:]
+        - sums[..., :-height, width:]
+        - sums[..., height:, :-width]
+        + sums[..., :-height, :-width]
+    )
+
+
+def _halves(sums: F64, height: int, width: int) -> Iterator[F64]:
+    """Yield the sums over the upper, lower, left and right half of every window."""
+    rows, columns = BINS - height + 1, BINS - width + 1
+    tall, wide = height // 2, width // 2
+    flat, narrow = _window(sums, tall, width), _window(sums, height, wide)
+    yield flat[..., :rows, :columns]
+    yield flat[..., height - tall :, :columns][..., :rows, :]
+    yield narrow[..., :rows, :columns]
+    yield narrow[..., :rows, width - wide :][..., :columns]
+
+
+def _likelihood_ratio(there: F64, pairs: F64, all_there: F64, all_pairs: F64) -> F64:
+    """Return Kulldorff's log likelihood ratio (Bernoulli) for fewer pairs inside than outside; 0 for more."""
+    rest, rest_pairs = all_there - there, all_pairs - pairs
+    ratio = _likelihood(pairs, there) + _likelihood(rest_pairs, rest) - _likelihood(all_pairs, all_there)
+    return np.where(pairs * rest < rest_pairs * there, ratio, 0.0)
+
+
+def _likelihood(hits: F64, tries: F64) -> F64:
+    """Return the log likelihood of `hits` of `tries` at their own rate."""
+    rate = hits / np.maximum(tries, 1.0)
+    return np.asarray(hits * np.log(np.maximum(rate, 1e-12)) + (tries - hits) * np.log(np.maximum(1.0 - rate, 1e-12)))

@@ -1,0 +1,79 @@
+"""Stretches of a query that lie on a known video, what the store keeps of that, and what is left when they overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from videonovelty.known.snapshot import KnownLocal
+from videonovelty.matching.proof import Proof
+from videonovelty.matching.timeline import Line
+from videonovelty.records import KnownFrames, MotionProfile
+from videonovelty.signatures.pdq import MIRRORED
+
+SHORTEST_REST_SECONDS = 0.5
+PROVEN_REST_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownSide:
+    """What the store keeps of one candidate."""
+
+    frames: KnownFrames
+    motion: MotionProfile | None = None
+    local: KnownLocal | None = None
+    """Its descriptors, where they found it."""
+    read_local: Callable[[], KnownLocal | None] | None = None
+    """Reads its descriptors, where they did not: for a second look at what is proven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """`[start_seconds, end_seconds)` of a query that lies on `line` through a known video."""
+
+    known_video_id: str
+    line: Line
+    start_seconds: float
+    end_seconds: float
+    proof: Proof
+    frames: int
+    median_distance_bits: float | None
+    spatial_share: float = 1.0
+    inliers: int | None = None
+
+    @property
+    def mirrored(self) -> bool:
+        """The query shows the known video with reversed handedness."""
+        return bool(MIRRORED[self.line.variant])
+
+
+def of_rest(whole: Proof, seconds: float) -> Proof:
+    """Return the proof of what another stretch left over: the proof was of the whole, so a short rest has none."""
+    if not whole.proven or seconds >= PROVEN_REST_SECONDS:
+        return whole
+    return replace(whole, proven=False, why_not=f"only {seconds:.1f} s are left beside a better match")
+
+
+def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Return the best stretches that do not overlap: proven before unproven, then the better evidence."""
+
+    def rank(stretch: Stretch) -> tuple[bool, float]:
+        seconds = stretch.end_seconds - stretch.start_seconds
+        return (stretch.proof.proven, seconds * max(stretch.proof.agreement, 0.1) + 0.1 * stretch.frames)
+
+    kept: list[Stretch] = []
+    for stretch in sorted(stretches, key=rank, reverse=True):
+        pieces = [(stretch.start_seconds, stretch.end_seconds)]
+        for other in kept:
+            pieces = [
+                piece
+                for a, b in pieces
+                for piece in ((a, min(b, other.start_seconds)), (max(a, other.end_seconds), b))
+                if piece[1] - piece[0] > 1e-6
+            ]
+        for a, b in pieces:
+            if (a, b) == (stretch.start_seconds, stretch.end_seconds):
+                kept.append(stretch)
+            elif b - a >= SHORTEST_REST_SECONDS:
+                kept.append(replace(stretch, start_seconds=a, end_seconds=b, proof=of_rest(stretch.proof, b - a)))
+    return sorted(kept, key=lambda stretch: stretch.start_seconds)
