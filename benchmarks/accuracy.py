@@ -6,6 +6,8 @@ Every clip is cut into halves and, but for every fifth clip, the first half is e
 - copies: the first half of `--contents` clips under 36 edits (truth: known),
 - takes: the second half, same scene and camera, under 9 edits (truth: new, must never be `known`),
 - splices: the first half with 1, 2 or 3 seconds of the second half put in, or put in place of its own (those are new),
+- insets: new footage, a moving clip or a fixed camera, over 20 … 50 % of the sides of the copied clips, in a corner or
+  elsewhere (12 kinds): all of it is new while it plays,
 - novel: clips that are enrolled nowhere, under 8 edits.
 Without VIDEOS it makes its own footage: moving clips, and fixed cameras with different actors in the two halves.
 Beside the product stands vPDQ's method (PDQ once a second, quality ≥ 50, distance ≤ 31, bag of frames; 80 % of both
@@ -23,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,7 @@ def screen(folder: Path) -> None:
         raise SystemExit(f"the scan ended with {done.returncode}; see above")
 
 
-def measure(folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, set[str]]]) -> dict[str, Any]:
+def measure(folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, Collection[str]]]) -> dict[str, Any]:
     """Return the figures of one finished run; `vpdq` holds, by way, the known files each query is said to show."""
     rows = {row["path"].rsplit("/", 1)[1]: row for row in pq.read_table(folder / "run/verdicts.parquet").to_pylist()}
     by_video: dict[str, list[Row]] = defaultdict(list)
@@ -75,7 +77,7 @@ def measure(folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, 
         cell["wrong source"] += bool(found) and found != entry["known"]
         for way, matches in vpdq.items():
             cell[f"vPDQ {way}"] += entry["known"] in matches[entry["name"]]
-            cell[f"vPDQ {way}, wrong"] += bool(matches[entry["name"]] - {entry["known"]})
+            cell[f"vPDQ {way}, wrong"] += bool(set(matches[entry["name"]]) - {entry["known"]})
         pairs += _scores(entry, segments)
         failures += _failures(entry, row, segments, found)
     copies = [cell for (kind, _), cell in table.items() if kind == "copy"]
@@ -84,6 +86,7 @@ def measure(folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, 
     splices = [cell for (kind, _), cell in table.items() if kind == "splice"]
     takes = [cell for (kind, _), cell in table.items() if kind == "take"]
     novel = [cell for (kind, _), cell in table.items() if kind == "novel"]
+    insets = [cell for (kind, _), cell in table.items() if kind == "inset"]
     edits = [cell["source found"] / cell["videos"] for cell in copies]
     return {
         "other takes called known or partly_known": _rate(takes, ("known", "partly_known")),
@@ -91,6 +94,8 @@ def measure(folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, 
         "videos of other content called known or partly_known": _rate(novel, ("known", "partly_known")),
         "spliced videos called known": _rate(splices, ("known",)),
         "new seconds inside stretches called known": _share(splices, "new seconds hidden", "new seconds"),
+        "known footage with new footage in a part of the picture, called known": _rate(insets, ("known",)),
+        "seconds of it inside stretches called known": _share(insets, "new seconds hidden", "new seconds"),
         "copies whose source is named": _rate(copies, ("source found",)),
         "mean and least over edits": [round(float(np.mean(edits)), 4), round(min(edits), 4)] if edits else [],
         **{f"vPDQ {way}: copies whose source is named": _rate(copies, (f"vPDQ {way}",)) for way in vpdq},
@@ -281,20 +286,40 @@ def as_markdown(figures: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _kept(path: Path, compute: Callable[[], Any]) -> Any:
+    """Return what a file holds, computed and written where it is missing: a folder that is kept is gone on with."""
+    if not path.exists():
+        path.write_text(json.dumps(compute()))
+    return json.loads(path.read_text())
+
+
 def main() -> None:
     """Make, screen, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="*")
     parser.add_argument("--contents", type=int, default=14, help="clips that are copied under every edit")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--keep", type=Path, help="an empty folder for the footage, the store and the run; stays")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="a folder for the footage, the store and the run; stays, and a run that was cut off goes on in it",
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/accuracy"))
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp())
     try:
-        truth = make(folder, options.videos, contents=options.contents, workers=options.workers)
+        truth = _kept(
+            folder / "truth.json",
+            lambda: make(folder, options.videos, contents=options.contents, workers=options.workers),
+        )
         screen(folder)
-        vpdq = vpdq_matches(folder / "known", folder / "intake", workers=options.workers)
+        vpdq = _kept(
+            folder / "vpdq.json",
+            lambda: {
+                way: {name: sorted(known) for name, known in found.items()}
+                for way, found in vpdq_matches(folder / "known", folder / "intake", workers=options.workers).items()
+            },
+        )
         figures = measure(folder, truth, vpdq)
     finally:
         if options.keep is None:

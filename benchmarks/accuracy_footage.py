@@ -1,4 +1,5 @@
-"""Planted truth for `benchmarks.accuracy`: known clips, edited copies, other takes, spliced-in seconds, new clips."""
+"""Planted truth for `benchmarks.accuracy`: known clips, edited copies, other takes, spliced-in seconds, new clips, and
+new footage laid over a part of known footage."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from videonovelty import footage
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
 from videonovelty.records import U8
-from videonovelty.tuning.edits import NEEDS_HOST, make_edit
+from videonovelty.tuning.edits import INSETS, NEEDS_HOST, make_edit
 
 FPS = 25.0
 SIDE = 320
@@ -42,6 +43,8 @@ TAKE_EDITS = (
 )  # fmt: skip
 NOVEL_EDITS = ("as it is", "mirror", "caption", "letterbox", "crop_20", "logo", "emoji", "meme")
 SPLICE_SECONDS = (1.0, 2.0, 3.0)
+BRIEF_SECONDS = (4.0, 7.0)
+"""When an inset plays that does so for some seconds only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Query:
 
     name: str
     kind: str
-    """`copy`, `take`, `splice` or `novel`."""
+    """`copy`, `take`, `splice`, `inset` or `novel`."""
     edit: str
     source: str
     """The clip it is made of."""
@@ -59,7 +62,7 @@ class Query:
     truth: tuple[tuple[float, float, float, float], ...] = ()
     """Stretches that are known footage: query start and end, known start and end, seconds."""
     new: tuple[float, float] | None = None
-    """The seconds of a splice that are new."""
+    """The seconds of a splice or inset that are new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,8 @@ def make(folder: Path, videos: Sequence[Path], *, contents: int, workers: int) -
 
     `contents` clips are copied under every edit; other takes and splices are made of every clip.
     """
-    (folder / "known").mkdir(parents=True)
-    (folder / "intake").mkdir()
+    (folder / "known").mkdir(parents=True, exist_ok=True)
+    (folder / "intake").mkdir(exist_ok=True)
     clips: Sequence[Path | None] = list(videos) or [None]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(_count, path) for path in clips]
@@ -148,6 +151,9 @@ def _make_of(folder: Path, path: Path | None, at: int, number: int, *, novel: bo
         for edit in COPY_EDITS:
             frames, fps, truth = _copy(clip.known[: int(COPY_SECONDS * FPS)], edit)
             write("copy", edit, frames, 28, fps=fps, known=known, truth=truth)
+        for edit in INSETS:
+            frames, plays = _inset(clip.known[: int(COPY_SECONDS * FPS)], edit, moving=number % 2 == 0)
+            write("inset", edit, frames, 28, known=known, new=plays)
     for edit in TAKE_EDITS:
         write("take", edit, _edited(clip.other[: int(TAKE_SECONDS * FPS)], edit), 28, known=known)
     middle = len(clip.known) // 2
@@ -177,6 +183,20 @@ def _edited(frames: Sequence[U8], edit: str) -> list[U8]:
         _even(make_edit(edit, seed, host=hosts[number])(frame) if hosts is not None else one(frame))
         for number, frame in enumerate(frames)
     ]
+
+
+def _inset(frames: Sequence[U8], edit: str, *, moving: bool) -> tuple[list[U8], tuple[float, float]]:
+    """Return known pictures with new footage, a moving clip or a fixed camera, in a part of them, and when it plays."""
+    height, width = frames[0].shape[:2]
+    size: dict[str, Any] = {"width": 2 * (width // 2), "height": 2 * (height // 2), "fps": FPS}
+    seconds = len(frames) / FPS
+    hosts = footage.clip(4242, seconds, **size) if moving else footage.fixed_camera(4243, 0, seconds, **size)
+    plays = BRIEF_SECONDS if edit.endswith("brief") else (0.0, seconds)
+    seed = zlib.crc32(edit.encode())
+    return [
+        _even(make_edit(edit, seed, host=host)(frame)) if plays[0] <= number / FPS < plays[1] else frame
+        for number, (frame, host) in enumerate(zip(frames, hosts, strict=False))
+    ], (plays[0], min(plays[1], seconds))
 
 
 def _hosts(count: int, shape: tuple[int, ...]) -> list[U8]:

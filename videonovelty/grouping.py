@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from videonovelty.batch import Part, Progress, Report
 from videonovelty.engine import Engine
 from videonovelty.known.shards import ShardCodes, VideoIds
+from videonovelty.known.snapshot import KnownLocal
 from videonovelty.lookup import (
     PARTS_PER_COLLECTION,
     UNKNOWN_KEYFRAMES,
@@ -110,15 +111,26 @@ def as_known(signed: SignedVideo) -> KnownFrames:
     return KnownFrames(one.video_id, one.pts_seconds, one.pdq[:, 0], one.pdq_inner[:, 0], one.quality, one.informative)
 
 
+def local_of(signed: SignedVideo) -> KnownLocal | None:
+    """Return the local descriptors of a signed video as they would stand in the known store, None without any."""
+    one = signed.signatures
+    bearers = np.flatnonzero(np.diff(one.local.offsets) > 0)
+    if len(bearers) == 0:
+        return None
+    offsets = np.append(one.local.offsets[bearers], one.local.offsets[-1])
+    return KnownLocal(one.video_id, one.pts_seconds[bearers], replace(one.local, offsets=offsets))
+
+
 def explain(member: SignedVideo, by: SignedVideo, variants: Sequence[int], settings: Settings) -> list[Stretch]:
     """Return the stretches of `member` that lie on lines through `by`."""
     return align(
         member.signatures,
-        KnownSide(as_known(by), thinned(by.signatures.motion)),
+        KnownSide(as_known(by), thinned(by.signatures.motion), read_local=functools.cache(lambda: local_of(by))),
         variants=variants,
         common=np.zeros(len(member.signatures.pts_seconds), np.bool_),
         matching=settings.matching,
         proof=settings.proof,
+        aspect=member.probe.width / max(1, member.probe.height),
     )
 
 

@@ -1,0 +1,154 @@
+"""Holes in known footage: descriptors that find each other everywhere but in one part of the picture."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from videonovelty.known.snapshot import KnownLocal
+from videonovelty.matching.covered import WHY, uncovered
+from videonovelty.matching.proof import Proof
+from videonovelty.matching.stretch import KnownSide, Stretch
+from videonovelty.matching.timeline import Line
+from videonovelty.records import FINE_CELLS, MOTION_CELLS, KnownFrames, LocalFeatures, MotionProfile, Signatures
+from videonovelty.settings import ProofSettings
+
+ASPECT = 16 / 9
+EVERY = 2.0
+"""Seconds between keyframes."""
+PER_KEYFRAME = 200
+PROOF = Proof(True, 20.0, 0.9, 500.0, 0.1)
+Box = tuple[float, float, float, float]
+
+
+class Scene:
+    """A known video as descriptors, and queries made of it."""
+
+    def __init__(self, seed: int, keyframes: int = 10) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.keyframes = keyframes
+        self.xy = self.rng.random((keyframes, PER_KEYFRAME, 2)) * (1.0, 1.0 / ASPECT)
+        self.codes = self.rng.integers(0, 256, (keyframes, PER_KEYFRAME, 8)).astype(np.uint8)
+        self.scale = self.rng.integers(8, 30, (keyframes, PER_KEYFRAME)).astype(np.uint8)
+        self.angle = self.rng.integers(0, 256, (keyframes, PER_KEYFRAME)).astype(np.uint8)
+        self.seconds = EVERY * np.arange(keyframes)
+
+    def known(self) -> KnownSide:
+        local = KnownLocal("k" * 64, self.seconds, self._features(self.xy, self.codes, self.seconds))
+        pdq = np.zeros((self.keyframes, 32), np.uint8)
+        good = np.ones(self.keyframes, np.bool_)
+        frames = KnownFrames("k" * 64, self.seconds, pdq, pdq, np.full(self.keyframes, 90, np.uint8), good)
+        ticks = int(EVERY * self.keyframes / 0.2)
+        motion = MotionProfile(
+            0.2, np.ones((ticks, MOTION_CELLS), np.int8), np.ones((ticks // 2, FINE_CELLS), np.int8), 2
+        )
+        return KnownSide(frames, motion, local)
+
+    def query(self, box: Box | None = None, *, found: float = 0.6, during: slice = slice(None)) -> Signatures:
+        """Return a copy of which a share of the descriptors is `found` again, and in `box` those of something else."""
+        xy, codes = self.xy.copy(), self.codes.copy()
+        lost = self.rng.random(codes.shape[:2]) > found
+        if box is not None:
+            left, top, right, bottom = box
+            x, y = xy[..., 0], xy[..., 1] * ASPECT
+            inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)
+            hidden = np.zeros_like(lost)
+            hidden[during] = inside[during]
+            lost |= hidden
+        codes[lost] = self.rng.integers(0, 256, (int(lost.sum()), 8))
+        xy += self.rng.normal(0, 0.002, xy.shape)
+        n = self.keyframes
+        pdq = np.zeros((n, 8, 32), np.uint8)
+        end = np.append(self.seconds[1:], self.seconds[-1] + EVERY)
+        features = self._features(np.clip(xy, 0, 1), codes, self.seconds)
+        return Signatures(
+            "q" * 64, "scheme", self.seconds, self.seconds.copy(), end, pdq, pdq, np.zeros(n, np.bool_),
+            np.full(n, 90, np.uint8), np.ones(n, np.bool_),
+            MotionProfile(0.1, np.zeros((0, MOTION_CELLS), np.int8), np.zeros((0, FINE_CELLS), np.int8)), features,
+        )  # fmt: skip
+
+    def _features(self, xy: np.ndarray, codes: np.ndarray, seconds: np.ndarray) -> LocalFeatures:
+        return LocalFeatures(
+            np.arange(len(seconds) + 1) * PER_KEYFRAME,
+            codes.reshape(-1, 8),
+            np.zeros((0, 8), np.uint8),
+            np.round(xy.reshape(-1, 2) * 65535).astype(np.uint16),
+            self.scale.reshape(-1),
+            self.angle.reshape(-1),
+        )
+
+    def looked_at(self, query: Signatures, **known: object) -> list[Stretch]:
+        whole = Stretch("k" * 64, Line(1.0, 0.0, 0, 0.9), 0.0, EVERY * self.keyframes, PROOF, self.keyframes, 12.0)
+        altered = np.ones(self.keyframes, np.bool_)
+        return uncovered(
+            query, whole, replace(self.known(), **known), altered=altered, aspect=ASPECT, proof=ProofSettings()
+        )
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0.0, 0.0, 0.25, 0.25), (0.75, 0.7, 1.0, 1.0), (0.35, 0.4, 0.65, 0.7), (0.0, 0.3, 0.3, 0.6), (0.5, 0.5, 1.0, 1.0)],
+)
+def test_covered_part_takes_the_proof_away(box: Box) -> None:
+    scene = Scene(1)
+    (stretch,) = scene.looked_at(scene.query(box))
+    assert not stretch.proof.proven
+    assert stretch.proof.why_not == WHY
+
+
+@given(st.integers(0, 2**16), st.floats(0.45, 0.95))
+@settings(max_examples=25, deadline=None)
+def test_plain_copies_keep_their_proof_however_many_descriptors_are_lost(seed: int, found: float) -> None:
+    scene = Scene(seed, keyframes=6)
+    assert all(stretch.proof.proven for stretch in scene.looked_at(scene.query(found=found)))
+
+
+@pytest.mark.parametrize("box", [(0.0, 0.82, 1.0, 0.92), (0.88, 0.02, 0.99, 0.16), (0.2, 0.1, 0.8, 0.2)])
+def test_lettering_and_small_emblems_are_no_hole(box: Box) -> None:
+    scene = Scene(2)
+    (stretch,) = scene.looked_at(scene.query(box))
+    assert stretch.proof.proven
+
+
+def test_only_the_covered_seconds_lose_their_proof() -> None:
+    scene = Scene(3, keyframes=20)
+    parts = scene.looked_at(scene.query((0.65, 0.6, 1.0, 1.0), during=slice(8, 12)))
+    assert [part.proof.proven for part in parts] == [True, False, True]
+    assert parts[0].start_seconds == 0.0
+    assert parts[-1].end_seconds == 40.0
+    assert all(a.end_seconds == b.start_seconds for a, b in pairwise(parts))
+    # keyframes 8 to 11 stand for seconds 16 to 24
+    assert parts[1].start_seconds <= 16.0
+    assert parts[1].end_seconds >= 24.0
+    assert parts[1].end_seconds - parts[1].start_seconds <= 12.0
+
+
+def test_unaltered_pictures_are_not_looked_into() -> None:
+    scene = Scene(4)
+    whole = Stretch("k" * 64, Line(1.0, 0.0, 0, 0.9), 0.0, 20.0, PROOF, 10, 2.0)
+    query = scene.query((0.0, 0.0, 0.3, 0.3))
+    options = {"aspect": ASPECT, "proof": ProofSettings()}
+    assert uncovered(query, whole, scene.known(), altered=np.zeros(10, np.bool_), **options) == [whole]
+    assert uncovered(query, whole, scene.known(), altered=np.ones(10, np.bool_), **options) != [whole]
+
+
+def test_nothing_is_said_where_little_is_found_or_there_are_no_descriptors() -> None:
+    scene = Scene(5)
+    box = (0.0, 0.0, 0.3, 0.3)
+    assert all(stretch.proof.proven for stretch in scene.looked_at(scene.query(box, found=0.25)))
+    assert all(stretch.proof.proven for stretch in scene.looked_at(scene.query(box), local=None))
+
+
+def test_a_thing_that_moves_in_the_known_video_is_no_hole() -> None:
+    scene = Scene(6)
+    moving = np.zeros((8, 8), np.int8)
+    moving[2:5, 2:5] = 1  # nothing else moves there
+    fine = np.repeat(moving.reshape(1, -1), 50, axis=0)
+    motion = replace(scene.known().motion, fine=fine)
+    (stretch,) = scene.looked_at(scene.query((0.27, 0.27, 0.6, 0.6)), motion=motion)
+    assert stretch.proof.proven
+    (elsewhere,) = scene.looked_at(scene.query((0.7, 0.65, 1.0, 1.0)), motion=motion)
+    assert not elsewhere.proof.proven
