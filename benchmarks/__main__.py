@@ -51,6 +51,7 @@ SPECIAL = {
     "local_candidates": Benchmark(videos="folder", out="--out"),
     "isolation": Benchmark(),
     "night": Benchmark(videos="--videos", out="--out"),
+    "decode_workers": Benchmark(out="--out", by_all=False),
     "extremes": Benchmark(out="--out"),
     "lists": Benchmark(("threatexchange",), by_all=False),
 }

@@ -595,6 +595,8 @@ def _local_config(settings: RunSettings, folder: Path) -> dict[str, Any]:
             "NUMBA_NUM_THREADS": str(settings.threads_per_worker),
             "MALLOC_TRIM_THRESHOLD_": "65536",
         },
+        # How often each server measures how busy its loop is: at 20 ms, 7 % of a processor with two workers.
+        "distributed.admin.tick.interval": "1s",
         "distributed.admin.low-level-log-length": 100,
         "distributed.admin.log-length": 100,
         "distributed.admin.system-monitor.disk": False,
