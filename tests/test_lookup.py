@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from signing_help import sign
 from test_screening import run as command
 
-from videonovelty import grouping, judgements, screening
+from videonovelty import grouping, judgements, judging, screening
 from videonovelty.batch import Part
 from videonovelty.engine import Engine, open_engine
 from videonovelty.grouping import OpenContent, group_intake
@@ -130,14 +130,14 @@ def tables(folder: Path, run: str) -> dict[str, bytes]:
 
 
 def test_batches_of_one_give_the_same_tables(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screening, "query_limit", lambda settings: 1)
+    monkeypatch.setattr(judging, "query_limit", lambda settings: 1)
     scan(night, "one-by-one")
     assert tables(night, "one-by-one") == tables(night, "run")
 
 
 def test_a_run_cut_off_while_judging_judges_only_the_rest(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[str] = []
-    real = screening.judge_signed
+    real = judging.judge_signed
 
     def counting(signed: SignedVideo, *arguments: object, **options: object) -> object:
         judged.append(signed.signatures.video_id)
@@ -150,8 +150,8 @@ def test_a_run_cut_off_while_judging_judges_only_the_rest(night: Path, monkeypat
         if len(set(judged)) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(screening, "query_limit", lambda settings: 1)
-    monkeypatch.setattr(screening, "judge_signed", counting)
+    monkeypatch.setattr(judging, "query_limit", lambda settings: 1)
+    monkeypatch.setattr(judging, "judge_signed", counting)
     with monkeypatch.context() as patch:
         patch.setattr(judgements.Judgements, "store", breaking)
         scan(night, "broken", code=130)

@@ -40,8 +40,8 @@ from videonovelty.report.collect import entry_key
 from videonovelty.report.decisions import DECISIONS, Decision
 from videonovelty.run import VideoStates, read_coded, read_part
 from videonovelty.schemas import DECISIONS as DECISION_ROWS
-from videonovelty.screening import preferred_membership
 from videonovelty.settings import ReviewSettings
+from videonovelty.tables import preferred_membership
 
 logger = logging.getLogger(__name__)
 

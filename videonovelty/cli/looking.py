@@ -73,7 +73,7 @@ def compare(
     import numpy as np
 
     from videonovelty.grouping import explain_any
-    from videonovelty.screening import judge_video
+    from videonovelty.judging import judge_video
 
     settings = load(config, None, allow_unsandboxed)
     one, other = _sign(query, settings), _sign(known, settings)

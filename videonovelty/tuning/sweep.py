@@ -21,6 +21,7 @@ import numpy.typing as npt
 from videonovelty.batch import Part, Progress, Report
 from videonovelty.engine import Engine, EngineFailure
 from videonovelty.errors import RunError
+from videonovelty.judging import judge_in_rounds, judge_parts, judge_signed, read_sides
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.lookup import Lookup, WorkFolder
 from videonovelty.matching.alignment import align
@@ -36,7 +37,6 @@ from videonovelty.matching.remembered import remembering
 from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.records import SignedVideo, Verdict
 from videonovelty.run import RunFolder
-from videonovelty.screening import judge_in_rounds, judge_parts, judge_signed, read_sides
 from videonovelty.settings import Settings
 from videonovelty.signatures import scheme
 from videonovelty.tuning.signed import SignedSamples, enrolled_snapshot

@@ -1,0 +1,300 @@
+"""From the signatures of a night's contents to verdicts, batch by batch: candidates in two rounds, alignment, proof."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.batch import (
+    Part,
+    Progress,
+)
+from videonovelty.judgements import Judgements, judging_facts
+from videonovelty.known.ledger import pairs_apart
+from videonovelty.known.snapshot import KnownLocal, Snapshot
+from videonovelty.lookup import (
+    Hits,
+    Lookup,
+    all_done,
+    batches,
+    candidates_of,
+    has_hits,
+    local_candidates_of,
+    local_query_bytes,
+    query_bytes,
+    query_limit,
+)
+from videonovelty.matching.alignment import align
+from videonovelty.matching.candidates import Candidates
+from videonovelty.matching.local_candidates import LocalCandidate
+from videonovelty.matching.stretch import KnownSide, Stretch
+from videonovelty.records import (
+    SignedVideo,
+    Verdict,
+)
+from videonovelty.run import RunFolder
+from videonovelty.segments import tile_segments
+from videonovelty.settings import Settings
+from videonovelty.signatures import scheme
+from videonovelty.signatures.pdq import DIHEDRAL
+from videonovelty.verdict import judge
+
+
+class HasVideoId(Protocol):
+    """Anything that stands for one content."""
+
+    @property
+    def video_id(self) -> str:
+        """Its id."""
+
+
+class HasKnownVideoId(Protocol):
+    """Any candidate."""
+
+    @property
+    def known_video_id(self) -> str:
+        """The known video it is."""
+
+
+S_contra = TypeVar("S_contra", bound=HasVideoId, contravariant=True)
+
+Known = TypeVar("Known", bound=HasKnownVideoId)
+
+C = TypeVar("C")
+
+L = TypeVar("L")
+
+VIDEOS_PER_JUDGEMENT = 20
+
+MIRROR_VARIANT = DIHEDRAL.index("flip_horizontal")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeTask:
+    """Some contents, and where the hits of each lie."""
+
+    parts: tuple[Part, ...]
+    found: tuple[Hits, ...]
+    local: tuple[Hits, ...] = ()
+    """Hits by local descriptors; empty in the first round."""
+    apart: tuple[frozenset[str], ...] = ()
+    """Known videos an analyst said each is no match of; empty: of none."""
+
+
+def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -> list[Verdict]:
+    """Return the verdicts of some contents; for a worker."""
+    contents = [part.read() for part in task.parts]
+    keyframes = [len(signed.signatures.pts_seconds) for signed in contents]
+    found = candidates_of(task.found, keyframes, n_known_videos=snapshot.n_videos, settings=settings.matching)
+    local = local_candidates_of(task.local or [Hits() for _ in task.parts], settings.matching)
+    if any(task.apart):
+        found = [replace(one, ranked=_without(no, one.ranked)) for no, one in zip(task.apart, found, strict=True)]
+        local = [_without(no, some) for no, some in zip(task.apart, local, strict=True)]
+    sides = read_sides(snapshot, found, local, scheme(settings.signatures))
+    return [
+        judge_signed(signed, candidates, local_candidates, sides, settings)
+        for signed, candidates, local_candidates in zip(contents, found, local, strict=True)
+    ]
+
+
+def _without(refused: frozenset[str], candidates: tuple[Known, ...]) -> tuple[Known, ...]:
+    return tuple(one for one in candidates if one.known_video_id not in refused)
+
+
+def read_sides(
+    snapshot: Snapshot,
+    candidates: Sequence[Candidates],
+    local: Sequence[Sequence[LocalCandidate]],
+    scheme_name: str,
+) -> dict[str, KnownSide]:
+    """Return what the store keeps of every candidate, by id; descriptors not found by them are read on demand."""
+    by_local = {one.known_video_id for found in local for one in found}
+    wanted = sorted({one.known_video_id for found in candidates for one in found.ranked} | by_local)
+    motions = snapshot.motion_of(wanted, scheme_name)
+    features = snapshot.local_of(sorted(by_local), scheme_name)
+
+    def reader(video_id: str) -> Callable[[], KnownLocal | None]:
+        return functools.cache(lambda: snapshot.local_of([video_id], scheme_name).get(video_id))
+
+    return {
+        video_id: KnownSide(frames, motions.get(video_id), features.get(video_id), reader(video_id))
+        for video_id, frames in snapshot.frames_of(wanted, scheme_name).items()
+    }
+
+
+Aligner = Callable[..., list[Stretch]]
+
+
+def judge_signed(
+    signed: SignedVideo,
+    candidates: Candidates,
+    local_candidates: Sequence[LocalCandidate],
+    sides: Mapping[str, KnownSide],
+    settings: Settings,
+    *,
+    aligner: Aligner = align,
+) -> Verdict:
+    """Return the verdict on one signed video: aligned with every candidate, proven, tiled and judged.
+
+    `sides` holds the candidates' known sides; `aligner` is `align`, or what remembers its answers.
+    """
+    stretches: list[Stretch] = []
+    for candidate in candidates.ranked:
+        side = sides.get(candidate.known_video_id)
+        if side is not None:
+            whole = replace(side, local=None)
+            stretches += _aligned(aligner, signed, whole, candidate.variants, candidates.common, settings)
+    for one in local_candidates:
+        side = sides.get(one.known_video_id)
+        if side is not None:
+            variants = (MIRROR_VARIANT,) if one.mirrored else (0,)
+            stretches += _aligned(aligner, signed, side, variants, candidates.common, settings, local_pairs=one.pairs)
+    return judge_video(signed, stretches, candidates.common, settings)
+
+
+def _aligned(
+    aligner: Aligner,
+    signed: SignedVideo,
+    side: KnownSide,
+    variants: Sequence[int],
+    common: npt.NDArray[np.bool_],
+    settings: Settings,
+    local_pairs: npt.NDArray[np.float64] | None = None,
+) -> list[Stretch]:
+    return aligner(
+        signed.signatures,
+        side,
+        variants=variants,
+        common=common,
+        matching=settings.matching,
+        proof=settings.proof,
+        aspect=signed.probe.width / max(1, signed.probe.height),
+        local_pairs=local_pairs,
+    )
+
+
+def judge_video(
+    signed: SignedVideo, stretches: Sequence[Stretch], common: npt.NDArray[np.bool_], settings: Settings
+) -> Verdict:
+    """Return the verdict on one signed video, given the stretches that lie on known videos."""
+    signatures, coverage = signed.signatures, signed.coverage
+    silent = ~signatures.informative | common
+    uninformative = [
+        (float(a), float(b))
+        for a, b in zip(signatures.start_seconds[silent], signatures.end_seconds[silent], strict=True)
+    ]
+    segments = tile_segments(coverage, stretches, uninformative, settings.verdict)
+    return judge(signatures, coverage, segments, settings.verdict)
+
+
+def judge_parts(parts: Sequence[Part], lookup: Lookup, run: RunFolder) -> Iterator[Verdict]:
+    """Yield the verdict of every signed content, batch by batch; batches an earlier run judged are not judged again."""
+    settings = lookup.settings
+    judgements = Judgements(run, judging_facts(lookup.snapshot.number, lookup.scheme_name, settings))
+    so_far: Counter[str] = Counter()
+    apart = pairs_apart(lookup.snapshot)
+    for cut in batches(parts, [query_bytes(part) for part in parts], query_limit(settings)):
+        batch = parts[cut]
+        verdicts = judgements.load(batch)
+        if verdicts is None:
+            search = _Search(lookup, so_far, len(parts), apart)
+            verdicts = judge_in_rounds(batch, search, local=settings.signatures.local)
+            search.close()
+            judgements.store(batch, verdicts)
+        so_far.update(verdict.verdict for verdict in verdicts)
+        lookup.report(Progress("judging", cut.stop, len(parts), verdicts=dict(so_far)))
+        yield from verdicts
+    lookup.work.close()
+
+
+class Search(Protocol[S_contra, C, L]):
+    """What finds and judges candidates of a batch: the joins of a run, or what has them in memory."""
+
+    def by_pdq(self, batch: Sequence[S_contra]) -> Sequence[C]:
+        """Return the candidates of each content of the batch, whole pictures compared, or where they lie."""
+
+    def by_local(self, batch: Sequence[S_contra]) -> Sequence[L]:
+        """Return the same by their local descriptors; what is false has none."""
+
+    def judge(self, batch: Sequence[S_contra], candidates: Sequence[C], local: Sequence[L]) -> list[Verdict]:
+        """Return the verdict of each content of the batch, in any order."""
+
+
+def judge_in_rounds(batch: Sequence[S_contra], search: Search[S_contra, C, L], *, local: bool) -> list[Verdict]:
+    """Return the verdict of each content of a batch, in any order.
+
+    Two rounds: PDQ finds what shows the whole picture; what it does not fully explain is looked up once more by its
+    local descriptors.
+    """
+    candidates = search.by_pdq(batch)
+    judged = {verdict.video_id: verdict for verdict in search.judge(batch, candidates, ())}
+    if local:
+        left = [n for n, part in enumerate(batch) if judged[part.video_id].verdict != "known"]
+        again = [batch[n] for n in left]
+        found_by_local = search.by_local(again)
+        found = [n for n, one in enumerate(found_by_local) if one]
+        for verdict in search.judge(
+            [again[n] for n in found],
+            [candidates[left[n]] for n in found],
+            [found_by_local[n] for n in found],
+        ):
+            judged[verdict.video_id] = verdict
+    return list(judged.values())
+
+
+class _Search:
+    """The joins of one batch of a run: codes and hits travel by file, shards are the tasks, results are small."""
+
+    def __init__(
+        self, lookup: Lookup, so_far: Mapping[str, int], total: int, apart: Mapping[str, frozenset[str]]
+    ) -> None:
+        self._lookup, self._so_far, self._total, self._apart = lookup, so_far, total, apart
+        self._folders: list[Path] = []
+
+    def by_pdq(self, batch: Sequence[Part]) -> list[Hits]:
+        """Return where the hits of each content of the batch lie, whole pictures compared."""
+        folders = tuple(self._lookup.by_pdq(batch))
+        self._folders += folders
+        return [Hits(number, folders) for number in range(len(batch))]
+
+    def by_local(self, batch: Sequence[Part]) -> list[Hits | None]:
+        """Return where the hits of each content of the batch by local descriptors lie; None where there are none."""
+        found: list[Hits | None] = []
+        sizes = [local_query_bytes(part) for part in batch]
+        for cut in batches(batch, sizes, query_limit(self._lookup.settings)):
+            some = batch[cut]
+            folders = tuple(self._lookup.by_local(some))
+            self._folders += folders
+            found += [Hits(n, folders) if any_ else None for n, any_ in enumerate(has_hits(folders, len(some)))]
+        return found
+
+    def judge(self, batch: Sequence[Part], candidates: Sequence[Hits], local: Sequence[Hits | None]) -> list[Verdict]:
+        """Return the verdict of each content of the batch, in its order."""
+        by_local = [one or Hits() for one in local]
+        apart = [self._apart.get(part.video_id, frozenset()) for part in batch]
+        tasks = [
+            JudgeTask(tuple(batch[cut]), tuple(candidates[cut]), tuple(by_local[cut]), tuple(apart[cut]))
+            for cut in (slice(at, at + VIDEOS_PER_JUDGEMENT) for at in range(0, len(batch), VIDEOS_PER_JUDGEMENT))
+        ]
+        before = 0 if local else sum(self._so_far.values())
+        total, stage = (len(batch), "judging parts") if local else (self._total, "judging")
+
+        def note(done: int) -> None:
+            judged = before + min(done * VIDEOS_PER_JUDGEMENT, len(batch))
+            self._lookup.report(Progress(stage, judged, total, verdicts=self._so_far))
+
+        judging = functools.partial(judge_contents, snapshot=self._lookup.snapshot, settings=self._lookup.settings)
+        found = all_done(self._lookup.engine, judging, tasks, "some videos could not be judged", note)
+        return list(chain.from_iterable(found))
+
+    def close(self) -> None:
+        """Remove the hits."""
+        self._lookup.work.remove(self._folders)
