@@ -158,7 +158,10 @@ def stats(store: Store, as_json: Json = False) -> None:
     if as_json:
         print_json(found)
     else:
+        schemes: Any = found.pop("schemes")
         counts_table(str(store), _flat(found))
+        for name, counts in schemes.items():
+            counts_table(f"scheme {name}", counts)
 
 
 def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:

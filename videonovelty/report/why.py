@@ -130,10 +130,9 @@ def _why_not_comparable(entry: Entry) -> Iterable[str]:
     if novel:
         yield f"Of what could be looked at, {spoken(entry.novel_seconds)} are in no known video: {_times(novel)}."
     if entry.reason in (Reason.UNINFORMATIVE, Reason.TOO_SHORT):
-        yield (
-            f"{spoken(entry.uninformative_seconds)} of {spoken(entry.duration_seconds)} show too little to compare; "
-            f"{entry.keyframes:,} pictures (keyframes) were taken."
-        )
+        taken = "1 picture (keyframe) was" if entry.keyframes == 1 else f"{entry.keyframes:,} pictures (keyframes) were"
+        of = f"{spoken(entry.uninformative_seconds)} of {spoken(entry.duration_seconds)}"
+        yield f"{of} show too little to compare; {taken} taken."
 
 
 _BY_VERDICT: dict[str, Callable[[Entry], Iterable[str]]] = {
