@@ -37,7 +37,9 @@ SAME_BITS = 20
 SAME_PLACE = 0.03
 """…and how far apart they may lie, in shares of the known picture's longer side."""
 FIRM_BITS = 12
-"""Pairs this close refine the placement, at 5, 4 and 3 % of the longer side."""
+"""Pairs this close refine the placement, …"""
+REFINED_WITHIN = (0.05, 0.04, 0.03)
+"""…if they lie this close together, in shares of the longer side, one after the other."""
 NEAR_SECONDS = 1.0
 """Known moments this close to the aligned one are looked at as well."""
 TRIED_KEYFRAMES = 12
@@ -152,21 +154,22 @@ def _counted(pair: LocalPair, stretch: Stretch) -> _Counted | None:
     known_xy = pair.known.features.xy / 65535.0
     low, high = known_xy.min(axis=0), np.maximum(known_xy.max(axis=0), known_xy.min(axis=0) + 1e-6)
     shown_low, shown_high = _extent(pair)
+    offsets = pair.known.features.offsets
     for row, (keyframe, near) in enumerate(zip(bearers, places, strict=True)):
         if not near:
             continue
-        at, bits, theirs = _compared(pair, int(keyframe), near)
-        placed = _placed(at, transform)
-        apart = np.abs(placed[:, None] - theirs[None]).max(axis=2)
-        alike = (bits <= SAME_BITS) & (apart <= SAME_PLACE)
-        features = pair.known.features.offsets
-        first = slice(0, int(features[near[0] + 1] - features[near[0]]))
+        alike = _alike(pair, int(keyframe), near)
+        placed = _placed(alike.ours, transform)
+        together = alike.within(placed, SAME_PLACE)
+        found, met = np.zeros(len(placed), np.bool_), np.zeros(len(alike.theirs), np.bool_)
+        found[alike.one[together]], met[alike.other[together]] = True, True
         mine = ((placed >= low) & (placed <= high)).all(axis=1)
-        back = (theirs[first] - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+        # of the known side, the keyframe nearest in time counts
+        theirs = alike.theirs[: int(offsets[near[0] + 1] - offsets[near[0]])]
+        back = (theirs - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
         seen = ((back >= shown_low) & (back <= shown_high)).all(axis=1)
-        found, met = alike.any(axis=1), alike.any(axis=0)[first]
         for kind, (points, flags) in enumerate(
-            ((placed, mine), (placed, mine & found), (theirs[first], seen), (theirs[first], seen & met))
+            ((placed, mine), (placed, mine & found), (theirs, seen), (theirs, seen & met[: len(theirs)]))
         ):
             cells = np.minimum(((points[flags] - low) / (high - low) * BINS).astype(np.int64), BINS - 1)
             np.add.at(counts[kind, row], (cells[:, 1], cells[:, 0]), 1.0)
@@ -201,15 +204,34 @@ def _placed(points: F64, transform: F64) -> F64:
     return np.asarray(points @ transform[:, :2].T + transform[:, 2])
 
 
-def _compared(pair: LocalPair, keyframe: int, places: Sequence[int]) -> tuple[F64, U8, F64]:
-    """Return a keyframe's own places (k, 2), bits (k, m) to the descriptors of known `places`, and theirs (m, 2)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Alike:
+    """Places of a keyframe's descriptors (k, 2) and known ones (m, 2), and which pairs of them are alike."""
+
+    ours: F64
+    theirs: F64
+    one: I64
+    """Shape (p,): rows of `ours`…"""
+    other: I64
+    """…and of `theirs`, up to `SAME_BITS` apart."""
+    bits: U8
+
+    def within(self, placed: F64, reach: float) -> Bool:
+        """Return which pairs lie together when `ours` are at `placed`; shape (p,)."""
+        apart = np.abs(placed[self.one] - self.theirs[self.other])
+        return np.maximum(apart[:, 0], apart[:, 1]) <= reach
+
+
+def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
+    """Return the descriptors of a keyframe beside those of the known `places`, one place after the other."""
     local, features = pair.query.local, pair.known.features
     mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
     theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
     codes = np.ascontiguousarray((local.mirrored_codes if pair.mirrored else local.codes)[mine]).view(np.uint64)
     known = np.ascontiguousarray(features.codes[theirs]).view(np.uint64)
     bits = np.bitwise_count(codes[:, None, 0] ^ known[None, :, 0])
-    return _own_places(pair, mine), bits, features.xy[theirs] / 65535.0
+    one, other = np.nonzero(bits <= SAME_BITS)
+    return _Alike(_own_places(pair, mine), features.xy[theirs] / 65535.0, one, other, bits[one, other])
 
 
 def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -> F64 | None:
@@ -222,22 +244,21 @@ def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -
     if not matches:
         return None
     transform = agreed_placement(matches, pair.aspect, mirrored=pair.mirrored)
-    for reach in (0.05, 0.04, 0.03):
+    compared = [_alike(pair, int(bearers[row]), places[row]) for row in picked if places[row]]
+    for reach in REFINED_WITHIN:
         ours, theirs = [], []
-        for row in picked:
-            if not places[row]:
-                continue
-            own, bits, known = _compared(pair, int(bearers[row]), places[row])
-            apart = np.abs(_placed(own, transform)[:, None] - known[None]).max(axis=2)
-            cost = np.where(apart <= reach, bits, 255)
-            best = cost.argmin(axis=1)
-            firm = cost[np.arange(len(own)), best] <= FIRM_BITS
-            ours.append(own[firm])
-            theirs.append(known[best[firm]])
+        for alike in compared:
+            near = np.flatnonzero(alike.within(_placed(alike.ours, transform), reach) & (alike.bits <= FIRM_BITS))
+            near = near[np.argsort(alike.bits[near], kind="stable")]
+            best = near[np.unique(alike.one[near], return_index=True)[1]]  # the most alike of each of ours
+            ours.append(alike.ours[alike.one[best]])
+            theirs.append(alike.theirs[alike.other[best]])
         one, other = np.concatenate(ours), np.concatenate(theirs)
         if len(one) < LEAST_PAIRS:
             break
-        transform = np.linalg.lstsq(np.column_stack((one, np.ones(len(one)))), other, rcond=None)[0].T
+        transform = np.asarray(
+            np.linalg.lstsq(np.column_stack((one, np.ones(len(one)))), other, rcond=None)[0].T, np.float64
+        )
     return transform
 
 
