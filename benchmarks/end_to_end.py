@@ -92,7 +92,17 @@ def make_intakes(folder: Path, known: Sequence[Path], new: Sequence[Path]) -> di
 
 
 def stream_copy(path: Path, out: Path) -> None:
-    """Write the coded pictures of `path` into a Matroska file."""
+    """Write the coded pictures of `path` into a file beside `out`, Matroska or what else takes the codec."""
+    for suffix in (".mkv", ".mov", ".avi"):
+        target = out.with_suffix(suffix)
+        try:
+            return _remux(path, target)
+        except (ValueError, av.FFmpegError):
+            target.unlink(missing_ok=True)
+    raise SystemExit(f"{path}: no container takes a stream copy of it; leave it out")
+
+
+def _remux(path: Path, out: Path) -> None:
     with av.open(str(path)) as source, av.open(str(out), "w") as target:
         stream = source.streams.video[0]
         copied = target.add_stream_from_template(stream)
