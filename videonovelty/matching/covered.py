@@ -63,7 +63,11 @@ MOVING = 1.3
 """Where more than this much of what moves on average moves in the known picture, descriptors lose each other by
 movement, and the movement itself tells what is there."""
 RUNS_COST = 1.3
-"""A run of keyframes is one of many: it takes this much more evidence than the whole stretch."""
+"""A run of keyframes is one of many: it takes this much more evidence than the whole stretch…"""
+OFF_COST = 1.5
+"""…and this much where most of its keyframes are compared with a known one more than `OFF_SECONDS` off: what moved in
+between finds nothing where it was."""
+OFF_SECONDS = 0.2
 LONGEST_RUN = 64
 RUNS_AT_ONCE = 256
 
@@ -77,6 +81,8 @@ class _Counted:
     counts: F32
     """Shape (4, b, BINS, BINS): the query's descriptors, those of them that find a known one, the known ones, and those
     of them that find one of the query's."""
+    off: Bool
+    """Shape (b,): the known keyframe compared with is more than `OFF_SECONDS` from the aligned moment."""
 
 
 def uncovered(
@@ -98,14 +104,20 @@ def uncovered(
     # a keyframe stands for what follows until the next one that carries descriptors
     bounds = np.clip(query.start_seconds[counted.keyframes], stretch.start_seconds, stretch.end_seconds)
     bounds = np.concatenate([[stretch.start_seconds], bounds[1:], [stretch.end_seconds]])
-    return list(_cut(stretch, counted.counts, bounds, known.motion, altered[counted.keyframes], proof))
+    return list(_cut(stretch, counted.counts, bounds, known.motion, altered[counted.keyframes], counted.off, proof))
 
 
 def _cut(
-    stretch: Stretch, counts: F32, bounds: F64, motion: MotionProfile, altered: Bool, proof: ProofSettings
+    stretch: Stretch,
+    counts: F32,
+    bounds: F64,
+    motion: MotionProfile,
+    altered: Bool,
+    off: Bool,
+    proof: ProofSettings,
 ) -> Iterator[Stretch]:
     """Yield the parts of a stretch in time order, the run with the deepest hole cut out, over and over."""
-    evidence, first, last = _deepest(stretch.line, counts, bounds, motion, altered)
+    evidence, first, last = _deepest(stretch.line, counts, bounds, motion, altered, off)
     if evidence < proof.covered_evidence:
         yield stretch
         return
@@ -123,7 +135,7 @@ def _cut(
         )
         if part.proof.proven:
             cut = slice(start, end)
-            yield from _cut(part, counts[:, cut], bounds[start : end + 1], motion, altered[cut], proof)
+            yield from _cut(part, counts[:, cut], bounds[start : end + 1], motion, altered[cut], off[cut], proof)
         else:
             yield part
 
@@ -151,6 +163,7 @@ def _counted(pair: LocalPair, stretch: Stretch) -> _Counted | None:
     if transform is None:
         return None
     counts = np.zeros((4, len(bearers), BINS, BINS), np.float32)
+    off = np.ones(len(bearers), np.bool_)
     known_xy = pair.known.features.xy / 65535.0
     low, high = known_xy.min(axis=0), np.maximum(known_xy.max(axis=0), known_xy.min(axis=0) + 1e-6)
     shown_low, shown_high = _extent(pair)
@@ -158,6 +171,8 @@ def _counted(pair: LocalPair, stretch: Stretch) -> _Counted | None:
     for row, (keyframe, near) in enumerate(zip(bearers, places, strict=True)):
         if not near:
             continue
+        at = stretch.line.speed * query.pts_seconds[keyframe] + stretch.line.offset_seconds
+        off[row] = abs(pair.known.seconds[near[0]] - at) > OFF_SECONDS
         alike = _alike(pair, int(keyframe), near)
         placed = _placed(alike.ours, transform)
         together = alike.within(placed, SAME_PLACE)
@@ -173,7 +188,7 @@ def _counted(pair: LocalPair, stretch: Stretch) -> _Counted | None:
         ):
             cells = np.minimum(((points[flags] - low) / (high - low) * BINS).astype(np.int64), BINS - 1)
             np.add.at(counts[kind, row], (cells[:, 1], cells[:, 0]), 1.0)
-    return _Counted(bearers, counts)
+    return _Counted(bearers, counts, off)
 
 
 def _places(known: KnownLocal, line: Line, seconds: float) -> list[int]:
@@ -266,7 +281,9 @@ def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -
 # Where they do not
 
 
-def _deepest(line: Line, counts: F32, bounds: F64, motion: MotionProfile, altered: Bool) -> tuple[float, int, int]:
+def _deepest(
+    line: Line, counts: F32, bounds: F64, motion: MotionProfile, altered: Bool, off: Bool
+) -> tuple[float, int, int]:
     """Return the evidence of the deepest hole and its run of bearing keyframes [first, last).
 
     Only runs at least half of whose keyframes are `altered` (b,) are looked at; keyframe i stands for the query's time
@@ -280,11 +297,18 @@ def _deepest(line: Line, counts: F32, bounds: F64, motion: MotionProfile, altere
         some = runs[at : at + RUNS_AT_ONCE]
         moved = [_known_movement(motion, line, float(bounds[first]), float(bounds[last])) for first, last in some]
         depth = _depth(np.stack([summed[:, last] - summed[:, first] for first, last in some], axis=1), np.stack(moved))
-        depth /= [1.0 if last - first == total else RUNS_COST for first, last in some]
+        depth /= [_cost(off[first:last], whole=last - first == total) for first, last in some]
         place = int(depth.argmax())
         if depth[place] > best[0]:
             best = (float(depth[place]), *some[place])
     return best
+
+
+def _cost(off: Bool, *, whole: bool) -> float:
+    """Return how much more evidence than the whole stretch a run takes."""
+    if whole:
+        return 1.0
+    return OFF_COST if 2 * int(off.sum()) > len(off) else RUNS_COST
 
 
 def _runs(count: int) -> list[tuple[int, int]]:
