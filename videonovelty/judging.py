@@ -13,10 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.batch import (
-    Part,
-    Progress,
-)
+from videonovelty.batch import Part, Progress
 from videonovelty.judgements import Judgements, judging_facts
 from videonovelty.known.ledger import pairs_apart
 from videonovelty.known.snapshot import KnownLocal, Snapshot
@@ -36,10 +33,7 @@ from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import Candidates
 from videonovelty.matching.local_candidates import LocalCandidate
 from videonovelty.matching.stretch import KnownSide, Stretch
-from videonovelty.records import (
-    SignedVideo,
-    Verdict,
-)
+from videonovelty.records import SignedVideo, Verdict
 from videonovelty.run import RunFolder
 from videonovelty.segments import tile_segments
 from videonovelty.settings import Settings

@@ -17,14 +17,10 @@ from videonovelty.grouping import Group
 from videonovelty.intake import display_path, encode_raw
 from videonovelty.known.ledger import REVIEW_TAG
 from videonovelty.known.snapshot import Snapshot
-from videonovelty.records import (
-    KnownVideo,
-    ListMembership,
-    Segment,
-    Sighting,
-    Verdict,
-)
+from videonovelty.records import KnownVideo, ListMembership, Segment, Sighting, Verdict
 from videonovelty.schemas import GROUPS, SEGMENTS, VERDICTS
+
+ROWS_AT_ONCE = 5000
 
 
 @dataclass(slots=True)
@@ -35,9 +31,6 @@ class Judged:
     sandboxed: bool = True
     group: Group | None = None
     known: dict[str, KnownVideo] = field(default_factory=dict)
-
-
-ROWS_AT_ONCE = 5000
 
 
 def preferred_membership(video: KnownVideo | None) -> ListMembership | None:

@@ -107,8 +107,10 @@ def _uncovered(
     aspect: float,
 ) -> list[Stretch]:
     """Return a stretch as it is, or in parts, unproven where something covers a part of the picture."""
-    local = known.local or (known.read_local() if stretch.proof.proven and known.read_local is not None else None)
-    if not stretch.proof.proven or local is None:
+    if not stretch.proof.proven:
+        return [stretch]
+    local = known.local or (known.read_local() if known.read_local is not None else None)
+    if local is None:
         return [stretch]
     distance = keyframe_distances(query, known.frames, stretch.line.variant)
     reach = matching.time_tolerance_seconds * max(1.0, stretch.line.speed)

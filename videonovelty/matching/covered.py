@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import GeometricMatch
 from videonovelty.matching.local_evidence import LocalPair
-from videonovelty.matching.region import agreed_placement
+from videonovelty.matching.region import agreed_placement, placed
 from videonovelty.matching.stretch import KnownSide, Stretch, of_rest
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, U8, MotionProfile, Signatures
@@ -146,8 +145,8 @@ def _cut(
 
 def _counted(pair: LocalPair, stretch: Stretch) -> _Counted | None:
     """Return the counts of a stretch; None where the geometry of no keyframe can be verified."""
-    query, local = pair.query, pair.query.local
-    bearers = np.flatnonzero(np.diff(local.offsets) > 0)
+    query = pair.query
+    bearers = pair.bearers
     inside = (query.pts_seconds[bearers] >= stretch.start_seconds - 1e-6) & (
         query.pts_seconds[bearers] < stretch.end_seconds
     )
@@ -158,7 +157,8 @@ def _counted(pair: LocalPair, stretch: Stretch) -> _Counted | None:
     bearers = bearers[inside]
     if len(bearers) == 0:
         return None
-    places = [_places(pair.known, stretch.line, float(query.pts_seconds[keyframe])) for keyframe in bearers]
+    known_seconds = stretch.line.known_seconds(query.pts_seconds[bearers])
+    places = [_nearest_first(pair, float(at)) for at in known_seconds]
     transform = _placement(pair, bearers, places)
     if transform is None:
         return None
@@ -167,39 +167,35 @@ def _counted(pair: LocalPair, stretch: Stretch) -> _Counted | None:
     known_xy = pair.known.features.xy / 65535.0
     low, high = known_xy.min(axis=0), np.maximum(known_xy.max(axis=0), known_xy.min(axis=0) + 1e-6)
     shown_low, shown_high = _extent(pair)
+    inverse = np.linalg.inv(transform[:, :2])
     offsets = pair.known.features.offsets
     for row, (keyframe, near) in enumerate(zip(bearers, places, strict=True)):
         if not near:
             continue
-        at = stretch.line.speed * query.pts_seconds[keyframe] + stretch.line.offset_seconds
-        off[row] = abs(pair.known.seconds[near[0]] - at) > OFF_SECONDS
+        off[row] = abs(pair.known.seconds[near[0]] - known_seconds[row]) > OFF_SECONDS
         alike = _alike(pair, int(keyframe), near)
-        placed = _placed(alike.ours, transform)
-        together = alike.within(placed, SAME_PLACE)
-        found, met = np.zeros(len(placed), np.bool_), np.zeros(len(alike.theirs), np.bool_)
+        ours = placed(alike.ours, transform)
+        together = alike.within(ours, SAME_PLACE)
+        found, met = np.zeros(len(ours), np.bool_), np.zeros(len(alike.theirs), np.bool_)
         found[alike.one[together]], met[alike.other[together]] = True, True
-        mine = ((placed >= low) & (placed <= high)).all(axis=1)
+        mine = ((ours >= low) & (ours <= high)).all(axis=1)
         # of the known side, the keyframe nearest in time counts
         theirs = alike.theirs[: int(offsets[near[0] + 1] - offsets[near[0]])]
-        back = (theirs - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+        back = (theirs - transform[:, 2]) @ inverse.T
         seen = ((back >= shown_low) & (back <= shown_high)).all(axis=1)
         for kind, (points, flags) in enumerate(
-            ((placed, mine), (placed, mine & found), (theirs, seen), (theirs, seen & met[: len(theirs)]))
+            ((ours, mine), (ours, mine & found), (theirs, seen), (theirs, seen & met[: len(theirs)]))
         ):
             cells = np.minimum(((points[flags] - low) / (high - low) * BINS).astype(np.int64), BINS - 1)
             np.add.at(counts[kind, row], (cells[:, 1], cells[:, 0]), 1.0)
     return _Counted(bearers, counts, off)
 
 
-def _places(known: KnownLocal, line: Line, seconds: float) -> list[int]:
-    """Return the known keyframes to compare a query's keyframe with, the nearest in time first."""
-    at = float(line.known_seconds(np.array([seconds]))[0])
-    gap = np.abs(known.seconds - at)
-    near = set(map(int, np.flatnonzero(gap <= NEAR_SECONDS)))
-    standing = int(np.searchsorted(known.seconds, at + 1e-6, side="right")) - 1
-    if standing >= 0:
-        near.add(standing)
-    return sorted(near, key=lambda place: (gap[place], place))
+def _nearest_first(pair: LocalPair, seconds: float) -> list[int]:
+    """Return the known keyframes to compare with what stands at a known time, the nearest in time first."""
+    return sorted(
+        pair.places_near(seconds, NEAR_SECONDS), key=lambda place: (abs(pair.known.seconds[place] - seconds), place)
+    )
 
 
 def _extent(pair: LocalPair) -> tuple[F64, F64]:
@@ -215,10 +211,6 @@ def _own_places(pair: LocalPair, rows: slice) -> F64:
     return xy
 
 
-def _placed(points: F64, transform: F64) -> F64:
-    return np.asarray(points @ transform[:, :2].T + transform[:, 2])
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Alike:
     """Places of a keyframe's descriptors (k, 2) and known ones (m, 2), and which pairs of them are alike."""
@@ -231,9 +223,9 @@ class _Alike:
     """…and of `theirs`, up to `SAME_BITS` apart."""
     bits: U8
 
-    def within(self, placed: F64, reach: float) -> Bool:
-        """Return which pairs lie together when `ours` are at `placed`; shape (p,)."""
-        apart = np.abs(placed[self.one] - self.theirs[self.other])
+    def within(self, places: F64, reach: float) -> Bool:
+        """Return which pairs lie together when `ours` are at `places`; shape (p,)."""
+        apart = np.abs(places[self.one] - self.theirs[self.other])
         return np.maximum(apart[:, 0], apart[:, 1]) <= reach
 
 
@@ -242,7 +234,7 @@ def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
     local, features = pair.query.local, pair.known.features
     mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
     theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
-    codes = np.ascontiguousarray((local.mirrored_codes if pair.mirrored else local.codes)[mine]).view(np.uint64)
+    codes = np.ascontiguousarray(pair.query_codes[mine]).view(np.uint64)
     known = np.ascontiguousarray(features.codes[theirs]).view(np.uint64)
     bits = np.bitwise_count(codes[:, None, 0] ^ known[None, :, 0])
     one, other = np.nonzero(bits <= SAME_BITS)
@@ -263,7 +255,7 @@ def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -
     for reach in REFINED_WITHIN:
         ours, theirs = [], []
         for alike in compared:
-            near = np.flatnonzero(alike.within(_placed(alike.ours, transform), reach) & (alike.bits <= FIRM_BITS))
+            near = np.flatnonzero(alike.within(placed(alike.ours, transform), reach) & (alike.bits <= FIRM_BITS))
             near = near[np.argsort(alike.bits[near], kind="stable")]
             best = near[np.unique(alike.one[near], return_index=True)[1]]  # the most alike of each of ours
             ours.append(alike.ours[alike.one[best]])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import GeometricMatch, verify
-from videonovelty.records import F64, Signatures
+from videonovelty.records import F64, U8, Signatures
 from videonovelty.settings import ProofSettings
 
 I64 = npt.NDArray[np.int64]
@@ -51,12 +51,12 @@ class LocalPair:
     mirrored: bool
     aspect: float
     """Width over height of the query's picture."""
-    _bearers: I64 = field(init=False)
+    bearers: I64 = field(init=False)
     """Indices of the query's keyframes that carry descriptors."""
     _verified: dict[tuple[int, int], GeometricMatch | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._bearers = np.flatnonzero(np.diff(self.query.local.offsets) > 0)
+        self.bearers = np.flatnonzero(np.diff(self.query.local.offsets) > 0)
 
     def match(self, query_keyframe: int, known_place: int) -> GeometricMatch | None:
         """Return how one bearing keyframe of the query lies in one of the known video."""
@@ -65,9 +65,8 @@ class LocalPair:
             local, other = self.query.local, self.known.features
             mine = slice(int(local.offsets[query_keyframe]), int(local.offsets[query_keyframe + 1]))
             theirs = slice(int(other.offsets[known_place]), int(other.offsets[known_place + 1]))
-            codes = local.mirrored_codes if self.mirrored else local.codes
             self._verified[key] = verify(
-                codes[mine],
+                self.query_codes[mine],
                 local.xy[mine],
                 other.codes[theirs],
                 other.xy[theirs],
@@ -81,6 +80,17 @@ class LocalPair:
             )
         return self._verified[key]
 
+    @property
+    def query_codes(self) -> U8:
+        """The query's descriptors as they are compared, shape (k, 8)."""
+        return self.query.local.mirrored_codes if self.mirrored else self.query.local.codes
+
+    def places_near(self, seconds: float, reach_seconds: float) -> list[int]:
+        """Return the known keyframes with descriptors around a known time: those within reach, and what stands then."""
+        near = set(map(int, np.flatnonzero(np.abs(self.known.seconds - seconds) <= reach_seconds)))
+        standing = int(np.searchsorted(self.known.seconds, seconds + 1e-6, side="right")) - 1
+        return sorted(near | ({standing} if standing >= 0 else set()))
+
     def inliers_on(self, known_seconds: F64, reach_seconds: float) -> tuple[npt.NDArray[np.int64], F64]:
         """Return, for every keyframe of the query, the most inliers with its aligned moment, and their spatial share.
 
@@ -90,22 +100,19 @@ class LocalPair:
         n = len(known_seconds)
         inliers = np.full(n, NOT_LOOKED, np.int64)
         share = np.zeros(n)
-        if len(self._bearers) == 0 or len(self.known.seconds) == 0:
+        if len(self.bearers) == 0 or len(self.known.seconds) == 0:
             return inliers, share
         sizes = np.diff(self.query.local.offsets)
         known_sizes = np.diff(self.known.features.offsets)
-        bearer_of = np.searchsorted(self._bearers, np.arange(n), side="right") - 1
+        bearer_of = np.searchsorted(self.bearers, np.arange(n), side="right") - 1
         for keyframe in range(n):
             if bearer_of[keyframe] < 0:
                 continue
-            mine = int(self._bearers[bearer_of[keyframe]])
+            mine = int(self.bearers[bearer_of[keyframe]])
             at = float(known_seconds[keyframe])
-            standing = int(np.searchsorted(self.known.seconds, at + 1e-6, side="right")) - 1
-            near = np.flatnonzero(np.abs(self.known.seconds - at) <= reach_seconds)
-            places = {int(place) for place in near} | ({standing} if standing >= 0 else set())
             best: GeometricMatch | None = None
             comparable = False
-            for place in sorted(places):
+            for place in self.places_near(at, reach_seconds):
                 comparable |= int(min(sizes[mine], known_sizes[place])) >= MIN_DESCRIPTORS
                 found = self.match(mine, place)
                 if found is not None and (best is None or found.inliers > best.inliers):
@@ -122,7 +129,7 @@ class LocalPair:
         `known_seconds`, shape (n_query,), is where a line puts each keyframe; a few bearing keyframes `inside` are
         tried at a few moments more than `_ELSEWHERE_SECONDS` away. 1 where there are no other moments.
         """
-        bearers = [int(b) for b in self._bearers if inside[b]]
+        bearers = [int(b) for b in self.bearers if inside[b]]
         picked = (
             [bearers[i] for i in np.unique(np.linspace(0, len(bearers) - 1, _BEARERS_TRIED).astype(int))]
             if bearers
@@ -150,19 +157,19 @@ class LocalPair:
         """
         n = len(self.query.pts_seconds)
         found = Likeness(np.full(n, NOT_LOOKED, np.int64), np.zeros(n), np.zeros(n))
-        if len(self._bearers) == 0 or not verified:
+        if len(self.bearers) == 0 or not verified:
             return found
         places = Counter(self._place(seconds) for _, seconds, _ in verified)
         best: dict[int, tuple[GeometricMatch, int]] = {}
         for keyframe, seconds, _ in verified:
             self._keep_better(best, int(keyframe), self._place(seconds))
-        for bearer in map(int, self._bearers):
+        for bearer in map(int, self.bearers):
             for place, _ in places.most_common(_PLACES_TRIED):
                 if bearer not in best or best[bearer][0].inliers < min_inliers:
                     self._keep_better(best, bearer, place)
-        bearer_of = np.searchsorted(self._bearers, np.arange(n), side="right") - 1
+        bearer_of = np.searchsorted(self.bearers, np.arange(n), side="right") - 1
         for keyframe in range(n):
-            match = best.get(int(self._bearers[bearer_of[keyframe]])) if bearer_of[keyframe] >= 0 else None
+            match = best.get(int(self.bearers[bearer_of[keyframe]])) if bearer_of[keyframe] >= 0 else None
             if match is not None:
                 found.inliers[keyframe], found.share[keyframe] = match[0].inliers, self._share(match[0])
                 found.known_seconds[keyframe] = self.known.seconds[match[1]]

@@ -131,14 +131,15 @@ def _sides(aspect: float) -> tuple[float, float]:
     return (1.0, 1.0 / aspect) if aspect >= 1 else (aspect, 1.0)
 
 
-def _placed(points: F64, transform: F64) -> F64:
+def placed(points: F64, transform: F64) -> F64:
+    """Return where a transform (2, 3) puts points (n, 2)."""
     return points @ transform[:, :2].T + transform[:, 2]
 
 
 def agreed_placement(matches: Sequence[GeometricMatch], aspect: float, *, mirrored: bool) -> F64:
     """Return the transform, query to known, that most inliers stand behind; shape (2, 3)."""
     corners = _corners(aspect, mirrored)
-    where = np.array([_placed(corners, match.transform) for match in matches])
+    where = np.array([placed(corners, match.transform) for match in matches])
     inliers = np.array([match.inliers for match in matches])
     close = np.abs(where[:, None] - where[None]).max(axis=(2, 3)) <= SAME_PLACE
     support = (close * inliers[None, :]).sum(axis=1)
