@@ -455,8 +455,30 @@ def test_no_file_appears_anywhere_we_could_write(tmp_path, good, monkeypatch):
             try:
                 sandbox.sign(fd, video_id="ab" * 32, name="x")
             except VideoError as error:
-                assert error.reason in ("wall_limit", "memory_limit")
+                assert error.reason in ("wall_limit", "memory_limit", "crashed")  # as in the next test
     assert [path.name for path in tmp_path.iterdir()] == ["x.mp4"]
+
+
+def test_too_little_memory_is_never_taken_for_damage(tmp_path, sign_file):
+    # from a limit at which nothing decodes to one that is enough: decoders report most failed allocations as bad data.
+    # One that a codec does not check ends in a crash.
+    write_video(tmp_path / "x.mp4", frames(200), fps=10)
+    whole = sign_file(tmp_path / "x.mp4").coverage
+    reasons = []
+    for mebibytes in range(256, 641, 24):
+        settings = load_settings(sandbox={"memory_bytes": mebibytes << 20})
+        with Sandbox(settings) as sandbox, opened(os.fsencode(tmp_path / "x.mp4")) as fd:
+            try:
+                coverage = sandbox.sign(fd, video_id="ab" * 32, name="x").coverage
+            except VideoError as error:
+                assert error.reason in ("memory_limit", "crashed"), f"{mebibytes} MiB: {error}"
+                reasons.append(error.reason)
+            else:
+                assert coverage.frames == whole.frames
+                assert not len(coverage.undecoded)
+                reasons.append("")
+    assert reasons[0] == "memory_limit"
+    assert reasons[-1] == ""
 
 
 OFFLINE = """

@@ -58,6 +58,7 @@ _SEEK_MARGIN_SECONDS = 0.25
 _SHORT_DECODE_SECONDS = 2.0  # a window that begins before this is reached without seeking
 _ROUNDING_SECONDS = 1e-6
 _REREAD_BYTES, _REREAD_BLOCK = 64 << 20, 1 << 20
+_HEADROOM_BYTES = 64 << 20  # what a decoder may ask for at once: a picture of 44 Mpx at 12 bits a pixel
 _FIRST_PACKETS = 32  # among them is the packet shown first
 
 
@@ -432,6 +433,7 @@ class OpenVideo:
             except (av.error.FFmpegError, OSError) as error:
                 errors += 1
                 log.debug("%s: reading: %s", self._name, error)
+                _check_headroom()
                 ledger.packet_failed(None)
                 continue
             return
@@ -527,6 +529,7 @@ class _Reader:
             raise
         except (av.error.FFmpegError, ValueError, OSError) as error:
             log.debug("packet %d: %s", self._packets, error)
+            _check_headroom()
             if not flushing:
                 self.ledger.packet_failed(where)
             return []
@@ -566,6 +569,7 @@ class _Reader:
             raise
         except (av.error.FFmpegError, ValueError) as error:
             log.debug("picture at %.3f s: %s", seconds, error)
+            _check_headroom()
             self.ledger.packet_failed(seconds)
             return None
         damaged = bool(picture.is_corrupt)
@@ -667,6 +671,11 @@ def opens_by_name(path: Path, settings: DecodeSettings, *, allow_files: bool = F
             return True
     except (av.error.FFmpegError, OSError):
         return False
+
+
+def _check_headroom() -> None:
+    """Raise MemoryError if a decoder that failed can have lacked memory, which most decoders report as bad data."""
+    np.empty(_HEADROOM_BYTES, np.uint8)  # only asked for, never touched: costs address space alone
 
 
 @contextmanager
