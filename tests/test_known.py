@@ -23,6 +23,7 @@ from make_known import SCHEME, entry, md5, sha1, signatures, video_id
 from videonovelty.errors import KnownStoreError
 from videonovelty.known import KnownEntry, KnownStore, Snapshot, compaction, staging
 from videonovelty.known import store as store_module
+from videonovelty.known.manifest import Manifest
 from videonovelty.known.shards import pack_signs, unpack_signs
 from videonovelty.matching import hamming
 from videonovelty.records import KNOWN_STEP_SECONDS, ContentHashes, KnownVideo, ListMembership
@@ -636,6 +637,23 @@ def test_add_and_remove_during_a_compaction_are_kept(store: KnownStore, monkeypa
     snapshot = store.compact(**WHO)
     assert contents(snapshot) == expected({0: "A", 1: "A", 3: "A", 9: "A"})
     assert snapshot.frames_of([video_id(2)], SCHEME) == {}
+    assert store.verify() == []
+
+
+def test_an_add_overtaken_by_a_compaction_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the snapshot the add began with has lost its files by the time it is put on the next one
+    store = prepared(tmp_path / "store")
+    commit = store_module.manifests.commit
+
+    def overtaken(path: Path, manifest: Manifest) -> None:
+        monkeypatch.undo()
+        KnownStore.open(path).compact(**WHO)
+        commit(path, manifest)
+
+    monkeypatch.setattr(store_module.manifests, "commit", overtaken)
+    snapshot = store.add([entry(20, ["C"], n=2)], **WHO)
+    assert [found.action for found in store.log()][-2:] == ["compact", "add"]
+    assert contents(snapshot) == expected(BEFORE | {20: "C"})
     assert store.verify() == []
 
 

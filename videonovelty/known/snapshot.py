@@ -466,10 +466,14 @@ class Snapshot:
 
     def rows_of(self, entry: FileEntry) -> tuple[U8, I64, I64, Bool]:
         """Return a shard's video ids (v, 32), each video's first row and number of rows, and whether it is alive."""
-        index = self._index(entry.index_path)
-        ids = mapped_ids(index)
+        ids, rows = self.stored_rows(entry)
         alive = ~self.removed.whole_videos(ids, entry.added)
-        return ids, index.column("start").to_numpy(), index.column("rows").to_numpy(), alive
+        return ids, self._index(entry.index_path).column("start").to_numpy(), rows, alive
+
+    def stored_rows(self, entry: FileEntry) -> tuple[U8, I64]:
+        """Return a shard's video ids (v, 32) and each video's number of rows, removed or not; reads no other file."""
+        index = self._index(entry.index_path)
+        return mapped_ids(index), index.column("rows").to_numpy()
 
     def alive_mask(self, entry: FileEntry, table: pa.Table) -> Bool:
         """Tell for rows of a videos file which are alive."""

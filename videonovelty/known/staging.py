@@ -112,7 +112,7 @@ class Staging:
             if entry.kind == "videos":
                 kept += self._again(entry, self._fresh_videos(before, entry))
                 continue
-            raw_rows, _, rows, _ = before.rows_of(entry)
+            raw_rows, rows = before.stored_rows(entry)  # its other files may be gone: compacted away
             texts = [raw.tobytes().hex() for raw in raw_rows]
             stored = newer.signed(texts, entry.scheme)
             if not stored:
