@@ -99,7 +99,7 @@ def sampled_stop_frames(snapshot: Snapshot, scheme: str) -> tuple[U8, npt.NDArra
     codes, owners = [np.zeros((0, 32), np.uint8)], [np.zeros(0, np.int64)]
     n_videos = 0
     for entry in entries:
-        _, _, rows, alive = snapshot.rows_of(entry)
+        _, rows, alive = snapshot.rows_of(entry)
         numbers = np.arange(len(rows))
         video_of_row = np.repeat(numbers, rows)
         chosen = np.repeat(alive & (numbers % step == 0), rows)

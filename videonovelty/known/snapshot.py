@@ -465,11 +465,10 @@ class Snapshot:
             index_path=self.path / entry.index_path,
         )
 
-    def rows_of(self, entry: FileEntry) -> tuple[U8, I64, I64, Bool]:
-        """Return a shard's video ids (v, 32), each video's first row and number of rows, and whether it is alive."""
+    def rows_of(self, entry: FileEntry) -> tuple[U8, I64, Bool]:
+        """Return a shard's video ids (v, 32), each video's number of rows, and whether it is alive."""
         ids, rows = self.stored_rows(entry)
-        alive = ~self.removed.whole_videos(ids, entry.added)
-        return ids, self._index(entry.index_path).column("start").to_numpy(), rows, alive
+        return ids, rows, ~self.removed.whole_videos(ids, entry.added)
 
     def stored_rows(self, entry: FileEntry) -> tuple[U8, I64]:
         """Return a shard's video ids (v, 32) and each video's number of rows, removed or not; reads no other file."""

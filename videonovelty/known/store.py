@@ -505,7 +505,7 @@ class KnownStore:
             for kind, name in (("profiles", "videos"), ("frames", "frames"), ("local", "descriptors")):
                 counts[name] = sum(
                     int(rows[alive].sum())
-                    for _, _, rows, alive in map(snapshot.rows_of, snapshot.manifest.of_kind(kind, scheme))
+                    for _, rows, alive in map(snapshot.rows_of, snapshot.manifest.of_kind(kind, scheme))
                 )
             schemes[scheme] = {**counts, "stop_frames": len(snapshot.stop_codes(scheme))}
         removed = snapshot.manifest.of_kind("removed")
@@ -695,7 +695,7 @@ def _frames_of(snapshot: Snapshot, video_ids: Sequence[str]) -> int:
     wanted = raw_ids(video_ids)
     total = 0
     for entry in snapshot.manifest.of_kind("frames"):
-        ids, _, rows, alive = snapshot.rows_of(entry)
+        ids, rows, alive = snapshot.rows_of(entry)
         places = VideoIds(ids).positions(wanted)
         places = places[places >= 0]
         total += int(rows[places[alive[places]]].sum())
@@ -749,7 +749,7 @@ def _verify_counts(snapshot: Snapshot) -> list[str]:
         for kind in ("frames", "profiles"):
             seen: set[bytes] = set()
             for entry in snapshot.manifest.of_kind(kind, scheme):
-                ids, _, rows, alive = snapshot.rows_of(entry)
+                ids, rows, alive = snapshot.rows_of(entry)
                 texts = {ids[i].tobytes() for i in np.flatnonzero(alive)}
                 if texts & seen:
                     problems.append(f"{len(texts & seen)} videos have their {kind} stored twice under {scheme}")
