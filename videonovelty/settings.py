@@ -8,15 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
 
 from videonovelty.errors import SettingsError
 
@@ -384,17 +378,8 @@ class EvidenceSettings(_Table):
     facts: tuple[str, ...] = ()
 
 
-class Settings(BaseSettings):
+class Settings(_Table):
     """All settings of a run."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix="VIDEONOVELTY_",
-        env_nested_delimiter="__",
-        validate_default=True,
-    )
-    toml_path: ClassVar[Path | None] = None
 
     intake: IntakeSettings = IntakeSettings()
     decode: DecodeSettings = DecodeSettings()
@@ -413,21 +398,6 @@ class Settings(BaseSettings):
     tune: TuneSettings = TuneSettings()
     evidence: EvidenceSettings = EvidenceSettings()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line, then environment, then the TOML file."""
-        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
-        if cls.toml_path is not None:
-            sources += (TomlConfigSettingsSource(settings_cls, cls.toml_path),)
-        return sources
-
     def signing_fingerprint(self) -> str:
         """Return 16 hex digits that change when a setting that shapes signatures changes."""
         tables = {t: getattr(self, t).model_dump(mode="json") for t in ("decode", "keyframes", "signatures")}
@@ -442,11 +412,8 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
     if path is not None and not path.is_file():
         raise SettingsError(f"{path}: no such settings file. Start from sample_config/nightly.toml.")
 
-    class _Located(Settings):
-        toml_path = path
-
     try:
-        return Settings(**_Located(**overrides).model_dump())
+        return Settings(**_told(path, overrides))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -455,3 +422,31 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
         raise SettingsError(f"{where}: {key}: {kind}. sample_config/nightly.toml lists every key.") from error
     except (OSError, ValueError) as error:  # tomllib's TOMLDecodeError is a ValueError
         raise SettingsError(f"{path}: not readable as TOML: {error}") from error
+
+
+def _told(path: Path | None, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Return what command line, environment and file say, in this precedence, with the defaults."""
+    # a quarter of what is imported: a process that is sent its settings need not carry it, nor each fork of it
+    from pydantic_settings import (  # noqa: PLC0415
+        BaseSettings,
+        PydanticBaseSettingsSource,
+        SettingsConfigDict,
+        TomlConfigSettingsSource,
+    )
+
+    class _Sources(Settings, BaseSettings):
+        model_config = SettingsConfigDict(env_prefix="VIDEONOVELTY_", env_nested_delimiter="__")
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            located = () if path is None else (TomlConfigSettingsSource(settings_cls, path),)
+            return (init_settings, env_settings, *located)
+
+    return _Sources(**overrides).model_dump()
