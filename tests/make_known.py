@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from videonovelty.known import KnownEntry
+from videonovelty.errors import KnownStoreError
+from videonovelty.known import KnownEntry, Snapshot
 from videonovelty.records import (
     CodedStream,
     KnownVideo,
@@ -19,6 +21,7 @@ from videonovelty.records import (
 )
 
 SCHEME = "scheme-1"
+WHO = {"actor": "analyst 7", "reason": "test"}
 
 
 def video_id(number: int) -> str:
@@ -116,3 +119,33 @@ def unit_starts(one: KnownEntry) -> list[bytes]:
     """Return the digest of the first packet of each unit, by which the store finds it."""
     assert one.coded is not None
     return [digest.tobytes() for digest in one.coded.digests[one.coded.starts]]
+
+
+def contents(snapshot: Snapshot) -> dict[str, set[str]]:
+    """Return what a snapshot holds: video ids and the lists each is on."""
+    return {video.video_id: {m.list_name for m in video.memberships} for video in snapshot.videos()}
+
+
+def expected(numbers: dict[int, str]) -> dict[str, set[str]]:
+    """Return what `contents` should be, from video numbers and the letters of their lists."""
+    return {video_id(number): set(lists) for number, lists in numbers.items()}
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Fork and do `work`; return the child's process id."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except KnownStoreError:
+            code = 5
+        finally:
+            os._exit(code)
+    return pid
+
+
+def wait(pid: int) -> int:
+    """Return how a child ended: its exit code, or minus the signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -149,6 +149,7 @@ def test_store_elsewhere_answers_as_one_here_does(url: str, tmp_path: Path, monk
     assert motion.keys() == ours.motion_of(wanted, known.SCHEME).keys()
     assert coded_ids(elsewhere) == coded_ids(here) == ids(here)
     assert theirs.coded(wanted, RECIPE) == ours.coded(wanted, RECIPE) == ids(here)
+    del ours, theirs  # their files would stay
     elsewhere.compact(**WHO)
     back = one.open()
     assert back.verify() == []

@@ -198,12 +198,47 @@ def compact(store: Store, reason: Reason = "compaction", actor: Actor = None, as
     """Merge small shards and make the bytes of removed videos disappear.
 
     Example: [bold]videonovelty known compact --store /srv/known[/bold]
+
+    What a scan, an import or an export is reading at that moment stays until it is done: `known sweep` deletes it then.
     """
     from videonovelty.known.store import KnownStore
 
     opened = KnownStore.open(store)
     snapshot = opened.compact(actor=actor or getpass.getuser(), reason=reason)
     _tell_snapshot(snapshot, as_json)
+    _tell_held(opened, store)
+
+
+@app.command("sweep")
+def sweep(store: Store, as_json: Json = False) -> None:
+    """Delete files no snapshot needs that could come back: what a compact left because it was being read.
+
+    Example: [bold]videonovelty known sweep --store /srv/known[/bold]
+
+    Exit code 3 when some are still being read.
+    """
+    from videonovelty.known.store import KnownStore
+
+    opened = KnownStore.open(store)
+    deleted = opened.sweep()
+    held = opened.held()
+    if as_json:
+        print_json({"deleted": deleted, "held": list(held)})
+    else:
+        output.print(f"{deleted} file(s) deleted")
+    if _tell_held(opened, store):
+        raise typer.Exit(3)
+
+
+def _tell_held(opened: Any, store: Path) -> bool:
+    """Say which earlier snapshots' bytes are still there because somebody reads them."""
+    held = opened.held()
+    if held:
+        say(
+            f"snapshot(s) {', '.join(map(str, held))} are being read: files only they need, with the bytes of what was "
+            f"removed since, are still there. When that is done: videonovelty known sweep --store {store}"
+        )
+    return bool(held)
 
 
 @app.command("rollback")

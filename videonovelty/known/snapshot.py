@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -76,12 +78,16 @@ class KnownLocal:
 class Snapshot:
     """One snapshot of the store: pinned and immutable. Opening reads the manifest alone; it pickles as path and number.
 
-    Files of a store that is elsewhere are fetched when they are first read; it pickles as URL and number.
+    `hold` is what keeps its files from being swept: it ends with the object, and with the process. A pickled one has
+    none: who sent it keeps theirs. Files of a store that is elsewhere are fetched when they are first read; it pickles
+    as URL and number.
 
     Every method raises KnownStoreError when a file it needs is missing or damaged.
     """
 
-    def __init__(self, store: Path | str, number: int) -> None:
+    def __init__(self, store: Path | str, number: int, hold: int | None = None) -> None:
+        if hold is not None:
+            weakref.finalize(self, os.close, hold)
         self.path = mirror(store)
         self._remote = remote_of(self.path)
         self._manifest, self.manifest_sha256 = manifests.read(self.path, number)

@@ -1,8 +1,9 @@
 """The known store: a folder of immutable shards and numbered manifests, changed only by committing the next snapshot.
 
-Readers pin a snapshot and are never disturbed by writers. Writers stage files, then commit by compare-and-swap; the
-one that loses the race looks at the newer snapshot and commits on top of it. What is removed stops matching from the
-next snapshot on; `compact` makes the bytes disappear.
+Readers pin a snapshot and are never disturbed by writers: what it names stays until it is let go. Writers stage files,
+then commit by compare-and-swap; the one that loses the race looks at the newer snapshot and commits on top of it. What
+is removed stops matching from the next snapshot on; `compact` makes the bytes disappear, `sweep` those that somebody
+was reading then.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from videonovelty.errors import KnownStoreError
+from videonovelty.known import holds
 from videonovelty.known import manifest as manifests
 from videonovelty.known.compaction import compacted_files
 from videonovelty.known.list_update import Changes, ListUpdate
@@ -89,7 +91,7 @@ class KnownStore:
             raise KnownStoreError(f"{path} cannot be made: {error.strerror}") from error
         if "manifests" in inside and manifests.numbers(path):
             return cls.open(path)
-        if inside - {*FOLDERS, "README", *_LOCKS, MARK, "work"}:
+        if inside - {*FOLDERS, "README", *_LOCKS, holds.FOLDER, MARK, "work"}:
             raise KnownStoreError(f"{path} is not empty and not a known store; name an empty or a new folder.")
         try:
             for name in FOLDERS:
@@ -131,13 +133,21 @@ class KnownStore:
         return store
 
     def snapshot(self, number: int | None = None) -> Snapshot:
-        """Return a pinned snapshot, the latest unless a number is given."""
-        if number is None:
-            numbers = manifests.numbers(self.path)
-            if not numbers:
-                raise KnownStoreError(f"{self.path} has no snapshot; restore its manifests folder from a backup.")
-            number = numbers[-1]
-        return Snapshot(self.path, number)
+        """Return a pinned snapshot, the latest unless a number is given: as long as it is used, its files stay."""
+        while True:
+            pinned = self._newest() if number is None else number
+            hold = holds.hold(self.path, pinned)
+            # A sweep spares the newest, and what is held; from here on this one is either.
+            if number is not None or self._newest() == pinned:
+                return Snapshot(self.path, pinned, hold)
+            if hold is not None:
+                os.close(hold)
+
+    def _newest(self) -> int:
+        numbers = manifests.numbers(self.path)
+        if not numbers:
+            raise KnownStoreError(f"{self.path} has no snapshot; restore its manifests folder from a backup.")
+        return numbers[-1]
 
     # ---- changes ----
 
@@ -374,11 +384,11 @@ class KnownStore:
     def compact(self, *, actor: str, reason: str) -> Snapshot:
         """Rewrite the shards without what was removed, merge small ones, find stop frames, delete what is not needed.
 
-        Afterwards earlier snapshots can no longer be opened: the bytes of removed rows are gone. Holds about four
-        million rows at a time. Raises KnownStoreError.
+        Afterwards earlier snapshots can no longer be opened: the bytes of removed rows are gone, except for what
+        `held` names. Holds about four million rows at a time. Raises KnownStoreError.
         """
         with self._lock("staging.lock", fcntl.LOCK_SH):
-            base = self.snapshot()
+            base = Snapshot(self.path, self._newest())
             files: list[FileEntry] = []
             try:
                 files.extend(compacted_files(base))
@@ -418,26 +428,31 @@ class KnownStore:
     def sweep(self) -> int:
         """Delete the files only earlier snapshots name and, while nobody writes, left-overs of stopped writers.
 
-        What a stopped import read stays where it can be resumed. Returns how many files of the store were deleted.
+        Files of snapshots that are being read stay, and what a stopped import read, where it can be resumed. Returns
+        how many files of the store were deleted.
         """
         deleted = 0
         with self._lock("history.lock", fcntl.LOCK_EX):
-            latest = self.snapshot()
-            needed = _names(latest.manifest.files)
-            named: set[str] = set()
-            for number in manifests.numbers(self.path):
-                if number < latest.number:
-                    named |= _names(manifests.read(self.path, number)[0].files)
-            deleted += self._delete(named - needed)
+            numbers = manifests.numbers(self.path)
+            held = holds.held(self.path, before=numbers[-1], let_go=True)
+            needed = self._all_named([*held, numbers[-1]])
+            deleted += self._delete(self._all_named(numbers[:-1]) - needed)
             try:
                 with self._lock("staging.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
                     if self._remote is None:  # elsewhere they stay: who writes from another machine holds no lock here
-                        needed = _names(self.snapshot().manifest.files)
+                        needed |= self._all_named(manifests.numbers(self.path)[-1:])
                         deleted += self._delete({name for name in self._present() if name not in needed})
                     sweep_imports(self.path)
             except BlockingIOError:
                 log.info("%s: left-overs are not swept while somebody writes", self.path)
         return deleted
+
+    def held(self) -> tuple[int, ...]:
+        """Return the earlier snapshots that are being read, ascending: a sweep leaves their files.
+
+        Of readers on this machine, and on others where the file system of the store passes locks on.
+        """
+        return holds.held(self.path, before=self._newest())
 
     # ---- looking at it ----
 
@@ -467,7 +482,7 @@ class KnownStore:
     def verify(self) -> list[str]:
         """Return what is wrong with the latest snapshot and the history, one sentence each; empty when all is well.
 
-        Reads every byte. Left-overs of stopped writers are no problem; they are logged and `compact` sweeps them.
+        Reads every byte. Left-overs of stopped writers are no problem; they are logged and `sweep` deletes them.
         """
         problems: list[str] = []
         numbers = manifests.numbers(self.path)
@@ -490,9 +505,9 @@ class KnownStore:
             problems += self._verify_file(entry)
         if not problems:
             problems += _verify_counts(latest) + _verify_coded(latest)
-        left_over = [name for name in self._present() if name not in self._all_named(numbers)]
+        left_over = set(self._present()) - self._all_named(numbers)
         if left_over:
-            log.info("%s: %d left-over files, swept by the next compact", self.path, len(left_over))
+            log.info("%s: %d left-over files, swept by the next sweep or compact", self.path, len(left_over))
         return problems
 
     def stats(self) -> dict[str, object]:
