@@ -15,11 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.shards import ShardCodes
-from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, join
-from videonovelty.records import N_DIHEDRAL, U8, Signatures
+from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, in_parts, join
+from videonovelty.records import N_DIHEDRAL, PDQ_BYTES, U8, Signatures
 from videonovelty.settings import MatchingSettings
 
 I64 = npt.NDArray[np.int64]
+
+PAIR_BYTES = 100
+"""What a pair takes while the best of each keyframe are found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,8 +32,9 @@ class QueryCodes:
     codes: U8
     """Shape (k, 32), C-contiguous."""
     video: I64
-    """Index of the query in the batch; shape (k,)."""
+    """Index of the query in the batch, ascending; shape (k,)."""
     keyframe: I64
+    """Index of the keyframe in the query, ascending within a video."""
     variant: U8
 
 
@@ -76,14 +80,15 @@ def collect_codes(signatures: Sequence[Signatures]) -> QueryCodes:
     for number, signed in enumerate(signatures):
         useful = np.flatnonzero(signed.informative)
         bordered = np.flatnonzero(signed.informative & signed.has_inner)
-        for rows, source in ((useful, signed.pdq), (bordered, signed.pdq_inner)):
-            codes.append(source[rows].reshape(-1, source.shape[2]))
-            video.append(np.full(len(rows) * N_DIHEDRAL, number, np.int64))
-            keyframe.append(np.repeat(rows.astype(np.int64), N_DIHEDRAL))
-            variant.append(np.tile(np.arange(N_DIHEDRAL, dtype=np.uint8), len(rows)))
+        rows = np.concatenate([useful, bordered])
+        order = np.argsort(rows, kind="stable")
+        codes.append(np.concatenate([signed.pdq[useful], signed.pdq_inner[bordered]])[order].reshape(-1, PDQ_BYTES))
+        video.append(np.full(len(rows) * N_DIHEDRAL, number, np.int64))
+        keyframe.append(np.repeat(rows[order].astype(np.int64), N_DIHEDRAL))
+        variant.append(np.tile(np.arange(N_DIHEDRAL, dtype=np.uint8), len(rows)))
     if not codes:
         empty = np.zeros(0, np.int64)
-        return QueryCodes(np.zeros((0, 32), np.uint8), empty, empty, np.zeros(0, np.uint8))
+        return QueryCodes(np.zeros((0, PDQ_BYTES), np.uint8), empty, empty, np.zeros(0, np.uint8))
     return QueryCodes(
         np.ascontiguousarray(np.concatenate(codes)),
         np.concatenate(video),
@@ -101,35 +106,56 @@ def match_shard(
 ) -> ShardHits:
     """Return the best match of each keyframe with each known video of `shard`, within the exact radius.
 
-    The join takes about `memory_bytes` beside the codes of both sides and the pairs it finds.
+    Queries are taken in parts small enough that the join takes about `memory_bytes`, and the pairs it finds no more,
+    beside the codes of both sides.
     """
     rows = np.flatnonzero(shard.informative)
     bordered = np.flatnonzero(shard.informative & shard.has_inner)
     known = np.ascontiguousarray(np.concatenate([shard.pdq[rows], shard.pdq_inner[bordered]]))
     row_video = np.concatenate([shard.video_index[rows], shard.video_index[bordered]]).astype(np.int64)
-    pairs = join(
-        known,
-        queries.codes,
-        settings.radius_bits,
-        max_hits_per_query=settings.max_hits_per_keyframe,
-        memory_bytes=memory_bytes,
-    )
-    video, keyframe = queries.video[pairs.query_index], queries.keyframe[pairs.query_index]
-    variant, known_video = queries.variant[pairs.query_index], row_video[pairs.known_index]
-    distance = pairs.distance
-    # the plain variant wins a tie, then the lower number
-    order = np.lexsort((variant, distance, known_video, keyframe, video))
-    video, keyframe, known_video = video[order], keyframe[order], known_video[order]
-    changed = np.ones(len(order), np.bool_)
-    changed[1:] = (np.diff(video) != 0) | (np.diff(keyframe) != 0) | (np.diff(known_video) != 0)
-    spilled = np.unique(np.stack([queries.video[pairs.overflowed], queries.keyframe[pairs.overflowed]], axis=1), axis=0)
-    met, known_index = np.unique(known_video[changed], return_inverse=True)
+
+    def best(low: int, high: int, max_pairs: int | None) -> tuple[I64, I64, I64, U8, U8, I64]:
+        """Return the columns of the hits of the queries [low, high): known videos by number; what overflowed."""
+        pairs = join(
+            known,
+            queries.codes[low:high],
+            settings.radius_bits,
+            max_hits_per_query=settings.max_hits_per_keyframe,
+            max_pairs=max_pairs,
+            memory_bytes=memory_bytes,
+        )
+        query = low + pairs.query_index
+        video, keyframe, known_video = queries.video[query], queries.keyframe[query], row_video[pairs.known_index]
+        # the plain variant wins a tie, then the lower number
+        order = np.lexsort((queries.variant[query], pairs.distance, known_video, keyframe, video))
+        video, keyframe, known_video = video[order], keyframe[order], known_video[order]
+        changed = np.ones(len(order), np.bool_)
+        changed[1:] = (np.diff(video) != 0) | (np.diff(keyframe) != 0) | (np.diff(known_video) != 0)
+        kept = order[changed]
+        spilled = low + np.flatnonzero(pairs.overflowed)
+        return (
+            video[changed],
+            keyframe[changed],
+            known_video[changed],
+            pairs.distance[kept],
+            queries.variant[query[kept]],
+            np.unique(np.stack([queries.video[spilled], queries.keyframe[spilled]], axis=1), axis=0),
+        )
+
+    n = len(queries.codes)
+    begins = np.ones(n, np.bool_)
+    begins[1:] = (np.diff(queries.video) != 0) | (np.diff(queries.keyframe) != 0)
+    parts = list(in_parts(best, np.flatnonzero(begins), n, max_pairs=max(1, memory_bytes // PAIR_BYTES))) or [
+        best(0, 0, None)
+    ]
+    video, keyframe, known_video, distance, variant, spilled = map(np.concatenate, zip(*parts, strict=True))
+    met, known_index = np.unique(known_video, return_inverse=True)
     return ShardHits(
-        video[changed],
-        keyframe[changed],
+        video,
+        keyframe,
         known_index.astype(np.int64),
-        distance[order][changed],
-        variant[order][changed],
+        distance,
+        variant,
         tuple(shard.video_ids[int(number)] for number in met),
         spilled.astype(np.int64).reshape(-1, 2),
     )

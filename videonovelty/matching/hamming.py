@@ -16,11 +16,11 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import comb, sqrt
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +31,17 @@ U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 CODE_BYTES = (8, 16, 32, 64)
 MAX_RADIUS = 255
 DEFAULT_MEMORY_BYTES = 2 << 30
+
+
+class TooManyPairsError(Exception):
+    """More pairs lie within the radius than the caller has room for; fewer queries at a time have fewer."""
 
 
 class _Triple(NamedTuple):
@@ -81,15 +87,17 @@ def join(
     radius: int,
     *,
     max_hits_per_query: int | None = None,
+    max_pairs: int | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Pairs:
     """Return what `scan` returns, exactly, by the bucket join where that is cheaper (from about a thousand queries).
 
     Arguments and errors are those of `scan`. Known codes are taken in blocks, so that the sorted copies take at most
-    about `memory_bytes` (roughly 100 bytes a known row of 256 bits) beside the inputs and the pairs.
+    about `memory_bytes` (roughly 100 bytes a known row of 256 bits) beside the inputs and the pairs. Raises
+    TooManyPairsError as soon as there are `max_pairs` (see `in_parts`).
     """
     rows, query_rows = _checked(known, queries, radius)
-    hits = _Hits(len(query_rows), max_hits_per_query)
+    hits = _Hits(len(query_rows), max_hits_per_query, max_pairs)
     _join_into(hits, rows, query_rows, radius, memory_bytes=memory_bytes, distinct=False)
     return hits.pairs()
 
@@ -123,6 +131,7 @@ def join_approximate(
     *,
     recall: float = 0.9,
     max_hits_per_query: int | None = None,
+    max_pairs: int | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Pairs:
     """Return pairs at distance <= `radius`, of which a pair at exactly `radius` is found with chance >= `recall`.
@@ -135,7 +144,7 @@ def join_approximate(
     rows, query_rows = _checked(known, queries, radius)
     if not 0 < recall <= 1:
         raise ValueError(f"recall must lie in (0, 1], got {recall}")
-    hits = _Hits(len(query_rows), max_hits_per_query)
+    hits = _Hits(len(query_rows), max_hits_per_query, max_pairs)
     plan = approximate_plan(known.shape[1], radius, recall, n_known=len(rows), n_queries=len(query_rows))
     if plan is None:
         _join_into(hits, rows, query_rows, radius, memory_bytes=memory_bytes, distinct=False)
@@ -144,6 +153,28 @@ def join_approximate(
             _wide_join(hits, rows, query_rows, radius, plan.tables, permutation, memory_bytes)
         hits.drop_repeats()
     return hits.pairs()
+
+
+def in_parts(
+    find: Callable[[int, int, int | None], T], starts: I64, n: int, *, max_pairs: int, first: int | None = None
+) -> Iterator[T]:
+    """Yield `find(low, high, max_pairs)` for parts of the queries [0, n), in their order, each of whole groups.
+
+    A group begins at each of `starts` (ascending, the first 0). `first` is how many queries a part may have (None: all
+    of them); one that raises TooManyPairsError is halved, so the pairs held at a time stay below `max_pairs`. A single
+    group is found without that limit: what it may come to is bounded by its size and `max_hits_per_query`.
+    """
+    bounds = np.append(starts, n)
+    cuts = np.unique(np.append(np.searchsorted(starts, np.arange(0, n, first or max(n, 1))), len(starts)))
+    todo = [(int(low), int(high)) for low, high in pairwise(cuts)][::-1]
+    while todo:
+        low, high = todo.pop()
+        single = high - low == 1
+        try:
+            yield find(int(bounds[low]), int(bounds[high]), None if single else max_pairs)
+        except TooManyPairsError:
+            middle = (low + high) // 2
+            todo += [(middle, high), (low, middle)]
 
 
 def warm_up(note: Callable[[str], None] | None = None) -> float:
@@ -378,14 +409,22 @@ def _filter_mode(n_words: int, radius: int) -> int:
 class _Hits:
     """What the kernels found so far: packed (query << 32 | known) and distance, and how many a query has."""
 
-    def __init__(self, n_queries: int, cap: int | None) -> None:
-        if cap is not None and cap < 1:
-            raise ValueError(f"max_hits_per_query must be at least 1, got {cap}")
+    def __init__(self, n_queries: int, cap: int | None, most: int | None = None) -> None:
+        for name, limit in (("max_hits_per_query", cap), ("max_pairs", most)):
+            if limit is not None and limit < 1:
+                raise ValueError(f"{name} must be at least 1, got {limit}")
         self.cap = np.iinfo(np.int64).max - 1 if cap is None else cap
+        self.most = np.iinfo(np.int64).max if most is None else most
         self.counts = np.zeros(n_queries, np.int64)
         self.keys = np.empty(4096, np.uint64)
         self.distances = np.empty(4096, np.uint8)
         self.n = 0
+
+    def take(self, found: tuple[U64, U8, int]) -> None:
+        """Take over what a kernel was given and has added to. Raises TooManyPairsError when there is no more room."""
+        self.keys, self.distances, self.n = found
+        if self.n >= self.most:
+            raise TooManyPairsError(f"{self.most} pairs and more within the radius")
 
     def drop_repeats(self) -> None:
         """Leave each pair once, and count again: several permutations may have met the same pair."""
@@ -431,9 +470,12 @@ def _scan_into(hits: _Hits, rows: U64, query_rows: U64, radius: int, *, distinct
         return
     mode = _filter_mode(rows.shape[1], radius)
     kernel = kernels.scan_rows if len(query_rows) <= 2 else kernels.scan_blocks
-    hits.keys, hits.distances, hits.n = kernel(
-        rows, query_rows, radius, mode, distinct, hits.cap, hits.counts, hits.keys, hits.distances, hits.n
-    )
+    hits.take(
+        kernel(
+            rows, query_rows, radius, mode, distinct,
+            hits.cap, hits.most, hits.counts, hits.keys, hits.distances, hits.n,
+        )
+    )  # fmt: skip
 
 
 def _join_into(hits: _Hits, rows: U64, query_rows: U64, radius: int, *, memory_bytes: int, distinct: bool) -> None:
@@ -469,10 +511,10 @@ def _probe_join(
         words = _permuted(rows[start : start + block], masks)
         for number, reach in ring.looked_at():
             ring_kernels.spread(query_words, *ring.at(number), reach, offsets, ids, near)
-            hits.keys, hits.distances, hits.n = ring_kernels.probe(
+            hits.take(ring_kernels.probe(
                 words, offsets, ids, near, query_words, *ring.at(number), radius, distinct, start,
-                hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
-            )  # fmt: skip
+                hits.cap, hits.most, hits.counts, hits.keys, hits.distances, hits.n,
+            ))  # fmt: skip
 
 
 def _bucket_join(
@@ -503,11 +545,11 @@ def _bucket_join(
             for number, reach in ring.looked_at():
                 side.sort(words, ring, number)
                 query_side.sort(query_words, ring, number)
-                hits.keys, hits.distances, hits.n = ring_kernels.join_place(
+                hits.take(ring_kernels.join_place(
                     words, side.offsets, side.ids, side.near, query_words, query_side.offsets, query_side.ids,
                     query_side.near, reach, *ring.at(number), radius, distinct, start, query_start,
-                    hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
-                )  # fmt: skip
+                    hits.cap, hits.most, hits.counts, hits.keys, hits.distances, hits.n,
+                ))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -593,11 +635,11 @@ def _wide_join(
                 chosen = np.array(filter_words, np.int64)
                 side.sort(words, table, chosen)
                 query_side.sort(query_words, table, chosen)
-                hits.keys, hits.distances, hits.n = kernels.join_table(
+                hits.take(kernels.join_table(
                     words, side.offsets, side.ids, side.filters, query_words, query_side.offsets, query_side.ids,
                     query_side.filters, neighbours(table.width, table.radius), shape, number, radius, mode,
-                    start, query_start, hits.cap, hits.counts, hits.keys, hits.distances, hits.n,
-                )  # fmt: skip
+                    start, query_start, hits.cap, hits.most, hits.counts, hits.keys, hits.distances, hits.n,
+                ))  # fmt: skip
 
 
 def _join_filter(n_words: int, radius: int, key_word: int) -> tuple[int, tuple[int, ...]]:

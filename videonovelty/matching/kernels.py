@@ -3,7 +3,8 @@
 Those of the exact join are in `ring_kernels`.
 
 Codes are uint64 words; a kernel that finds pairs appends them to growing arrays of keys (query << 32 | known) and
-distances, and counts a query's pairs up to its cap. Nothing here checks its arguments: `hamming` does.
+distances, at most `most` of them, and counts a query's pairs up to its cap. Nothing here checks its arguments:
+`hamming` does.
 """
 
 from __future__ import annotations
@@ -134,7 +135,9 @@ def _line_aligned(rows, columns):  # type: ignore[no-untyped-def]
 
 
 @jit
-def scan_blocks(rows, queries, radius, mode, distinct, cap, counts, keys, distances, n_hits):  # type: ignore[no-untyped-def]
+def scan_blocks(  # type: ignore[no-untyped-def]
+    rows, queries, radius, mode, distinct, cap, most, counts, keys, distances, n_hits
+):  # fmt: skip
     """All queries against one block of known codes after the other; a block's filter words stay in the first cache."""
     n_words = rows.shape[1]
     n_filter = 1 if mode == ONE else (2 if mode in (OR2, SUM2) else (4 if mode in (OR4, SUM4) else 8))
@@ -166,7 +169,7 @@ def scan_blocks(rows, queries, radius, mode, distinct, cap, counts, keys, distan
                 if distance > limit or (distinct and start + j == k):
                     continue
                 counts[k] += 1
-                if counts[k] > cap:
+                if counts[k] > cap or n_hits >= most:
                     break
                 if n_hits == len(keys):
                     keys, distances = grown(keys, distances)
@@ -177,7 +180,9 @@ def scan_blocks(rows, queries, radius, mode, distinct, cap, counts, keys, distan
 
 
 @jit
-def scan_rows(rows, queries, radius, mode, distinct, cap, counts, keys, distances, n_hits):  # type: ignore[no-untyped-def]
+def scan_rows(  # type: ignore[no-untyped-def]
+    rows, queries, radius, mode, distinct, cap, most, counts, keys, distances, n_hits
+):  # fmt: skip
     """A query or two against the rows as they lie: as fast as memory is read."""
     n_words = rows.shape[1]
     limit = np.uint64(radius)
@@ -201,7 +206,7 @@ def scan_rows(rows, queries, radius, mode, distinct, cap, counts, keys, distance
                 if distance > limit or (distinct and j == k):
                     continue
                 counts[k] += 1
-                if counts[k] > cap:
+                if counts[k] > cap or n_hits >= most:
                     break
                 if n_hits == len(keys):
                     keys, distances = grown(keys, distances)
@@ -320,7 +325,7 @@ def _met_earlier(words, row, query_words, query, tables, number):  # type: ignor
 @jit
 def join_table(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     words, offsets, ids, filters, query_words, query_offsets, query_ids, query_filters, masks, tables, number,
-    radius, mode, start, query_start, cap, counts, keys, distances, n_hits,
+    radius, mode, start, query_start, cap, most, counts, keys, distances, n_hits,
 ):  # fmt: skip
     """Compare each bucket of the queries with the known buckets whose substring differs by one of `masks`.
 
@@ -365,7 +370,7 @@ def join_table(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                             if _met_earlier(words, row, query_words, q, tables, number):
                                 continue
                             counts[query_start + q] += 1
-                            if counts[query_start + q] > cap:
+                            if counts[query_start + q] > cap or n_hits >= most:
                                 break
                             if n_hits == len(keys):
                                 keys, distances = grown(keys, distances)
@@ -384,7 +389,7 @@ _i64, _u64 = numba.types.int64, numba.types.uint64
 _words, _i64s = array_type(_u64, 2), array_type(_i64, 1)
 _codes = array_type(_u64, 2, read_only=True)
 _flag = numba.types.boolean
-FOUND = (_i64, _i64s, array_type(_u64, 1), array_type(numba.types.uint8, 1), _i64)
+FOUND = (_i64, _i64, _i64s, array_type(_u64, 1), array_type(numba.types.uint8, 1), _i64)
 _sorted_side = (_i64s, array_type(numba.types.uint32, 1), _words)
 SIGNATURES: tuple[tuple[Any, tuple[Any, ...]], ...] = (
     (scan_blocks, (_codes, _codes, _i64, _i64, _flag, *FOUND)),

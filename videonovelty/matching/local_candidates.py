@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.shards import LocalCodes
-from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, join_approximate
+from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, in_parts, join_approximate
 from videonovelty.records import F64, LOCAL_BYTES, U8, Signatures
 from videonovelty.settings import MatchingSettings
 
@@ -25,6 +25,8 @@ JOIN_RECALL = 0.9
 """Of the pairs at the radius; closer ones are found more often, and one of many descriptors is enough."""
 QUERY_BLOCK = 1_000_000
 """Query descriptors looked up at once: for each block the shard is sorted anew."""
+PAIR_BYTES = 100
+"""What a pair takes while its votes are counted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +98,8 @@ def match_local_shard(
 ) -> LocalHits:
     """Return the pairs of keyframes of `queries` and `shard` that share enough descriptors to be worth verifying.
 
-    Queries are taken in blocks of whole keyframes, so memory is bounded by `memory_bytes` for the join and the matches
-    of one block.
+    Queries are taken in parts of whole keyframes, small enough that the join takes about `memory_bytes` and the pairs
+    it finds no more: a mark that a thousand known videos bear costs time, not memory.
     """
     changed = np.ones(len(shard.codes), np.bool_)
     changed[1:] = (np.diff(shard.video_index) != 0) | (np.diff(shard.seconds) != 0)
@@ -110,22 +112,19 @@ def match_local_shard(
     begins[1:] = (np.diff(owner, axis=0) != 0).any(axis=1)
     frame = np.cumsum(begins) - 1
     owner = owner[begins]
-    found: list[npt.NDArray[np.int64]] = []
-    votes: list[F64] = []
-    starts = np.flatnonzero(begins)
-    cuts = [0, *starts[np.searchsorted(starts, np.arange(QUERY_BLOCK, len(frame), QUERY_BLOCK))], len(frame)]
-    for low, high in pairwise(cuts):
-        if high <= low or len(moment_video) == 0:
-            continue
+    n_moments = len(moment_video)
+
+    def voted(low: int, high: int, max_pairs: int | None) -> tuple[I64, F64]:
+        """Return the pairs (frame, moment) with enough votes of the queries [low, high), rows in order; the votes."""
         pairs = join_approximate(
             shard.codes,
             queries.codes[low:high],
             settings.local_radius_bits,
             recall=JOIN_RECALL,
             max_hits_per_query=settings.max_hits_per_keyframe,
+            max_pairs=max_pairs,
             memory_bytes=memory_bytes,
         )
-        n_moments, n_videos = len(moment_video), int(moment_video.max()) + 1
         # a descriptor votes once for a known keyframe, and its vote is shared out over the videos it meets
         met = np.unique(pairs.query_index * n_moments + moment[pairs.known_index])
         descriptor, place = met // n_moments, met % n_moments
@@ -134,9 +133,14 @@ def match_local_shard(
         keys, row = np.unique(frame[low:high][descriptor] * n_moments + place, return_inverse=True)
         total = np.bincount(row, weights=rarity[descriptor], minlength=len(keys))
         enough = total >= settings.local_votes
-        found.append(np.stack([keys[enough] // n_moments, keys[enough] % n_moments], axis=1))
-        votes.append(total[enough].astype(np.float64))
-    rows = np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+        return np.stack([keys[enough] // n_moments, keys[enough] % n_moments], axis=1), total[enough].astype(np.float64)
+
+    found = []
+    if n_moments and len(frame):
+        n_videos = int(moment_video.max()) + 1
+        starts, most = np.flatnonzero(begins), max(1, memory_bytes // PAIR_BYTES)
+        found = list(in_parts(voted, starts, len(frame), max_pairs=most, first=QUERY_BLOCK))
+    rows = np.concatenate([pairs for pairs, _ in found]) if found else np.zeros((0, 2), np.int64)
     met_videos, known = np.unique(moment_video[rows[:, 1]], return_inverse=True)
     return LocalHits(
         owner[rows[:, 0], 0],
@@ -144,7 +148,7 @@ def match_local_shard(
         owner[rows[:, 0], 2].astype(np.bool_),
         known.astype(np.int64),
         moment_seconds[rows[:, 1]],
-        np.concatenate(votes) if votes else np.zeros(0),
+        np.concatenate([votes for _, votes in found]) if found else np.zeros(0),
         tuple(shard.video_ids[int(number)] for number in met_videos),
     )
 

@@ -164,7 +164,7 @@ def sort_rows(words, places, number, width, followers, records, offsets, ids, ne
 @jit
 def join_place(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     words, offsets, ids, near, query_words, query_offsets, query_ids, query_near, masks, places, number, width,
-    followers, radius, distinct, start, query_start, cap, counts, keys, distances, n_hits,
+    followers, radius, distinct, start, query_start, cap, most, counts, keys, distances, n_hits,
 ):  # fmt: skip
     """Compare each bucket of the queries with the known buckets whose substring differs by one of `masks`.
 
@@ -226,7 +226,7 @@ def join_place(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
                             if not _met_first(words[:, row], query_words[:, q], places, number, width, followers):
                                 continue
                             counts[query_start + q] += 1
-                            if counts[query_start + q] > cap:
+                            if counts[query_start + q] > cap or n_hits >= most:
                                 break
                             if n_hits == len(keys):
                                 keys, distances = grown(keys, distances)
@@ -283,7 +283,7 @@ def _looked_up(keys, nears, size, offsets, near, bound, rows):  # type: ignore[n
 @jit
 def probe(  # type: ignore[no-untyped-def]
     words, offsets, ids, near, query_words, places, number, width, followers, radius, distinct, start,
-    cap, counts, keys, distances, n_hits,
+    cap, most, counts, keys, distances, n_hits,
 ):  # fmt: skip
     """Compare each known code with the queries spread into its bucket, in no order of buckets."""
     n_words, n = words.shape
@@ -307,7 +307,7 @@ def probe(  # type: ignore[no-untyped-def]
                 if not _met_first(words[:, row], query_words[:, q], places, number, width, followers):
                     continue
                 counts[q] += 1
-                if counts[q] > cap:
+                if counts[q] > cap or n_hits >= most:
                     continue
                 if n_hits == len(keys):
                     keys, distances = grown(keys, distances)
