@@ -143,6 +143,7 @@ def known(name: str, start: float, end: float, **facts: Any) -> dict[str, Any]:
         "frames": 12,
         "median_distance_bits": 8.0,
         "inliers": None,
+        "why_not": None,
         **facts,
     }
 
@@ -177,7 +178,8 @@ def a_night() -> RunTables:
         "not_proven",
         [
             (0, 44, "same_scene", known("blue-1", 3, 47, known_series="Blue room", known_victim_identified="no",
-                                        proof="none", median_distance_bits=19.0, frames=31)),
+                                        proof="none", median_distance_bits=19.0, frames=31,
+                                        why_not="the movements do not agree (0.12 of 0.48 needed)")),
             (44, 48, "uninformative"),
         ],
     )  # fmt: skip

@@ -14,6 +14,7 @@ from videonovelty.records import (
     DETAIL_CELLS,
     FINE_CELLS,
     FINE_MOST,
+    IN_A_PART,
     LOCAL_BYTES,
     MOTION_CELLS,
     N_DIHEDRAL,
@@ -275,6 +276,9 @@ def _segment(draw: st.DrawFn, start: float, end: float, kind: str) -> Segment:
         frames=draw(st.integers(1, 100)),
         median_distance_bits=draw(st.none() | st.floats(0, 31)),
         inliers=draw(st.none() | st.integers(7, 200)),
+        why_not=None
+        if kind == "known"
+        else draw(st.none() | st.sampled_from(("only 1.2 s aligned", *sorted(IN_A_PART)))),
     )
 
 

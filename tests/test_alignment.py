@@ -12,11 +12,10 @@ from signing_help import SETTINGS, sign
 
 from videonovelty import footage
 from videonovelty.grouping import explain_any
-from videonovelty.matching import covered
 from videonovelty.matching.proof import TickEvidence, holding
 from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import correlate_motion, lines_through_matches
-from videonovelty.records import MotionProfile, SignedVideo
+from videonovelty.records import PART_COVERED, MotionProfile, SignedVideo
 
 FAR = 128
 LARGE = {"width": 320, "height": 180}
@@ -97,7 +96,7 @@ def test_what_hardly_moves_in_a_part_of_the_picture_is_not_hidden(clips: Path) -
         pictures = (_pasted(a, b, 0.22, 0.75, 0.03) for a, b in zip(host, inside, strict=False))
         query = sign(make_video.edited(clips / f"{what}.mp4", pictures, crf=28))
         assert _proven(query, known) == [], what
-        assert any(s.proof.why_not == covered.WHY for s in explain_any(query, known, SETTINGS)), what
+        assert any(s.proof.why_not == PART_COVERED for s in explain_any(query, known, SETTINGS)), what
 
 
 def test_small_emblem_in_a_corner_does_not_stop_the_proof(clips: Path) -> None:

@@ -9,11 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videonovelty.known.snapshot import KnownLocal
-from videonovelty.matching.covered import WHY, uncovered
+from videonovelty.matching.covered import uncovered
 from videonovelty.matching.proof import Proof
 from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.matching.timeline import Line
-from videonovelty.records import FINE_CELLS, MOTION_CELLS, KnownFrames, LocalFeatures, MotionProfile, Signatures
+from videonovelty.records import (
+    FINE_CELLS,
+    MOTION_CELLS,
+    PART_COVERED,
+    KnownFrames,
+    LocalFeatures,
+    MotionProfile,
+    Signatures,
+)
 from videonovelty.settings import ProofSettings
 
 ASPECT = 16 / 9
@@ -96,7 +104,7 @@ def test_covered_part_takes_the_proof_away(box: Box) -> None:
     scene = Scene(1)
     (stretch,) = scene.looked_at(scene.query(box))
     assert not stretch.proof.proven
-    assert stretch.proof.why_not == WHY
+    assert stretch.proof.why_not == PART_COVERED
 
 
 @given(st.integers(0, 2**16), st.floats(0.45, 0.95))

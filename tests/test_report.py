@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from make_run import HOSTILE_NAMES, RunTables, a_night, known, video_id
 
 from videonovelty.errors import REASON_TEXT, Reason, RunError, SettingsError
+from videonovelty.records import PART_COVERED, PART_MOVES
 from videonovelty.report.collect import VERDICT_ORDER, Report, collect
 from videonovelty.report.decisions import DECISIONS, read_decisions
 from videonovelty.report.exports import (
@@ -286,6 +287,29 @@ def test_what_only_looks_like_known_footage_is_not_told_as_in_no_known_video(tmp
     assert "in no known video" not in first
     assert "Looks like known footage, but is not proven to be: 0:02.4–0:45.0." in first
     assert "3.0 s are in no known video: 0:40.0–0:43.0." in second
+
+
+def test_what_stood_against_a_proof_is_told_with_its_times(tmp_path: Path) -> None:
+    t = RunTables()
+    covered, moving, short = (
+        known("k", 0, 9, proof="none", why_not=reason) for reason in (PART_COVERED, PART_MOVES, "only 1.2 s aligned")
+    )
+    t.add("inset", "same_scene", "not_proven", [
+        (0, 9, "same_scene", covered), (9, 11, "uninformative"), (11, 20, "same_scene", covered),
+        (20, 24, "same_scene", moving)])  # fmt: skip
+    t.add("both", "partly_known", "parts_explained", [
+        (0, 9, "known", known("k", 0, 9)), (9, 18, "same_scene", covered),
+        (18, 19.2, "same_scene", short)])  # fmt: skip
+    t.add("untold", "same_scene", "not_proven", [(0, 9, "same_scene", known("k", 0, 9, proof="none"))])
+    report = collect(t.write(tmp_path / "run"))
+    inset, both, untold = (" ".join(why(entry_of(report, name))) for name in ("inset", "both", "untold"))
+    assert f"Not proven, because {PART_COVERED}: 0:00.0–0:09.0, 0:11.0–0:20.0." in inset
+    assert f"Not proven, because {PART_MOVES}: 0:20.0–0:24.0." in inset
+    assert "Look at what is put over it" in inset
+    assert "Another take in the same room" not in inset
+    assert f"{PART_COVERED}: 0:09.0–0:18.0. Not proven, because only 1.2 s aligned: 0:18.0–0:19.2." in both
+    assert "Another take in the same room" in untold
+    assert "Not proven, because" not in untold
 
 
 def test_the_sentences_carry_the_numbers_of_the_case(tmp_path: Path) -> None:

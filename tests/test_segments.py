@@ -1,5 +1,6 @@
 """Segments tile the video, whatever lies over what."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from videonovelty.matching.alignment import Stretch
 from videonovelty.matching.proof import Proof
 from videonovelty.matching.timeline import Line
-from videonovelty.records import Coverage
+from videonovelty.records import PART_COVERED, Coverage
 from videonovelty.segments import tile_segments
 from videonovelty.settings import VerdictSettings
 
@@ -59,6 +60,13 @@ def test_planted_stretch_is_known_and_the_rest_is_novel() -> None:
 def test_unproven_stretch_is_same_scene_and_never_proof() -> None:
     (segment,) = tile_segments(_coverage(5.0), [_stretch(0.0, 5.0, proven=False)], [], SETTINGS)
     assert (segment.kind, segment.proof) == ("same_scene", "none")
+
+
+def test_what_stood_against_a_proof_goes_with_the_segment() -> None:
+    doubtful = _stretch(3.0, 6.0, proven=False)
+    doubtful = replace(doubtful, proof=replace(doubtful.proof, why_not=PART_COVERED))
+    found = tile_segments(_coverage(10.0), [_stretch(0.0, 3.0), doubtful], [], SETTINGS)
+    assert [(s.kind, s.why_not) for s in found] == [("known", None), ("same_scene", PART_COVERED), ("novel", None)]
 
 
 def test_what_nobody_decoded_is_never_known() -> None:

@@ -401,6 +401,12 @@ class Matches:
             _check(len(getattr(self, name)) == k, f"{name} must have {k} rows")
 
 
+PART_COVERED = "something else covers a part of the picture"
+PART_MOVES = "something else moves in a part of the picture"
+IN_A_PART = frozenset({PART_COVERED, PART_MOVES})
+"""Reasons for which footage that agrees with known footage elsewhere in the picture is not proven (`why_not`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """One stretch of a query and what explains it. Segments of a video are half-open and tile `[0, duration)`."""
@@ -421,6 +427,8 @@ class Segment:
     """Keyframes of the query that matched in this stretch."""
     median_distance_bits: float | None = None
     inliers: int | None = None
+    why_not: str | None = None
+    """Of `same_scene`: why it could not be proven to be the same footage, where it was tried."""
 
 
 @dataclass(frozen=True, slots=True)

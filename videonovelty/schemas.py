@@ -85,6 +85,7 @@ SEGMENTS = _schema(
         ("frames", pa.int64()),
         ("median_distance_bits", pa.float64()),
         ("inliers", pa.int64()),
+        ("why_not", pa.string()),
     ],
 )
 

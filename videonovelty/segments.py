@@ -117,4 +117,5 @@ def _segment(piece: _Piece) -> Segment:
         frames=stretch.frames,
         median_distance_bits=stretch.median_distance_bits,
         inliers=stretch.inliers,
+        why_not=None if piece.kind == "known" else stretch.proof.why_not or None,
     )

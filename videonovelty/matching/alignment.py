@@ -23,7 +23,7 @@ from videonovelty.matching.proof import (
 from videonovelty.matching.region import motion_in_region
 from videonovelty.matching.stretch import KnownSide, Stretch, without_overlap
 from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
-from videonovelty.records import F64, U8, KnownFrames, MotionProfile, Signatures
+from videonovelty.records import F64, PART_MOVES, U8, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 from videonovelty.signatures.motion import LAG_SECONDS, turned
 from videonovelty.signatures.pdq import MIRRORED
@@ -440,7 +440,7 @@ def _tested(
         and median >= a.proof.altered_bits
         and moves_otherwise_somewhere(a.motion, a.known.motion, line, start, end, a.proof)
     ):
-        result = replace(result, proven=False, why_not="something else moves in a part of the picture")
+        result = replace(result, proven=False, why_not=PART_MOVES)
     if result.proven:
         # what is left when still passages are taken off must be proven by itself
         start, end = _moving_part(start, end, evidence, query, bits, like, a.proof)

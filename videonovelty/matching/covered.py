@@ -21,7 +21,7 @@ from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.region import agreed_placement, placed
 from videonovelty.matching.stretch import KnownSide, Stretch, of_rest
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, U8, MotionProfile, Signatures
+from videonovelty.records import F64, PART_COVERED, U8, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS
 
@@ -29,7 +29,6 @@ Bool = npt.NDArray[np.bool_]
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
-WHY = "something else covers a part of the picture"
 
 SAME_BITS = 20
 """Bits by which descriptors at the same place may differ: in place, far fewer could be confused than in a search."""
@@ -120,7 +119,7 @@ def _cut(
     if evidence < proof.covered_evidence:
         yield stretch
         return
-    unproven = replace(stretch.proof, proven=False, why_not=WHY)
+    unproven = replace(stretch.proof, proven=False, why_not=PART_COVERED)
     for start, end in ((0, first), (first, last), (last, len(altered))):
         seconds = float(bounds[end] - bounds[start])
         if seconds <= 0:

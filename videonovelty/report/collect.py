@@ -91,6 +91,8 @@ class Stretch:
     frames: int | None
     median_distance_bits: float | None
     inliers: int | None
+    why_not: str | None
+    """Why it could not be proven to be the same footage, where that was tried."""
     explained: bool
     """Proven known footage that fills the picture, so there is nothing left to look at."""
     evidence: str | None = None
@@ -424,6 +426,7 @@ def _stretches(
                 frames=row["frames"],
                 median_distance_bits=_number(row["median_distance_bits"]),
                 inliers=row["inliers"],
+                why_not=_text(row["why_not"]),
                 explained=row["kind"] == "known" and (share is None or share >= min_spatial_share),
                 evidence=_text(row["known_evidence"]),
                 says=says,

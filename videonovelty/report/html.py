@@ -318,6 +318,7 @@ def _stretch(s: Stretch) -> list[Any]:
         _round(s.median_distance_bits),
         s.inliers,
         s.evidence,
+        s.why_not,
     ]
     while row and row[-1] is None:
         row.pop()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from videonovelty.errors import FAILURES, Reason
+from videonovelty.records import IN_A_PART
 from videonovelty.report.collect import Entry, Stretch, reason_text
 from videonovelty.report.legible import clock, spoken
 
@@ -89,6 +90,7 @@ def _why_partly_known(entry: Entry) -> Iterable[str]:
         yield f"{spoken(math.fsum(s.seconds for s in novel))}{share} are in no known video: {_times(novel)}."
     if alike:
         yield f"Looks like known footage, but is not proven to be: {_times(alike)}."
+        yield from _doubts(alike)
     if inside or any(not s.explained for s in known):
         yield "Look also where the known footage plays: it does not fill the picture."
     elif novel or alike:
@@ -106,12 +108,26 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
             "copy, or another take of the scene."
         )
         return
-    yield (
-        "In a true copy everything moves at the same moments as in the original; here it does not, or too little moves "
-        "to tell. Another take in the same room looks like this, so it is likely new material."
-    )
+    yield from _doubts(alike)
+    if not alike or any(s.why_not not in IN_A_PART for s in alike):
+        yield (
+            "In a true copy everything moves at the same moments as in the original; here it does not, or too little "
+            "moves to tell. Another take in the same room looks like this, so it is likely new material."
+        )
     if known:
         yield f"{spoken(entry.known_seconds)} of it are proven footage of {_videos(known)}."
+
+
+def _doubts(alike: Sequence[Stretch]) -> Iterable[str]:
+    """Yield what stood against a proof, each reason once with its times."""
+    by_reason: dict[str, list[Stretch]] = {}
+    for s in alike:
+        if s.why_not:
+            by_reason.setdefault(s.why_not, []).append(s)
+    for reason, stretches in list(by_reason.items())[:SHOWN]:
+        yield f"Not proven, because {reason}: {_times(stretches)}."
+    if any(reason in IN_A_PART for reason in by_reason):
+        yield "The rest of the picture is as in the known footage. Look at what is put over it, or plays in it."
 
 
 def _why_novel(entry: Entry) -> Iterable[str]:

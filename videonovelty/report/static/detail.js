@@ -5,8 +5,8 @@ const pane = document.getElementById('detail');
 
 /** A stretch by the positions `html.py` writes. */
 function stretch(row) {
-  const [start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers, evidence] = row;
-  return { start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers, evidence };
+  const [start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers, evidence, whyNot] = row;
+  return { start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers, evidence, whyNot };
 }
 
 function showDetail() {
@@ -189,7 +189,7 @@ function explanation(s, says) {
   if (s.speed && Math.abs(s.speed - 1) > 0.005) said.push(`at ${s.speed}× speed`);
   if (s.mirrored) said.push('mirrored');
   if (s.share !== null && s.share !== undefined) said.push(s.share >= 0.97 ? 'fills the picture' : `fills ${Math.round(100 * s.share)} % of the picture`);
-  const proof = word({ bytes: 'proof: same bytes', time: 'proof: movement agrees in time' }, s.proof, s.evidence === 'frames' ? 'no proof: the list brought frames only, no movement' : 'no proof of same footage');
+  const proof = word({ bytes: 'proof: same bytes', time: 'proof: movement agrees in time' }, s.proof, s.evidence === 'frames' ? 'no proof: the list brought frames only, no movement' : `no proof of same footage${s.whyNot ? `: ${s.whyNot}` : ''}`);
   const others = (says[s.id] || []).slice(1).map(([name]) => name);
   const numbers = [];
   if (s.frames) numbers.push(count(s.frames, 'keyframe', 'keyframes'));
