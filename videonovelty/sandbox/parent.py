@@ -164,7 +164,10 @@ class _Zygote:
             told = self.receive(START_SECONDS)
         except _ZygoteGoneError as error:
             self.close()
-            raise EnvironmentUnfitError(f"the decoding process did not start: {error}") from error
+            raise EnvironmentUnfitError(
+                f"the decoding process did not start: {error}; it ended with status {self.process.returncode}, "
+                "and what it wrote stands above. Run `videonovelty doctor`."
+            ) from error
         if "error" in told:
             self.close()
             raise EnvironmentUnfitError(
