@@ -54,6 +54,7 @@ LIBRARIES: dict[str, Known] = {
     "libSvtAv1Enc": Known(r"\0v([0-9]+\.[0-9]+\.[0-9]+)\0", "BSD-3-Clause-Clear", "svt-av1"),
     "libdav1d": Known("", "BSD-2-Clause", "dav1d"),
     "libaom": Known(r"AOMedia Project AV1 Decoder ([0-9.]+)", "BSD-2-Clause"),
+    "libvmaf": Known("", "BSD-2-Clause-Patent"),
     "libopus": Known(r"libopus ([0-9.]+)", "BSD-3-Clause"),
     "libmp3lame": Known(r"\0(3\.[0-9]{2,3}(?:\.[0-9]+)?)\0", "LGPL-2.0-or-later", "lame"),
     "libopencore-amrnb": Known("", "Apache-2.0"),
