@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from videonovelty.matching.covered import uncovered
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
+from videonovelty.matching.placement import placed
 from videonovelty.matching.proof import (
     PictureEvidence,
     Proof,
@@ -62,6 +63,8 @@ class Alignment:
     local: LocalPair | None
     by_local: tuple[tuple[int, float, int], ...]
     """Verified pairs the descriptor join proposed: query keyframe, known seconds, inliers."""
+    proposed: tuple[tuple[int, float], ...]
+    """All pairs it proposed, best first: query keyframe, known seconds."""
     matching: MatchingSettings
     proof: ProofSettings
 
@@ -93,7 +96,7 @@ def align(
         for one in (alignment, *_in_region(alignment)):
             for line in _proposed_lines(one):
                 stretches += _stretches_on(one, line)
-        stretches += _alike_somewhere(alignment)
+        stretches += _alike_somewhere(alignment) or _in_one_place(alignment)
     found = without_overlap(_at_one_speed(stretches))
     return [part for stretch in found for part in _uncovered(query, stretch, known, matching, proof, aspect)]
 
@@ -135,12 +138,14 @@ def _prepared(
     motion = turned(query.motion, variant)
     local: LocalPair | None = None
     pairs: tuple[tuple[int, float, int], ...] = ()
+    proposed: tuple[tuple[int, float], ...] = ()
     mirrored = bool(MIRRORED[variant])
     if known.local is not None and len(query.local.codes) and (not mirrored or len(query.local.mirrored_codes)):
         local = LocalPair(query, known.local, mirrored, aspect)
         if local_pairs is not None:
             pairs = tuple(pair for pair in local.pairs(local_pairs, proof) if useful[pair[0]])
-    return Alignment(query, known, variant, useful, distance, motion, local, pairs, matching, proof)
+            proposed = tuple((int(keyframe), float(at)) for keyframe, at in local_pairs if useful[int(keyframe)])
+    return Alignment(query, known, variant, useful, distance, motion, local, pairs, proposed, matching, proof)
 
 
 def _in_region(a: Alignment) -> list[Alignment]:
@@ -530,6 +535,39 @@ def _alike_somewhere(a: Alignment) -> list[Stretch]:
                 None if by_geometry.all() else float(np.median(bits[run][~by_geometry])),
                 spatial_share=round(float(np.median(share[run])), 4),
                 inliers=int(np.median(inliers[run][by_geometry])) if by_geometry.any() else None,
+            )
+        )
+    return found
+
+
+def _in_one_place(a: Alignment) -> list[Stretch]:
+    """Return the runs of keyframes that show the known video in one place, which no keyframe tells by itself.
+
+    So a small picture in a picture is named.
+    """
+    if a.local is None or not a.proposed:
+        return []
+    placement = placed(a.local, a.proposed, reach_seconds=a.matching.time_tolerance_seconds)
+    if placement is None or placement.expected > a.proof.placed_by_chance:
+        return []
+    if int((placement.inliers > 0).sum()) < min(a.matching.min_matched_keyframes, len(a.local.bearers)):
+        return []
+    share = round(a.local.share_placed(placement.transform), 4)
+    inliers = np.where(a.local.bearer_of >= 0, placement.inliers[a.local.bearer_of], 0)
+    found = []
+    for first, last in _runs(a.useful & (inliers > 0)):
+        start, end = float(a.query.start_seconds[first]), float(a.query.end_seconds[last])
+        found.append(
+            Stretch(
+                a.known.frames.video_id,
+                Line(1.0, placement.offset_seconds, a.variant, 0.0),
+                start,
+                end,
+                Proof(False, end - start, 0.0, 0.0, 0.0, "it plays in a part of the picture"),
+                last + 1 - first,
+                None,
+                spatial_share=share,
+                inliers=int(np.median(inliers[first : last + 1])),
             )
         )
     return found
