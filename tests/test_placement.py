@@ -1,6 +1,7 @@
 """One place that many keyframes share: found where no keyframe tells it by itself; chance is as rare as it says."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,18 +13,21 @@ from hypothesis import strategies as st
 from signing_help import SETTINGS, sign
 
 from videonovelty.grouping import as_known, local_of
+from videonovelty.judging import judge_signed
 from videonovelty.known.snapshot import KnownLocal
-from videonovelty.matching.alignment import KnownSide, Stretch, align
+from videonovelty.matching.candidates import Candidates
+from videonovelty.matching.local_candidates import LocalCandidate
 from videonovelty.matching.local_evidence import LocalPair
-from videonovelty.matching.placement import Placement, placed
+from videonovelty.matching.placement import Placement, common_placement, in_one_place
+from videonovelty.matching.stretch import KnownSide
 from videonovelty.records import (
     FINE_CELLS,
     MOTION_CELLS,
-    KnownFrames,
     LocalFeatures,
     MotionProfile,
     Signatures,
     SignedVideo,
+    Verdict,
     thinned,
 )
 
@@ -133,7 +137,7 @@ def _query(seconds: np.ndarray, features: LocalFeatures) -> Signatures:
 
 
 def look(pair: LocalPair, *, proposed: int = 3) -> Placement | None:
-    return placed(pair, [(k, float(pair.known.seconds[k])) for k in range(proposed)], reach_seconds=1.0)
+    return common_placement(pair, [(k, float(pair.known.seconds[k])) for k in range(proposed)], reach_seconds=1.0)
 
 
 @settings(max_examples=20, deadline=None)
@@ -184,22 +188,30 @@ def test_the_same_question_has_the_same_answer() -> None:
 
 
 def test_without_pairs_there_is_no_placement() -> None:
-    assert placed(Scene(10).pair(4), [], reach_seconds=1.0) is None
+    assert common_placement(Scene(10).pair(4), [], reach_seconds=1.0) is None
 
 
 @pytest.mark.parametrize(("side", "named"), [(0.3, True), (0.6, True), (0.9, False)])
 def test_only_a_picture_within_the_picture_is_named(side: float, named: bool) -> None:
     """What two videos share in its place over the whole picture is an emblem, or what a camera always sees."""
     pair = Scene(11).pair(4, side=side)
-    pdq = np.random.default_rng(1).integers(0, 256, (KEYFRAMES, 32)).astype(np.uint8)
-    good = np.ones(KEYFRAMES, np.bool_)
-    frames = KnownFrames("k" * 64, pair.known.seconds, pdq, pdq, np.full(KEYFRAMES, 90, np.uint8), good)
-    found = align(
-        pair.query, KnownSide(frames, None, pair.known), variants=(0,), common=~good, matching=SETTINGS.matching,
+    found = in_one_place(
+        pair.query, pair.known, variant=0, common=np.zeros(KEYFRAMES, np.bool_), matching=SETTINGS.matching,
         proof=SETTINGS.proof, aspect=ASPECT, local_pairs=np.stack([np.arange(KEYFRAMES), pair.known.seconds], axis=1),
     )  # fmt: skip
     assert bool(found) == named
     assert not any(stretch.proof.proven for stretch in found)
+
+
+def test_common_and_uninformative_keyframes_are_not_named() -> None:
+    pair = Scene(12).pair(4)
+    common = np.arange(KEYFRAMES) < 4
+    query = replace(pair.query, informative=np.arange(KEYFRAMES) != 8)
+    found = in_one_place(
+        query, pair.known, variant=0, common=common, matching=SETTINGS.matching, proof=SETTINGS.proof, aspect=ASPECT,
+        local_pairs=np.stack([np.arange(KEYFRAMES), pair.known.seconds], axis=1),
+    )  # fmt: skip
+    assert [(stretch.start_seconds, stretch.end_seconds) for stretch in found] == [(8.0, 16.0), (18.0, 20.0)]
 
 
 # ---- made footage ----------------------------------------------------------------------------------------------------
@@ -216,16 +228,17 @@ def _inside(around: np.ndarray, picture: np.ndarray) -> np.ndarray:
     return out
 
 
-def _against(query: SignedVideo, known: SignedVideo, *, chance: float) -> list[Stretch]:
+def _judged(query: SignedVideo, known: SignedVideo, *, chance: float) -> Verdict:
+    """Return the verdict on a query whose only candidate, by its local descriptors, is `known`."""
     side = KnownSide(as_known(known), thinned(known.signatures.motion), local_of(known))
     assert side.local is not None
     bearing = np.flatnonzero(np.diff(query.signatures.local.offsets) > 0)
     pairs = np.array(list(itertools.product(bearing, side.local.seconds)), np.float64)
-    return align(
-        query.signatures, side, variants=(0,), common=np.zeros(len(query.signatures.pts_seconds), np.bool_),
-        matching=SETTINGS.matching, proof=SETTINGS.proof.model_copy(update={"placed_by_chance": chance}),
-        aspect=ASPECT, local_pairs=pairs,
-    )  # fmt: skip
+    candidate = LocalCandidate(side.frames.video_id, mirrored=False, votes=9.0, pairs=pairs)
+    none = Candidates((), np.zeros(len(query.signatures.pts_seconds), np.bool_))
+    proof = SETTINGS.proof.model_copy(update={"placed_by_chance": chance})
+    settings_ = SETTINGS.model_copy(update={"proof": proof})
+    return judge_signed(query, none, [candidate], {side.frames.video_id: side}, settings_)
 
 
 NAMED, LARGER, NEW = 71, 65, 599
@@ -244,25 +257,32 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SignedVideo]:
     return {name: sign(path) for name, path in made.items()}
 
 
-def test_small_picture_that_no_keyframe_tells_is_named_and_never_proven(clips: dict[str, SignedVideo]) -> None:
+def test_small_picture_that_no_keyframe_tells_is_named_and_never_cleared(clips: dict[str, SignedVideo]) -> None:
     query, known = clips[f"inside {NAMED}"], clips[f"known {NAMED}"]
-    assert _against(query, known, chance=NEVER) == []
-    found = _against(query, known, chance=SETTINGS.proof.placed_by_chance)
-    assert sum(stretch.end_seconds - stretch.start_seconds for stretch in found) > 5.0
-    assert not any(stretch.proof.proven for stretch in found)
-    assert all(abs(stretch.line.offset_seconds) <= 1.0 for stretch in found)
-    assert all(0.07 < stretch.spatial_share < 0.11 for stretch in found)
+    without = _judged(query, known, chance=NEVER)
+    assert (without.verdict, without.best_known_id) == ("novel", None)
+    verdict = _judged(query, known, chance=SETTINGS.proof.placed_by_chance)
+    assert (verdict.verdict, verdict.best_known_id) == ("same_scene", known.signatures.video_id)
+    assert verdict.known_seconds == 0
+    assert verdict.novel_seconds == without.novel_seconds
+    shown = [segment for segment in verdict.segments if segment.known_video_id]
+    assert sum(segment.end_seconds - segment.start_seconds for segment in shown) > 5.0
+    for segment in shown:
+        assert segment.proof == "none"
+        assert segment.spatial_share is not None
+        assert 0.07 < segment.spatial_share < 0.11
+        assert segment.known_start_seconds == pytest.approx(segment.start_seconds, abs=1.0)
 
 
 def test_what_keyframes_tell_by_themselves_stays_as_it_is(clips: dict[str, SignedVideo]) -> None:
     query, known = clips[f"inside {LARGER}"], clips[f"known {LARGER}"]
-    without = _against(query, known, chance=NEVER)
-    assert without
-    assert _against(query, known, chance=SETTINGS.proof.placed_by_chance) == without
+    without = _judged(query, known, chance=NEVER)
+    assert without.best_known_id == known.signatures.video_id
+    assert _judged(query, known, chance=SETTINGS.proof.placed_by_chance) == without
 
 
 def test_small_picture_of_other_footage_is_linked_to_nothing(clips: dict[str, SignedVideo]) -> None:
     for inside, known in itertools.product((NAMED, LARGER, NEW), (NAMED, LARGER)):
         if inside != known:
             query, other = clips[f"inside {inside}"], clips[f"known {known}"]
-            assert _against(query, other, chance=SETTINGS.proof.placed_by_chance) == []
+            assert _judged(query, other, chance=SETTINGS.proof.placed_by_chance).best_known_id is None

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from videonovelty.matching.covered import uncovered
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
-from videonovelty.matching.placement import placed
 from videonovelty.matching.proof import (
     PictureEvidence,
     Proof,
@@ -22,7 +21,7 @@ from videonovelty.matching.proof import (
     prove,
 )
 from videonovelty.matching.region import motion_in_region
-from videonovelty.matching.stretch import KnownSide, Stretch, without_overlap
+from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
 from videonovelty.records import F64, U8, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
@@ -63,8 +62,6 @@ class Alignment:
     local: LocalPair | None
     by_local: tuple[tuple[int, float, int], ...]
     """Verified pairs the descriptor join proposed: query keyframe, known seconds, inliers."""
-    proposed: tuple[tuple[int, float], ...]
-    """All pairs it proposed, best first: query keyframe, known seconds."""
     matching: MatchingSettings
     proof: ProofSettings
 
@@ -96,7 +93,7 @@ def align(
         for one in (alignment, *_in_region(alignment)):
             for line in _proposed_lines(one):
                 stretches += _stretches_on(one, line)
-        stretches += _alike_somewhere(alignment) or _in_one_place(alignment)
+        stretches += _alike_somewhere(alignment)
     found = without_overlap(_at_one_speed(stretches))
     return [part for stretch in found for part in _uncovered(query, stretch, known, matching, proof, aspect)]
 
@@ -138,14 +135,12 @@ def _prepared(
     motion = turned(query.motion, variant)
     local: LocalPair | None = None
     pairs: tuple[tuple[int, float, int], ...] = ()
-    proposed: tuple[tuple[int, float], ...] = ()
     mirrored = bool(MIRRORED[variant])
     if known.local is not None and len(query.local.codes) and (not mirrored or len(query.local.mirrored_codes)):
         local = LocalPair(query, known.local, mirrored, aspect)
         if local_pairs is not None:
             pairs = tuple(pair for pair in local.pairs(local_pairs, proof) if useful[pair[0]])
-            proposed = tuple((int(keyframe), float(at)) for keyframe, at in local_pairs if useful[int(keyframe)])
-    return Alignment(query, known, variant, useful, distance, motion, local, pairs, proposed, matching, proof)
+    return Alignment(query, known, variant, useful, distance, motion, local, pairs, matching, proof)
 
 
 def _in_region(a: Alignment) -> list[Alignment]:
@@ -404,7 +399,7 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
         penalty=np.where(contradicted, CONTRADICTED_TICK, 0.0),
     )
     found = []
-    for first, last in _runs(path):
+    for first, last in runs(path):
         start, end = _snapped(
             evidence.query_seconds[first], evidence.query_seconds[last], evidence.step_seconds, a.query
         )
@@ -487,7 +482,7 @@ def _unproven_stretches(a: Alignment, line: Line, pictures: _Pictures) -> list[S
     bits = pictures.bits
     like = a.useful & (bits >= 0) & (bits <= 31)
     found = []
-    for first, last in _runs(like | ~a.useful):
+    for first, last in runs(like | ~a.useful):
         matched = like[first : last + 1]
         if int(matched.sum()) < a.matching.min_matched_keyframes:
             continue
@@ -519,7 +514,7 @@ def _alike_somewhere(a: Alignment) -> list[Stretch]:
     if int(like.sum()) < min(a.matching.min_matched_keyframes, max(1, int(a.useful.sum()))):
         return []
     found = []
-    for first, last in _runs(like):
+    for first, last in runs(like):
         run = slice(first, last + 1)
         start, end = float(a.query.start_seconds[first]), float(a.query.end_seconds[last])
         offset = float(np.median(at[run] - a.query.pts_seconds[run]))
@@ -538,45 +533,6 @@ def _alike_somewhere(a: Alignment) -> list[Stretch]:
             )
         )
     return found
-
-
-def _in_one_place(a: Alignment) -> list[Stretch]:
-    """Return the runs of keyframes that show the known video in one place, which no keyframe tells by itself.
-
-    So a small picture in a picture is named.
-    """
-    if a.local is None or not a.proposed:
-        return []
-    placement = placed(a.local, a.proposed, reach_seconds=a.matching.time_tolerance_seconds)
-    if placement is None or placement.expected > a.proof.placed_by_chance:
-        return []
-    if int((placement.inliers > 0).sum()) < min(a.matching.min_matched_keyframes, len(a.local.bearers)):
-        return []
-    share = round(a.local.share_placed(placement.transform), 4)
-    inliers = np.where(a.local.bearer_of >= 0, placement.inliers[a.local.bearer_of], 0)
-    found = []
-    for first, last in _runs(a.useful & (inliers > 0)):
-        start, end = float(a.query.start_seconds[first]), float(a.query.end_seconds[last])
-        found.append(
-            Stretch(
-                a.known.frames.video_id,
-                Line(1.0, placement.offset_seconds, a.variant, 0.0),
-                start,
-                end,
-                Proof(False, end - start, 0.0, 0.0, 0.0, "it plays in a part of the picture"),
-                last + 1 - first,
-                None,
-                spatial_share=share,
-                inliers=int(np.median(inliers[first : last + 1])),
-            )
-        )
-    return found
-
-
-def _runs(flags: Bool) -> list[tuple[int, int]]:
-    """Return first and last index of every run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _snapped(first: float, last: float, step: float, query: Signatures) -> tuple[float, float]:

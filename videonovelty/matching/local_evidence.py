@@ -214,13 +214,13 @@ class LocalPair:
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
         if self.mirrored:
             corners[:, 0] = -corners[:, 0]
-        placed = (corners @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
+        shown = (corners @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
         extent = self.known_extent
         known = np.array([[0, 0], [extent[0], 0], extent, [0, extent[1]]], np.float32)
-        whole = abs(float(cv2.contourArea(placed)))
+        whole = abs(float(cv2.contourArea(shown)))
         if whole <= 0:
             return 0.0
-        shared, _ = cv2.intersectConvexConvex(placed, known)
+        shared, _ = cv2.intersectConvexConvex(shown, known)
         return min(1.0, float(shared) / whole)
 
     def pairs(self, candidates: npt.NDArray[np.float64], settings: ProofSettings) -> list[tuple[int, float, int]]:

@@ -6,7 +6,7 @@ many keyframes, each with the moment that a line in time aligns it with, are poo
 they all obey. It is accepted *a contrario* (Moisan & Stival, "A probabilistic criterion to detect rigid point matches
 between two images", IJCV 2004): by how many similarities as good as this one are expected where pairs fall anywhere.
 
-It names a known video, and proves nothing.
+It names a known video where nothing else does, and proves nothing.
 """
 
 from __future__ import annotations
@@ -18,10 +18,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import DISTINCT, TOLERANCE, OwnChange, as_shares, own_change, similarity
 from videonovelty.matching.local_evidence import LocalPair
-from videonovelty.records import F64
+from videonovelty.matching.proof import Proof
+from videonovelty.matching.region import placed
+from videonovelty.matching.stretch import Stretch, runs
+from videonovelty.matching.timeline import Line
+from videonovelty.records import F64, Signatures
+from videonovelty.settings import MatchingSettings, ProofSettings
 from videonovelty.signatures.local import SAME_BITS
+from videonovelty.signatures.pdq import MIRRORED
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -35,8 +42,6 @@ LEAST_PAIRS = 4
 MOST_SHARE = 0.5
 """Of the query's picture. What fills more of it has descriptors enough in each keyframe, and what the keyframes of two
 videos share in its place is an emblem, or what a camera always sees."""
-
-
 _LARGEST = 700.0
 """Of an exponent, so that it has a value."""
 
@@ -55,7 +60,54 @@ class Placement:
     """Shape (n_keyframes,): pairs that obey the similarity in each keyframe that carries descriptors, 0 elsewhere."""
 
 
-def placed(local: LocalPair, proposed: Sequence[tuple[int, float]], *, reach_seconds: float) -> Placement | None:
+def in_one_place(
+    query: Signatures,
+    known: KnownLocal,
+    *,
+    variant: int,
+    common: Bool,
+    matching: MatchingSettings,
+    proof: ProofSettings,
+    aspect: float,
+    local_pairs: F64,
+) -> list[Stretch]:
+    """Return the runs of keyframes that show the known video in one place of the picture, unproven, in time order.
+
+    For queries that have no stretch on any candidate. `common` and `aspect` as for `align`; `local_pairs`, rows (query
+    keyframe, known seconds), are what the descriptor join proposed, best first.
+    """
+    useful = query.informative & ~common
+    local = LocalPair(query, known, bool(MIRRORED[variant]), aspect)
+    proposed = [(int(keyframe), float(at)) for keyframe, at in local_pairs if useful[int(keyframe)]]
+    placement = common_placement(local, proposed, reach_seconds=matching.time_tolerance_seconds)
+    if placement is None or placement.expected > proof.placed_by_chance:
+        return []
+    if int((placement.inliers > 0).sum()) < min(matching.min_matched_keyframes, len(local.bearers)):
+        return []
+    inliers = np.where(local.bearer_of >= 0, placement.inliers[local.bearer_of], 0)
+    share = round(local.share_placed(placement.transform), 4)
+    found = []
+    for first, last in runs(useful & (inliers > 0)):
+        start, end = float(query.start_seconds[first]), float(query.end_seconds[last])
+        found.append(
+            Stretch(
+                known.video_id,
+                Line(1.0, placement.offset_seconds, variant, 0.0),
+                start,
+                end,
+                Proof(False, end - start, 0.0, 0.0, 0.0, "it plays in a part of the picture"),
+                last + 1 - first,
+                None,
+                spatial_share=share,
+                inliers=int(np.median(inliers[first : last + 1])),
+            )
+        )
+    return found
+
+
+def common_placement(
+    local: LocalPair, proposed: Sequence[tuple[int, float]], *, reach_seconds: float
+) -> Placement | None:
     """Return the placement within the query's picture that chance explains least, None where too few pairs agree.
 
     `proposed` are pairs (query keyframe, known seconds), best first: the lines through them at the plain speed are
@@ -113,11 +165,11 @@ class _Pool:
             ),
         )
 
-    def obeying(self, transform: F64) -> tuple[Bool, Bool]:
-        """Return which pairs lie where the transform puts them, and which are scaled and turned as it says."""
-        miss = np.linalg.norm(self.query @ transform[:, :2].T + transform[:, 2] - self.known, axis=1)
-        agreed = self.own.agrees(np.array([[complex(transform[0, 0], transform[1, 0])]]))[0]
-        return miss <= TOLERANCE, agreed
+    def obeying(self, transform: F64) -> Bool:
+        """Return which pairs lie where the transform puts them, scaled and turned as it says."""
+        miss = np.linalg.norm(placed(self.query, transform) - self.known, axis=1)
+        obeying: Bool = (miss <= TOLERANCE) & self.own.agrees(np.array([[complex(*transform[:, 0])]]))[0]
+        return obeying
 
 
 def _most_agreed(local: LocalPair, pool: _Pool, offset_seconds: float) -> Placement | None:
@@ -133,7 +185,7 @@ def _most_agreed(local: LocalPair, pool: _Pool, offset_seconds: float) -> Placem
     if inside.sum() < LEAST_PAIRS or local.share_placed(transform) > MOST_SHARE:
         return None
     extent = local.known_extent
-    put = pool.query @ transform[:, :2].T + transform[:, 2]
+    put = placed(pool.query, transform)
     within = inside | ((put >= -TOLERANCE) & (put <= extent + TOLERANCE)).all(axis=1)
     order = np.concatenate((np.flatnonzero(inside), np.flatnonzero(within & ~inside)))
     own = order[_independent(local, pool, order)]
@@ -174,6 +226,5 @@ def _log_choices(n: int, k: int) -> float:
 def _followed(local: LocalPair, placement: Placement, reach_seconds: float) -> Placement:
     """Return the placement with the pairs that obey it in every keyframe of the query, on its line."""
     pool = _Pool.of(local, local.bearers, placement.offset_seconds, reach_seconds)
-    near, alike = pool.obeying(placement.transform)
-    inliers = np.bincount(pool.keyframe[near & alike], minlength=len(local.query.pts_seconds)).astype(np.int64)
-    return replace(placement, inliers=inliers)
+    obeying = pool.keyframe[pool.obeying(placement.transform)]
+    return replace(placement, inliers=np.bincount(obeying, minlength=len(local.query.pts_seconds)).astype(np.int64))
