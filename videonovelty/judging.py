@@ -32,6 +32,7 @@ from videonovelty.lookup import (
 from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import Candidates
 from videonovelty.matching.local_candidates import LocalCandidate
+from videonovelty.matching.placement import in_one_place
 from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.records import SignedVideo, Verdict
 from videonovelty.run import RunFolder
@@ -138,6 +139,8 @@ def judge_signed(
 ) -> Verdict:
     """Return the verdict on one signed video: aligned with every candidate, proven, tiled and judged.
 
+    A candidate that only a small part of the picture shows is named where no stretch lies on any.
+
     `sides` holds the candidates' known sides; `aligner` is `align`, or what remembers its answers.
     """
     stretches: list[Stretch] = []
@@ -149,8 +152,22 @@ def judge_signed(
     for one in local_candidates:
         side = sides.get(one.known_video_id)
         if side is not None:
-            variants = (MIRROR_VARIANT,) if one.mirrored else (0,)
+            variants = (_variant(one),)
             stretches += _aligned(aligner, signed, side, variants, candidates.common, settings, local_pairs=one.pairs)
+    if not stretches:
+        for one in local_candidates:
+            local = sides[one.known_video_id].local if one.known_video_id in sides else None
+            if local is not None:
+                stretches += in_one_place(
+                    signed.signatures,
+                    local,
+                    variant=_variant(one),
+                    common=candidates.common,
+                    matching=settings.matching,
+                    proof=settings.proof,
+                    aspect=_aspect(signed),
+                    local_pairs=one.pairs,
+                )
     return judge_video(signed, stretches, candidates.common, settings)
 
 
@@ -170,9 +187,17 @@ def _aligned(
         common=common,
         matching=settings.matching,
         proof=settings.proof,
-        aspect=signed.probe.width / max(1, signed.probe.height),
+        aspect=_aspect(signed),
         local_pairs=local_pairs,
     )
+
+
+def _aspect(signed: SignedVideo) -> float:
+    return signed.probe.width / max(1, signed.probe.height)
+
+
+def _variant(candidate: LocalCandidate) -> int:
+    return MIRROR_VARIANT if candidate.mirrored else 0
 
 
 def judge_video(

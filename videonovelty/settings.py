@@ -211,6 +211,9 @@ class ProofSettings(_Table):
     """Local descriptors that agree in place for a keyframe to lie in its aligned moment."""
     geometric_bits: int = Field(48, ge=0, le=128)
     """What such an agreement counts as, in PDQ bits: geometry asks more of the movement than a near picture does."""
+    placed_by_chance: float = Field(1e-6, gt=0, lt=1)
+    """A known video is named where many keyframes show it in one place, and fewer such places than this are expected by
+    chance; it proves nothing. Of a night of 10,000 videos some 60,000 candidates are tried."""
     offset_search_seconds: float = Field(2.2, ge=0)
     """How far around the line of matched keyframes the exact offset is searched: more than twice the time tolerance,
     which a vote may mix two lines within."""

@@ -21,7 +21,7 @@ from videonovelty.matching.proof import (
     prove,
 )
 from videonovelty.matching.region import motion_in_region
-from videonovelty.matching.stretch import KnownSide, Stretch, without_overlap
+from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
 from videonovelty.records import F64, PART_MOVES, U8, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
@@ -399,7 +399,7 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
         penalty=np.where(contradicted, CONTRADICTED_TICK, 0.0),
     )
     found = []
-    for first, last in _runs(path):
+    for first, last in runs(path):
         start, end = _snapped(
             evidence.query_seconds[first], evidence.query_seconds[last], evidence.step_seconds, a.query
         )
@@ -482,7 +482,7 @@ def _unproven_stretches(a: Alignment, line: Line, pictures: _Pictures) -> list[S
     bits = pictures.bits
     like = a.useful & (bits >= 0) & (bits <= 31)
     found = []
-    for first, last in _runs(like | ~a.useful):
+    for first, last in runs(like | ~a.useful):
         matched = like[first : last + 1]
         if int(matched.sum()) < a.matching.min_matched_keyframes:
             continue
@@ -514,7 +514,7 @@ def _alike_somewhere(a: Alignment) -> list[Stretch]:
     if int(like.sum()) < min(a.matching.min_matched_keyframes, max(1, int(a.useful.sum()))):
         return []
     found = []
-    for first, last in _runs(like):
+    for first, last in runs(like):
         run = slice(first, last + 1)
         start, end = float(a.query.start_seconds[first]), float(a.query.end_seconds[last])
         offset = float(np.median(at[run] - a.query.pts_seconds[run]))
@@ -533,12 +533,6 @@ def _alike_somewhere(a: Alignment) -> list[Stretch]:
             )
         )
     return found
-
-
-def _runs(flags: Bool) -> list[tuple[int, int]]:
-    """Return first and last index of every run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _snapped(first: float, last: float, step: float, query: Signatures) -> tuple[float, float]:

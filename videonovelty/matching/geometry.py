@@ -24,11 +24,13 @@ MAX_DISTANCE = 18
 """Bits by which a pair may differ where its own scale and angle are asked as well."""
 MAX_DISTANCE_ALONE = 14
 """…and where they are not: at 18, 7 of 5,984 pairs of other content had 5 inliers, at 14 none."""
+RATIO = 0.85
+"""Lowe's: the second-best known descriptor must be farther by 1 / RATIO."""
 _FULL = 65535.0
 """Positions are in 65535ths of the picture's longer side on both axes."""
-_TOLERANCE = 6.0 / 320.0
+TOLERANCE = 6.0 / 320.0
 """Share of the known picture's longer side by which a pair may miss: 6 px of a 320 px picture."""
-_DISTINCT = 4.0 / 320.0
+DISTINCT = 4.0 / 320.0
 """Inliers closer than this in either picture are one."""
 _SCALES = (0.1, 10.0)
 _MIN_FOR_PLANE = 6
@@ -71,7 +73,7 @@ def verify(
     known_scale: U8 | None = None,
     known_angle: U8 | None = None,
     max_distance: int | None = None,
-    ratio: float = 0.85,
+    ratio: float = RATIO,
     min_inliers: int = MIN_INLIERS,
 ) -> GeometricMatch | None:
     """Return how the query keyframe lies in the known one, or None where fewer than `min_inliers` places agree.
@@ -86,22 +88,20 @@ def verify(
     scales = (query_scale, query_angle, known_scale, known_angle)
     if max_distance is None:
         max_distance = MAX_DISTANCE_ALONE if any(part is None for part in scales) else MAX_DISTANCE
-    pairs = _pairs(query_codes, known_codes, max_distance, ratio)
+    pairs = paired(query_codes, known_codes, max_distance=max_distance, ratio=ratio)
     if len(pairs) < min_inliers:
         return None
-    query = query_xy[pairs[:, 0]] / _FULL
-    if mirrored:
-        query[:, 0] = -query[:, 0]
-    known = known_xy[pairs[:, 1]] / _FULL
+    query, known = as_shares(query_xy[pairs[:, 0]], mirrored=mirrored), as_shares(known_xy[pairs[:, 1]])
     own = None
     if query_scale is not None and query_angle is not None and known_scale is not None and known_angle is not None:
-        turned = query_angle[pairs[:, 0]].astype(np.float64)
-        turned = 128 - turned if mirrored else turned  # a mirror turns the direction θ into half a turn less θ
-        own = _Own(
-            zoom=(known_scale[pairs[:, 1]].astype(np.float64) - query_scale[pairs[:, 0]]) / 8,
-            turn=(known_angle[pairs[:, 1]] - turned) / 256,
+        own = own_change(
+            query_scale[pairs[:, 0]],
+            query_angle[pairs[:, 0]],
+            known_scale[pairs[:, 1]],
+            known_angle[pairs[:, 1]],
+            mirrored=mirrored,
         )
-    transform, inside, agrees = _similarity(query, known, own)
+    transform, inside, agrees = similarity(query, known, own)
     inside = _with_perspective(query, known, inside, agrees)
     inliers = min(_distinct(query[inside]), _distinct(known[inside]))
     if inliers < min_inliers:
@@ -112,7 +112,22 @@ def verify(
     return GeometricMatch(inliers, min(share, 1.0), transform)
 
 
-def _pairs(query: U8, known: U8, max_distance: int, ratio: float) -> npt.NDArray[np.int64]:
+def as_shares(xy: npt.NDArray[np.uint16], *, mirrored: bool = False) -> F64:
+    """Return stored positions, shape (k, 2), as shares of the longer side; `mirrored`: negated horizontally."""
+    shares: F64 = xy / _FULL
+    if mirrored:
+        shares[:, 0] = -shares[:, 0]
+    return shares
+
+
+def own_change(query_scale: U8, query_angle: U8, known_scale: U8, known_angle: U8, *, mirrored: bool) -> OwnChange:
+    """Return what each pair of descriptors says by itself about the transform; stored scales and angles, shape (m,)."""
+    turned = query_angle.astype(np.float64)
+    turned = 128 - turned if mirrored else turned  # a mirror turns the direction θ into half a turn less θ
+    return OwnChange(zoom=(known_scale.astype(np.float64) - query_scale) / 8, turn=(known_angle - turned) / 256)
+
+
+def paired(query: U8, known: U8, *, max_distance: int = MAX_DISTANCE, ratio: float = RATIO) -> npt.NDArray[np.int64]:
     """Return (query row, known row) of the descriptor pairs that hold, best first; shape (m, 2)."""
     none = np.zeros((0, 2), np.int64)
     if len(query) == 0 or len(known) < 2:
@@ -134,7 +149,7 @@ def _pairs(query: U8, known: U8, max_distance: int, ratio: float) -> npt.NDArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Own:
+class OwnChange:
     """What each pair says by itself about the transform."""
 
     zoom: F64
@@ -150,21 +165,23 @@ class _Own:
         return agreed
 
 
-def _similarity(query: F64, known: F64, own: _Own | None) -> tuple[F64, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def similarity(
+    query: F64, known: F64, own: OwnChange | None
+) -> tuple[F64, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return the similarity most pairs obey, refined on them, which pairs these are, and which agree by themselves."""
     # as complex numbers a similarity is w = a z + b
     z, w = query[:, 0] + 1j * query[:, 1], known[:, 0] + 1j * known[:, 1]
     m = len(z)
     everyone = np.ones(m, np.bool_)
     one, other = _drawn(m)
-    far = np.abs(z[one] - z[other]) > 2 * _DISTINCT
+    far = np.abs(z[one] - z[other]) > 2 * DISTINCT
     one, other = one[far], other[far]
     a = (w[one] - w[other]) / (z[one] - z[other])
     sane = (np.abs(a) > _SCALES[0]) & (np.abs(a) < _SCALES[1])
     if own is not None:
         for point in (one, other):
             with np.errstate(divide="ignore"):
-                sane &= _Own(own.zoom[point], own.turn[point]).agrees(a)
+                sane &= OwnChange(own.zoom[point], own.turn[point]).agrees(a)
     chosen = np.flatnonzero(sane)[:_HYPOTHESES]
     a, b = a[chosen], (w[one] - a * z[one])[chosen]
     if len(a) == 0:
@@ -172,7 +189,7 @@ def _similarity(query: F64, known: F64, own: _Own | None) -> tuple[F64, npt.NDAr
     inside, a_best, b_best = np.zeros(m, np.bool_), complex(a[0]), complex(b[0])
     for start in range(0, len(a), _BLOCK):
         some = slice(start, start + _BLOCK)
-        hits = np.abs(a[some, None] * z + b[some, None] - w) <= _TOLERANCE
+        hits = np.abs(a[some, None] * z + b[some, None] - w) <= TOLERANCE
         if own is not None:
             hits &= own.agrees(a[some, None])
         counts = hits.sum(axis=1)
@@ -189,7 +206,7 @@ def _similarity(query: F64, known: F64, own: _Own | None) -> tuple[F64, npt.NDAr
             break
         a_new = complex(((w[inside] - centre_w) * np.conj(z[inside] - centre_z)).sum() / spread)
         b_new = complex(centre_w - a_new * centre_z)
-        refined = (np.abs(a_new * z + b_new - w) <= _TOLERANCE) & agrees
+        refined = (np.abs(a_new * z + b_new - w) <= TOLERANCE) & agrees
         if refined.sum() < inside.sum():
             break
         inside, a_best, b_best = refined, a_new, b_new
@@ -221,7 +238,7 @@ def _with_perspective(
         if squeeze[1] < _MAX_SQUEEZE * squeeze[0] or np.linalg.det(plane[:2]) <= 0:
             break
         miss = np.linalg.norm(query @ plane[:2] + plane[2] - known, axis=1)
-        wider = (miss <= _TOLERANCE) & agrees
+        wider = (miss <= TOLERANCE) & agrees
         if wider.sum() <= inside.sum():
             break
         inside = wider
@@ -229,4 +246,4 @@ def _with_perspective(
 
 
 def _distinct(places: F64) -> int:
-    return len(np.unique(np.round(places / _DISTINCT), axis=0))
+    return len(np.unique(np.round(places / DISTINCT), axis=0))

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
-from videonovelty.matching.geometry import GeometricMatch, verify
-from videonovelty.records import F64, U8, Signatures
+from videonovelty.matching.geometry import GeometricMatch, as_shares, paired, verify
+from videonovelty.records import F64, U8, LocalFeatures, Signatures
 from videonovelty.settings import ProofSettings
 
 I64 = npt.NDArray[np.int64]
@@ -53,18 +53,22 @@ class LocalPair:
     """Width over height of the query's picture."""
     bearers: I64 = field(init=False)
     """Indices of the query's keyframes that carry descriptors."""
+    bearer_of: I64 = field(init=False)
+    """Shape (n_query,): the keyframe whose descriptors stand for each keyframe, -1 before the first that has some."""
     _verified: dict[tuple[int, int], GeometricMatch | None] = field(default_factory=dict)
+    _paired: dict[tuple[int, int], I64] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bearers = np.flatnonzero(np.diff(self.query.local.offsets) > 0)
+        before = np.searchsorted(self.bearers, np.arange(len(self.query.pts_seconds)), side="right")
+        self.bearer_of = np.concatenate(([-1], self.bearers))[before]
 
     def match(self, query_keyframe: int, known_place: int) -> GeometricMatch | None:
         """Return how one bearing keyframe of the query lies in one of the known video."""
         key = (query_keyframe, known_place)
         if key not in self._verified:
             local, other = self.query.local, self.known.features
-            mine = slice(int(local.offsets[query_keyframe]), int(local.offsets[query_keyframe + 1]))
-            theirs = slice(int(other.offsets[known_place]), int(other.offsets[known_place + 1]))
+            mine, theirs = _rows(local, query_keyframe), _rows(other, known_place)
             self._verified[key] = verify(
                 self.query_codes[mine],
                 local.xy[mine],
@@ -79,6 +83,15 @@ class LocalPair:
                 min_inliers=_COUNTED_FROM,
             )
         return self._verified[key]
+
+    def descriptor_pairs(self, query_keyframe: int, known_place: int) -> I64:
+        """Return the rows (query descriptor, known descriptor) of the pairs of two keyframes, shape (m, 2)."""
+        key = (query_keyframe, known_place)
+        if key not in self._paired:
+            mine, theirs = _rows(self.query.local, query_keyframe), _rows(self.known.features, known_place)
+            pairs = paired(self.query_codes[mine], self.known.features.codes[theirs])
+            self._paired[key] = pairs + np.array([mine.start, theirs.start])
+        return self._paired[key]
 
     @property
     def query_codes(self) -> U8:
@@ -104,11 +117,9 @@ class LocalPair:
             return inliers, share
         sizes = np.diff(self.query.local.offsets)
         known_sizes = np.diff(self.known.features.offsets)
-        bearer_of = np.searchsorted(self.bearers, np.arange(n), side="right") - 1
-        for keyframe in range(n):
-            if bearer_of[keyframe] < 0:
+        for keyframe, mine in enumerate(map(int, self.bearer_of)):
+            if mine < 0:
                 continue
-            mine = int(self.bearers[bearer_of[keyframe]])
             at = float(known_seconds[keyframe])
             best: GeometricMatch | None = None
             comparable = False
@@ -167,9 +178,8 @@ class LocalPair:
             for place, _ in places.most_common(_PLACES_TRIED):
                 if bearer not in best or best[bearer][0].inliers < min_inliers:
                     self._keep_better(best, bearer, place)
-        bearer_of = np.searchsorted(self.bearers, np.arange(n), side="right") - 1
-        for keyframe in range(n):
-            match = best.get(int(self.bearers[bearer_of[keyframe]])) if bearer_of[keyframe] >= 0 else None
+        for keyframe, bearer in enumerate(map(int, self.bearer_of)):
+            match = best.get(bearer)
             if match is not None:
                 found.inliers[keyframe], found.share[keyframe] = match[0].inliers, self._share(match[0])
                 found.known_seconds[keyframe] = self.known.seconds[match[1]]
@@ -184,24 +194,34 @@ class LocalPair:
         return int(np.abs(self.known.seconds - seconds).argmin())
 
     def _share(self, match: GeometricMatch) -> float:
+        """Return how much of the query's picture the known picture takes, 0 … 1, at least what the inliers take."""
+        return max(match.spatial_share, self.share_placed(match.transform))
+
+    @property
+    def known_extent(self) -> F64:
+        """The known picture's width and height, shape (2,), as shares of its longer side: those of its descriptors."""
+        xy = self.known.features.xy
+        return as_shares(xy.max(axis=0, keepdims=True))[0] if len(xy) else np.ones(2)
+
+    def share_placed(self, transform: F64) -> float:
         """Return how much of the query's picture the known picture takes, 0 … 1.
 
-        That is where the transform puts the known picture, not where descriptors happened to match: a low sky matches
-        nowhere. The known picture's extent is that of all its descriptors.
+        That is where the transform, shape (2, 3), puts the known picture, not where descriptors happened to match: a
+        low sky matches nowhere.
         """
         longer, shorter = max(self.aspect, 1.0), min(self.aspect, 1.0)
         width, height = (1.0, shorter / longer) if self.aspect >= 1 else (shorter / longer, 1.0)
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
         if self.mirrored:
             corners[:, 0] = -corners[:, 0]
-        placed = (corners @ match.transform[:, :2].T + match.transform[:, 2]).astype(np.float32)
-        extent = self.known.features.xy.max(axis=0) / 65535.0 if len(self.known.features.xy) else np.ones(2)
+        shown = (corners @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
+        extent = self.known_extent
         known = np.array([[0, 0], [extent[0], 0], extent, [0, extent[1]]], np.float32)
-        whole = abs(float(cv2.contourArea(placed)))
+        whole = abs(float(cv2.contourArea(shown)))
         if whole <= 0:
-            return match.spatial_share
-        shared, _ = cv2.intersectConvexConvex(placed, known)
-        return max(match.spatial_share, min(1.0, float(shared) / whole))
+            return 0.0
+        shared, _ = cv2.intersectConvexConvex(shown, known)
+        return min(1.0, float(shared) / whole)
 
     def pairs(self, candidates: npt.NDArray[np.float64], settings: ProofSettings) -> list[tuple[int, float, int]]:
         """Return (query keyframe, known seconds, inliers) of the verified pairs among `candidates`.
@@ -215,3 +235,7 @@ class LocalPair:
             if match is not None and match.inliers >= settings.min_inliers:
                 found.append((int(keyframe), float(self.known.seconds[place]), match.inliers))
         return found
+
+
+def _rows(features: LocalFeatures, keyframe: int) -> slice:
+    return slice(int(features.offsets[keyframe]), int(features.offsets[keyframe + 1]))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.proof import Proof
 from videonovelty.matching.timeline import Line
@@ -45,6 +48,12 @@ class Stretch:
     def mirrored(self) -> bool:
         """The query shows the known video with reversed handedness."""
         return bool(MIRRORED[self.line.variant])
+
+
+def runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return first and last index of every run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def of_rest(whole: Proof, seconds: float) -> Proof:
