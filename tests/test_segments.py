@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from videonovelty.matching.alignment import Stretch
 from videonovelty.matching.proof import Proof
+from videonovelty.matching.stretch import doubted
 from videonovelty.matching.timeline import Line
 from videonovelty.records import PART_COVERED, Coverage
 from videonovelty.segments import tile_segments
@@ -91,3 +92,34 @@ def test_only_slivers_at_a_proven_edge_are_rounded_away() -> None:
         ("known", 5.0, 9.5),
         ("novel", 9.5, 10.0),
     ]
+
+
+def _doubt(start: float, end: float) -> Stretch:
+    doubt = _stretch(start, end, proven=False, known="original")
+    return replace(doubt, proof=replace(doubt.proof, why_not=PART_COVERED))
+
+
+def test_a_proof_by_a_placement_yields_where_a_whole_picture_shows_something_over_it() -> None:
+    placed = replace(_stretch(0.0, 10.0, known="split screen"), median_distance_bits=None, inliers=20)
+    parts = doubted([placed, _doubt(2.0, 5.0)])
+    assert sorted((s.start_seconds, s.end_seconds, s.proof.proven, s.proof.why_not) for s in parts) == [
+        (0.0, 2.0, False, "only 2.0 s are left beside a better match"),
+        (2.0, 5.0, False, PART_COVERED),
+        (2.0, 5.0, False, PART_COVERED),
+        (5.0, 10.0, True, ""),
+    ]
+    kinds = [(s.kind, s.why_not) for s in tile_segments(_coverage(10.0), parts, [], SETTINGS)]
+    assert ("known", None) in kinds
+    assert ("same_scene", PART_COVERED) in kinds
+
+
+def test_a_proof_by_the_whole_picture_stands_for_what_is_over_it_may_be_known_too() -> None:
+    composite = _stretch(0.0, 10.0, known="composite")
+    assert doubted([composite, _doubt(2.0, 5.0)]) == [composite, _doubt(2.0, 5.0)]
+
+
+def test_other_doubts_leave_every_proof_as_it_is() -> None:
+    placed = replace(_stretch(0.0, 10.0), median_distance_bits=None)
+    take = _stretch(0.0, 10.0, proven=False, known="take")
+    take = replace(take, proof=replace(take.proof, why_not="the movements do not agree (0.12 of 0.48 needed)"))
+    assert doubted([placed, take]) == [placed, take]

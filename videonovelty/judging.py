@@ -33,7 +33,7 @@ from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import Candidates
 from videonovelty.matching.local_candidates import LocalCandidate
 from videonovelty.matching.placement import in_one_place
-from videonovelty.matching.stretch import KnownSide, Stretch
+from videonovelty.matching.stretch import KnownSide, Stretch, doubted
 from videonovelty.records import SignedVideo, Verdict
 from videonovelty.run import RunFolder
 from videonovelty.segments import tile_segments
@@ -210,7 +210,7 @@ def judge_video(
         (float(a), float(b))
         for a, b in zip(signatures.start_seconds[silent], signatures.end_seconds[silent], strict=True)
     ]
-    segments = tile_segments(coverage, stretches, uninformative, settings.verdict)
+    segments = tile_segments(coverage, doubted(stretches), uninformative, settings.verdict)
     return judge(signatures, coverage, segments, settings.verdict)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.proof import Proof
 from videonovelty.matching.timeline import Line
-from videonovelty.records import KnownFrames, MotionProfile
+from videonovelty.records import IN_A_PART, KnownFrames, MotionProfile
 from videonovelty.signatures.pdq import MIRRORED
 
 SHORTEST_REST_SECONDS = 0.5
@@ -61,6 +61,37 @@ def of_rest(whole: Proof, seconds: float) -> Proof:
     if not whole.proven or seconds >= PROVEN_REST_SECONDS:
         return whole
     return replace(whole, proven=False, why_not=f"only {seconds:.1f} s are left beside a better match")
+
+
+def doubted(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Return the stretches of all candidates, unproven where another says that only a part of the picture is known.
+
+    A larger known picture that holds this one, a split screen say, is compared by where descriptors place it, which is
+    too coarse to show what covers a part. So whole pictures that differ in a part outweigh a proof that rests on a
+    placement; one that rests on the whole picture stands, for what is put over the known footage may be known as well.
+    """
+    doubts = [one for one in stretches if one.proof.why_not in IN_A_PART]
+    found = []
+    for stretch in stretches:
+        pieces = [stretch]
+        for doubt in doubts if stretch.proof.proven and stretch.median_distance_bits is None else ():
+            pieces = [part for piece in pieces for part in _doubted_by(piece, doubt)]
+        found += pieces
+    return found
+
+
+def _doubted_by(stretch: Stretch, doubt: Stretch) -> list[Stretch]:
+    start = max(stretch.start_seconds, doubt.start_seconds)
+    end = min(stretch.end_seconds, doubt.end_seconds)
+    if not stretch.proof.proven or end <= start:
+        return [stretch]
+    unproven = replace(stretch.proof, proven=False, why_not=doubt.proof.why_not)
+    parts = [replace(stretch, start_seconds=start, end_seconds=end, proof=unproven)]
+    for first, last in ((stretch.start_seconds, start), (end, stretch.end_seconds)):
+        if last > first:
+            rest = of_rest(stretch.proof, last - first)
+            parts.append(replace(stretch, start_seconds=first, end_seconds=last, proof=rest))
+    return parts
 
 
 def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
