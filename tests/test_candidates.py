@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videonovelty.known.shards import LocalCodes, ShardCodes, VideoIds
-from videonovelty.matching import candidates, hamming, local_candidates
+from videonovelty.matching import hamming
 from videonovelty.matching.candidates import QueryCodes, match_shard
 from videonovelty.matching.local_candidates import LocalQueryCodes, match_local_shard
 from videonovelty.settings import MatchingSettings
@@ -71,9 +71,8 @@ def test_little_room_changes_no_candidate(seed: int, max_pairs: int, n_different
     tight = SETTINGS.model_copy(update={"max_hits_per_keyframe": 25})
     for chosen in (SETTINGS, tight):
         wanted, local_wanted = match_shard(shard, asked, chosen), match_local_shard(local, sought, chosen)
-        room = max_pairs * candidates.PAIR_BYTES
+        room = max_pairs * hamming.PAIR_BYTES
         assert same_hits(match_shard(shard, asked, chosen, memory_bytes=room), wanted)
-        room = max_pairs * local_candidates.PAIR_BYTES
         assert same_hits(match_local_shard(local, sought, chosen, memory_bytes=room), local_wanted)
 
 

@@ -15,14 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.shards import ShardCodes
-from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, in_parts, join
+from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, PAIR_BYTES, in_parts, join
 from videonovelty.records import N_DIHEDRAL, PDQ_BYTES, U8, Signatures
 from videonovelty.settings import MatchingSettings
 
 I64 = npt.NDArray[np.int64]
-
-PAIR_BYTES = 100
-"""What a pair takes while the best of each keyframe are found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 CODE_BYTES = (8, 16, 32, 64)
 MAX_RADIUS = 255
 DEFAULT_MEMORY_BYTES = 2 << 30
+PAIR_BYTES = 100
+"""What a pair takes while those that look candidates up sort, share out and count the pairs of a part (`in_parts`)."""
 
 
 class TooManyPairsError(Exception):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.shards import LocalCodes
-from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, in_parts, join_approximate
+from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, PAIR_BYTES, in_parts, join_approximate
 from videonovelty.records import F64, LOCAL_BYTES, U8, Signatures
 from videonovelty.settings import MatchingSettings
 
@@ -25,8 +25,6 @@ JOIN_RECALL = 0.9
 """Of the pairs at the radius; closer ones are found more often, and one of many descriptors is enough."""
 QUERY_BLOCK = 1_000_000
 """Query descriptors looked up at once: for each block the shard is sorted anew."""
-PAIR_BYTES = 100
-"""What a pair takes while its votes are counted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
