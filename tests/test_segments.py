@@ -123,3 +123,5 @@ def test_other_doubts_leave_every_proof_as_it_is() -> None:
     take = _stretch(0.0, 10.0, proven=False, known="take")
     take = replace(take, proof=replace(take.proof, why_not="the movements do not agree (0.12 of 0.48 needed)"))
     assert doubted([placed, take]) == [placed, take]
+    same = replace(_doubt(2.0, 5.0), known_video_id=placed.known_video_id)
+    assert doubted([placed, same]) == [placed, same], "its own lines were weighed against each other already"

@@ -64,7 +64,7 @@ def of_rest(whole: Proof, seconds: float) -> Proof:
 
 
 def doubted(stretches: Sequence[Stretch]) -> list[Stretch]:
-    """Return the stretches of all candidates, unproven where another says that only a part of the picture is known.
+    """Return the stretches of all candidates, unproven where another one says that a part of the picture is not known.
 
     A larger known picture that holds this one, a split screen say, is compared by where descriptors place it, which is
     too coarse to show what covers a part. So whole pictures that differ in a part outweigh a proof that rests on a
@@ -83,7 +83,7 @@ def doubted(stretches: Sequence[Stretch]) -> list[Stretch]:
 def _doubted_by(stretch: Stretch, doubt: Stretch) -> list[Stretch]:
     start = max(stretch.start_seconds, doubt.start_seconds)
     end = min(stretch.end_seconds, doubt.end_seconds)
-    if not stretch.proof.proven or end <= start:
+    if stretch.known_video_id == doubt.known_video_id or not stretch.proof.proven or end <= start:
         return [stretch]
     unproven = replace(stretch.proof, proven=False, why_not=doubt.proof.why_not)
     parts = [replace(stretch, start_seconds=start, end_seconds=end, proof=unproven)]
