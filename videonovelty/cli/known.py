@@ -206,7 +206,7 @@ def compact(store: Store, reason: Reason = "compaction", actor: Actor = None, as
     opened = KnownStore.open(store)
     snapshot = opened.compact(actor=actor or getpass.getuser(), reason=reason)
     _tell_snapshot(snapshot, as_json)
-    _tell_held(opened, store)
+    _tell_held(opened.held(), store)
 
 
 @app.command("sweep")
@@ -226,19 +226,18 @@ def sweep(store: Store, as_json: Json = False) -> None:
         print_json({"deleted": deleted, "held": list(held)})
     else:
         output.print(f"{deleted} file(s) deleted")
-    if _tell_held(opened, store):
+    _tell_held(held, store)
+    if held:
         raise typer.Exit(3)
 
 
-def _tell_held(opened: Any, store: Path) -> bool:
+def _tell_held(held: tuple[int, ...], store: Path) -> None:
     """Say which earlier snapshots' bytes are still there because somebody reads them."""
-    held = opened.held()
     if held:
         say(
             f"snapshot(s) {', '.join(map(str, held))} are being read: files only they need, with the bytes of what was "
             f"removed since, are still there. When that is done: videonovelty known sweep --store {store}"
         )
-    return bool(held)
 
 
 @app.command("rollback")
