@@ -41,7 +41,7 @@ from videonovelty.lookup import (
 from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import collect_codes, match_shard, rank_candidates
 from videonovelty.matching.stretch import KnownSide, Stretch
-from videonovelty.records import KnownFrames, SignedVideo, thinned
+from videonovelty.records import KnownFrames, SignedVideo, best_points, thinned
 from videonovelty.segments import tile_segments
 from videonovelty.settings import MatchingSettings, Settings
 from videonovelty.verdict import judge
@@ -113,12 +113,12 @@ def as_known(signed: SignedVideo) -> KnownFrames:
 
 def local_of(signed: SignedVideo) -> KnownLocal | None:
     """Return the local descriptors of a signed video as they would stand in the known store, None without any."""
-    one = signed.signatures
-    bearers = np.flatnonzero(np.diff(one.local.offsets) > 0)
+    one, local = signed.signatures, best_points(signed.signatures.local)
+    bearers = np.flatnonzero(np.diff(local.offsets) > 0)
     if len(bearers) == 0:
         return None
-    offsets = np.append(one.local.offsets[bearers], one.local.offsets[-1])
-    return KnownLocal(one.video_id, one.pts_seconds[bearers], replace(one.local, offsets=offsets))
+    offsets = np.append(local.offsets[bearers], local.offsets[-1])
+    return KnownLocal(one.video_id, one.pts_seconds[bearers], replace(local, offsets=offsets))
 
 
 def explain(member: SignedVideo, by: SignedVideo, variants: Sequence[int], settings: Settings) -> list[Stretch]:

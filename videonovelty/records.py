@@ -186,6 +186,27 @@ def no_local_features(n_keyframes: int) -> LocalFeatures:
     )
 
 
+KNOWN_POINTS = 200
+"""Local descriptors of a keyframe that known videos keep. The query side has more of them, the best ones first: a small
+picture in a picture has few of the best, and its known video has all of its own."""
+
+
+def best_points(features: LocalFeatures) -> LocalFeatures:
+    """Return the first `KNOWN_POINTS` descriptors of each keyframe, those the store keeps."""
+    sizes = np.diff(features.offsets)
+    if not (sizes > KNOWN_POINTS).any():
+        return features
+    kept = np.arange(len(features.codes)) - np.repeat(features.offsets[:-1], sizes) < KNOWN_POINTS
+    return LocalFeatures(
+        np.concatenate(([0], np.cumsum(np.minimum(sizes, KNOWN_POINTS)))),
+        features.codes[kept],
+        features.mirrored_codes[kept] if len(features.mirrored_codes) else features.mirrored_codes,
+        features.xy[kept],
+        features.scale[kept],
+        features.angle[kept],
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionProfile:
     """What moves where, tick by tick: the rhythm that tells the same footage from another take of the same scene."""

@@ -82,7 +82,8 @@ class SignatureSettings(_Table):
     local: bool = True
     """Local descriptors, for crops, frames, picture-in-picture, screen recordings."""
     local_side: int = Field(320, ge=160, le=1280)
-    local_points: int = Field(200, ge=20, le=2000)
+    local_points: int = Field(400, ge=20, le=2000)
+    """Descriptors of a keyframe at most, the best first; known videos keep the first 200."""
     min_quality: int = Field(50, ge=0, le=100)
     """PDQ quality below which a picture is uninformative."""
     min_luma_deviation: float = Field(8.0, ge=0)

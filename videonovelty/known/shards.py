@@ -35,6 +35,7 @@ from videonovelty.records import (
     CodedStream,
     MotionProfile,
     Signatures,
+    best_points,
     thinned,
 )
 from videonovelty.schemas import (
@@ -452,7 +453,7 @@ def frames_table(ids: bytes, signatures: Signatures) -> pa.Table:
 
 def local_table(ids: bytes, signatures: Signatures) -> pa.Table:
     """Return one video's local descriptors as rows of KNOWN_LOCAL."""
-    local = signatures.local
+    local = best_points(signatures.local)
     times = np.repeat(_milliseconds(signatures.pts_seconds), np.diff(local.offsets))
     return pa.table(
         {

@@ -21,7 +21,7 @@ from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.region import agreed_placement, placed
 from videonovelty.matching.stretch import KnownSide, Stretch, of_rest
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, PART_COVERED, U8, MotionProfile, Signatures
+from videonovelty.records import F64, KNOWN_POINTS, PART_COVERED, U8, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS
 
@@ -231,7 +231,10 @@ class _Alike:
 def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
     """Return the descriptors of a keyframe beside those of the known `places`, one place after the other."""
     local, features = pair.query.local, pair.known.features
-    mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
+    # as many as known videos keep: the others of the query have no counterpart, whatever covers them
+    mine = slice(
+        int(local.offsets[keyframe]), min(int(local.offsets[keyframe + 1]), int(local.offsets[keyframe]) + KNOWN_POINTS)
+    )
     theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
     codes = np.ascontiguousarray(pair.query_codes[mine]).view(np.uint64)
     known = np.ascontiguousarray(features.codes[theirs]).view(np.uint64)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from videonovelty.known.shards import LocalCodes
 from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, PAIR_BYTES, in_parts, join_approximate
-from videonovelty.records import F64, LOCAL_BYTES, U8, Signatures
+from videonovelty.records import F64, LOCAL_BYTES, U8, Signatures, best_points
 from videonovelty.settings import MatchingSettings
 
 I64 = npt.NDArray[np.int64]
@@ -64,12 +64,16 @@ class LocalCandidate:
 
 
 def collect_local_codes(signatures: Sequence[Signatures]) -> LocalQueryCodes:
-    """Return the descriptors of all informative keyframes of a batch, each as it is and as its mirror image."""
+    """Return the best descriptors of all informative keyframes of a batch, each as it is and as its mirror image.
+
+    As many as known videos keep: what they propose is verified with all of them.
+    """
     codes, video, keyframe, mirrored = [], [], [], []
     for number, signed in enumerate(signatures):
-        owner = np.repeat(np.arange(len(signed.pts_seconds)), np.diff(signed.local.offsets))
+        local = best_points(signed.local)
+        owner = np.repeat(np.arange(len(signed.pts_seconds)), np.diff(local.offsets))
         useful = signed.informative[owner]
-        for flag, source in ((False, signed.local.codes), (True, signed.local.mirrored_codes)):
+        for flag, source in ((False, local.codes), (True, local.mirrored_codes)):
             if len(source) == 0:
                 continue
             codes.append(source[useful])

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.records import LOCAL_BYTES, U8
+from videonovelty.records import KNOWN_POINTS, LOCAL_BYTES, U8
 
 LOCAL_SIDE = 320
 """Longer side of the picture whose pixels `scale` counts, whatever size the keyframe was looked at."""
@@ -30,6 +30,10 @@ POSITION_FULL = 65535
 BITS = 8 * LOCAL_BYTES
 CONTRAST_THRESHOLD = 0.02
 """Below OpenCV's 0.04: dim and blurred pictures keep enough points, and only the strongest are stored anyway."""
+DESCRIBED_BLUR = 0.7
+"""Blur of the picture points are described in, in its pixels: less than half of the 1.6 of the doubled picture."""
+DOUBLING_SHIFT = -0.25
+"""Pixels by which OpenCV's points lie off: x of its doubled picture is (x + 0.5) / 2 − 0.5 here, not x / 2."""
 _ROOT_SCALE = 255
 """Square-rooted descriptors as integers 0 … 255; times |projection| ≤ 127 over 128 bins stays below 2**24."""
 SAME_BITS = 14
@@ -40,8 +44,8 @@ SAME_PLACE = POSITION_FULL // 50
 _ROWS_A_PRODUCT = 32
 """Products of this size stay on one thread in every BLAS; a pool of threads is of no use in a locked child process."""
 _CELLS = 8
-_CANDIDATES = 10
-"""Points described for each one kept, at most: bounds what a picture of noise costs, and leaves lettering room."""
+_CANDIDATES = 2000
+"""Points chosen from, at most, the strongest: bounds what a picture of noise costs, and leaves lettering room."""
 
 MIRROR_BINS: npt.NDArray[np.int64] = np.array(
     [((3 - row) * 4 + column) * 8 + (8 - turn) % 8 for row in range(4) for column in range(4) for turn in range(8)]
@@ -109,34 +113,41 @@ def root_descriptors(descriptors: npt.NDArray[np.float32]) -> npt.NDArray[np.flo
 def detect(
     luma: U8, *, points: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return positions (k, 2) px, sizes (k,) px, angles (k,) degrees and SIFT descriptors (k, 128) of the best points.
+    """Return positions (k, 2) px, sizes (k,) px, angles (k,) degrees and SIFT descriptors (k, 128), best points first.
 
-    Half of the points are the strongest of the picture; the others are spread over an 8 × 8 grid, the strongest of
-    each cell in turn. Lettering has the strongest points there are, and would otherwise take all of them.
+    The strongest points of the picture take turns with points spread over an 8 × 8 grid, the strongest of each cell in
+    turn. Lettering has the strongest points there are, and would otherwise take all of them. Points are found in the
+    doubled picture, as Lowe does, and described in the picture as it is, which takes a quarter of the pixels.
     """
-    keypoints, descriptors = _sift(points).detectAndCompute(luma, None)
-    if descriptors is None or len(keypoints) == 0:
+    keypoints = _detector().detect(luma, None)
+    if len(keypoints) == 0:
         empty = np.zeros(0, np.float32)
         return np.zeros((0, 2), np.float32), empty, empty, np.zeros((0, 128), np.float32)
     table = np.array([(k.response, k.pt[0], k.pt[1], k.size, k.angle) for k in keypoints], np.float32)
     # Equal responses are ordered by place, so the choice does not depend on the order OpenCV finds them in.
     order = np.lexsort((table[:, 4], table[:, 3], table[:, 1], table[:, 2], -table[:, 0]))
-    order = order[_chosen(table[order, 1:3] / max(luma.shape), points)]
+    order = order[_best_first(table[order, 1:3] / max(luma.shape))[:points]]
+    kept = [_an_octave_higher(keypoints[i]) for i in order]
+    kept, descriptors = _describer().compute(luma, kept)
+    assert len(kept) == len(order), "OpenCV describes each point it is given"
     table = table[order]
-    return table[:, 1:3], table[:, 3], table[:, 4], descriptors[order]
+    return table[:, 1:3] + np.float32(DOUBLING_SHIFT), table[:, 3], table[:, 4], descriptors
 
 
-def _chosen(places: npt.NDArray[np.float32], points: int) -> npt.NDArray[np.int64]:
-    """Return which of the points at `places`, shares of the longer side, strongest first, are kept."""
-    strongest = min(points // 2, len(places))
+def _best_first(places: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Return the order in which points at `places`, shares of the longer side, strongest first, are kept.
+
+    The strongest of the picture and the next of those spread over it take turns, so any number of the first points is
+    a choice like that of fewer or more.
+    """
     cells = (places * _CELLS).astype(np.int64) @ (1, _CELLS)
     by_cell = np.argsort(cells, kind="stable")
     start = np.searchsorted(cells[by_cell], cells[by_cell])
     rank = np.empty(len(places), np.int64)
     rank[by_cell] = np.arange(len(places)) - start
-    spread = np.argsort(rank, kind="stable")
-    spread = spread[spread >= strongest][: points - strongest]
-    return np.concatenate((np.arange(strongest), spread))
+    turn = np.empty(len(places), np.int64)
+    turn[np.argsort(rank, kind="stable")] = np.arange(len(places))
+    return np.argsort(np.minimum(2 * np.arange(len(places)), 2 * turn + 1), kind="stable")
 
 
 def local_features(luma: U8, *, points: int) -> KeyframeFeatures:
@@ -165,15 +176,33 @@ def no_features() -> KeyframeFeatures:
 
 
 def share_found_again(features: KeyframeFeatures, earlier: KeyframeFeatures) -> float:
-    """Return which share of `features` `earlier` already has at the same place; 1.0 where there are none."""
+    """Return which share of `features` `earlier` already has at the same place; 1.0 where there are none.
+
+    Of both, what known videos keep counts.
+    """
     if len(features) == 0 or len(earlier) == 0:
         return 1.0 if len(features) == 0 else 0.0
-    words = features.codes.view("<u8"), earlier.codes.view("<u8").T
-    alike = np.bitwise_count(words[0] ^ words[1]) <= SAME_BITS
-    apart = np.abs(features.xy[:, None].astype(np.int32) - earlier.xy[None].astype(np.int32)).max(axis=2)
+    kept = slice(KNOWN_POINTS)
+    alike = np.bitwise_count(features.codes[kept].view("<u8") ^ earlier.codes[kept].view("<u8").T) <= SAME_BITS
+    apart = np.abs(features.xy[kept, None].astype(np.int32) - earlier.xy[None, kept].astype(np.int32)).max(axis=2)
     return float((alike & (apart <= SAME_PLACE)).any(axis=1).mean())
 
 
+def _an_octave_higher(point: Any) -> Any:
+    """Return the point as one of the pyramid that begins with the picture as it is instead of doubled.
+
+    OpenCV keeps the octave, a signed byte, in the lowest byte of `octave` and the layer in the next one.
+    """
+    octave = point.octave & ~0xFF | (point.octave + 1) & 0xFF
+    x, y = (place + DOUBLING_SHIFT for place in point.pt)
+    return cv2.KeyPoint(x, y, point.size, point.angle, point.response, octave, point.class_id)
+
+
 @functools.cache
-def _sift(points: int) -> Any:
-    return cv2.SIFT.create(nfeatures=_CANDIDATES * points, contrastThreshold=CONTRAST_THRESHOLD)
+def _detector() -> Any:
+    return cv2.SIFT.create(nfeatures=_CANDIDATES, contrastThreshold=CONTRAST_THRESHOLD)
+
+
+@functools.cache
+def _describer() -> Any:
+    return cv2.SIFT.create(sigma=DESCRIBED_BLUR)
