@@ -302,15 +302,15 @@ def cost(frames: Frames) -> dict[str, Any]:
 
 
 def bytes_a_minute(videos: Path) -> dict[str, Any]:
-    """Bytes the signatures of each clip take a minute of its length: stored columns, the motion compressed."""
+    """Bytes that known videos keep of each clip, a minute of its length: frame hashes, movement, local descriptors."""
     import pyarrow as pa
 
     from videonovelty.known.shards import pack_signs
-    from videonovelty.records import thinned
+    from videonovelty.records import best_points, thinned
     from videonovelty.signing import sign_video
 
     settings, zstd = Settings(), pa.Codec("zstd", 1)
-    with_local, without, bearers = [], [], []
+    rows: list[dict[str, float]] = []
     with (videos / "MANIFEST.csv").open(encoding="utf-8") as file:
         names = [row["file"] for row in csv.DictReader(file)]
     for name in names:
@@ -322,25 +322,30 @@ def bytes_a_minute(videos: Path) -> dict[str, Any]:
             continue
         finally:
             os.close(fd)
-        signatures = signed.signatures
+        signatures, local = signed.signatures, best_points(signed.signatures.local)
         minutes = max(signed.coverage.duration_seconds, 1.0) / 60
         # t_ms 4, pdq 32, pdq_inner 32 where there is one, quality 1, informative 1; a descriptor 8 + 4 + 1 + 1
-        frames_bytes = 38 * len(signatures.pts_seconds) + 32 * int(signatures.has_inner.sum())
+        frame_hashes = 38 * len(signatures.pts_seconds) + 32 * int(signatures.has_inner.sum())
         motion = thinned(signatures.motion)
-        frames_bytes += sum(len(zstd.compress(pack_signs(signs))) for signs in (motion.signs, motion.fine))
-        without.append(frames_bytes / minutes)
-        with_local.append((frames_bytes + 14 * len(signatures.local.codes)) / minutes)
-        bearers.append(int((np.diff(signatures.local.offsets) > 0).sum()) / minutes)
-        sizes = f"{with_local[-1] / 1e3:8.1f} kB/min {without[-1] / 1e3:6.2f} without"
-        print(f"{name:45s} {sizes} {bearers[-1]:5.1f} described keyframes/min")
-    return {
-        "videos": len(without),
-        "median_with_local": float(np.median(with_local)),
-        "largest_with_local": float(max(with_local)),
-        "median_without_local": float(np.median(without)),
-        "largest_without_local": float(max(without)),
-        "median_bearers_a_minute": float(np.median(bearers)),
-    }
+        movement = sum(len(zstd.compress(pack_signs(signs))) for signs in (motion.signs, motion.fine))
+        row = {
+            "minutes": minutes,
+            "frame hashes": frame_hashes / minutes,
+            "movement": movement / minutes,
+            "frame hashes and movement": (frame_hashes + movement) / minutes,
+            "with local descriptors": (frame_hashes + movement + 14 * len(local.codes)) / minutes,
+            "described keyframes": float((np.diff(local.offsets) > 0).sum()) / minutes,
+        }
+        rows.append(row)
+        print(f"{name:45s}", " ".join(f"{key} {value:.1f}" for key, value in row.items()))
+    out: dict[str, Any] = {"videos": len(rows)}
+    for which, least in (("all", 0.0), ("of 10 s and more", 10.0)):
+        some = [row for row in rows if row["minutes"] * 60 >= least]
+        out[which] = {
+            key: {"median": float(np.median([row[key] for row in some])), "largest": max(row[key] for row in some)}
+            for key in rows[0]
+        }
+    return out
 
 
 def digest_of(frames: Frames, batch: int) -> str:
