@@ -231,10 +231,7 @@ class _Alike:
 def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
     """Return the descriptors of a keyframe beside those of the known `places`, one place after the other."""
     local, features = pair.query.local, pair.known.features
-    # as many as known videos keep: the others of the query have no counterpart, whatever covers them
-    mine = slice(
-        int(local.offsets[keyframe]), min(int(local.offsets[keyframe + 1]), int(local.offsets[keyframe]) + KNOWN_POINTS)
-    )
+    mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
     theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
     codes = np.ascontiguousarray(pair.query_codes[mine]).view(np.uint64)
     known = np.ascontiguousarray(features.codes[theirs]).view(np.uint64)
