@@ -4,7 +4,8 @@
 
 Every clip is cut into halves and, but for every fifth clip, the first half is enrolled. The intake holds
 - copies: the first half of `--contents` clips under 36 edits (truth: known),
-- takes: the second half, same scene and camera, under 9 edits (truth: new, must never be `known`),
+- takes: the second half, same scene and camera, under 9 edits (truth: new, must never be `known`); those of fixed
+  cameras, where half of the picture stays as it is, also by themselves,
 - splices: the first half with 1, 2 or 3 seconds of the second half put in, or put in place of its own (those are new),
 - insets: new footage, a moving clip or a fixed camera, over 20 … 50 % of the sides of the copied clips, in a corner or
   elsewhere (12 kinds): all of it is new while it plays,
@@ -12,6 +13,8 @@ Every clip is cut into halves and, but for every fifth clip, the first half is e
 Without VIDEOS it makes its own footage: moving clips, and fixed cameras with different actors in the two halves.
 Beside the product stands vPDQ's method (PDQ once a second, quality ≥ 50, distance ≤ 31, bag of frames; 80 % of both
 videos, or of either), computed on the same files with PDQ of the area-averaged 64 × 64 luma.
+Segments are judged twice: those that are cleared, and all that are reported with a known video and its times, proven or
+not. The latter is what other detectors report; other takes are among it on purpose, and their share is given beside.
 Prints tables and writes them as JSON and Markdown, with one-sided 95 % Clopper–Pearson bounds for the errors.
 """
 
@@ -19,20 +22,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.accuracy_footage import PART_OF_PICTURE, WHOLE_PICTURE, make
+from benchmarks.accuracy_footage import (
+    FIXED_SHARE,
+    PART_OF_PICTURE,
+    SPLICE_SECONDS,
+    WHOLE_PICTURE,
+    make,
+    still_share,
+)
+from benchmarks.copy_metrics import average_precision, overlap, planted, segment_precision_recall, upper_bound
 from benchmarks.vpdq_method import VPDQ_WAYS, vpdq_matches
 
 Row = dict[str, Any]
@@ -55,14 +65,20 @@ def screen(folder: Path) -> None:
         raise SystemExit(f"the scan ended with {done.returncode}; see above")
 
 
-def measure(folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, Collection[str]]]) -> dict[str, Any]:
-    """Return the figures of one finished run; `vpdq` holds, by way, the known files each query is said to show."""
+def measure(
+    folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, Collection[str]]], still: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the figures of one finished run.
+
+    `vpdq` holds, by way, the known files each query is said to show; `still` names the clips of fixed cameras.
+    """
     rows = {row["path"].rsplit("/", 1)[1]: row for row in pq.read_table(folder / "run/verdicts.parquet").to_pylist()}
     by_video: dict[str, list[Row]] = defaultdict(list)
     for segment in pq.read_table(folder / "run/segments.parquet").to_pylist():
         by_video[segment["video_id"]].append(segment)
     names = _names_of_known(folder / "store")
     table: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    by_source: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     failures: list[str] = []
     pairs: list[tuple[float, bool]] = []
     for entry in truth:
@@ -71,6 +87,8 @@ def measure(folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, 
         cell = table[entry["kind"], entry["edit"]]
         cell["videos"] += 1
         cell[row["verdict"]] += 1
+        by_source[entry["source"], entry["kind"]]["videos"] += 1
+        by_source[entry["source"], entry["kind"]][row["verdict"]] += 1
         _add_seconds(cell, entry, segments)
         found = names.get(row["best_known_id"] or "", "")
         cell["source found"] += bool(entry["known"]) and found == entry["known"]
@@ -86,12 +104,15 @@ def measure(folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, 
     part = [cell for (kind, edit), cell in table.items() if kind == "copy" and edit in PART_OF_PICTURE]
     splices = [cell for (kind, _), cell in table.items() if kind == "splice"]
     takes = [cell for (kind, _), cell in table.items() if kind == "take"]
+    fixed = [cell for (source, kind), cell in by_source.items() if kind == "take" and source in still]
     novel = [cell for (kind, _), cell in table.items() if kind == "novel"]
     insets = [cell for (kind, _), cell in table.items() if kind == "inset"]
     edits = [cell["source found"] / cell["videos"] for cell in copies]
     return {
         "other takes called known or partly_known": _rate(takes, ("known", "partly_known")),
         "other takes called same_scene": _rate(takes, ("same_scene",)),
+        "other takes of fixed cameras called same_scene": _rate(fixed, ("same_scene",)),
+        "clips of fixed cameras": sorted(still),
         "videos of other content called known or partly_known": _rate(novel, ("known", "partly_known")),
         "spliced videos called known": _rate(splices, ("known",)),
         "new seconds inside stretches called known": _share(splices, "new seconds hidden", "new seconds"),
@@ -104,7 +125,10 @@ def measure(folder: Path, truth: Sequence[Row], vpdq: Mapping[str, Mapping[str, 
         "copied seconds cleared or explained, whole picture": _share(whole, "explained", "copied"),
         "copied seconds cleared, part of the picture": _share(part, "cleared", "copied"),
         "copied seconds cleared, all": _share(copies, "cleared", "copied"),
-        "segments (precision, recall, F)": _precision_recall(copies + splices),
+        "segments cleared (precision, recall, F)": _precision_recall(copies + splices, "cleared"),
+        "segments reported, cleared or named (precision, recall, F)": _precision_recall(copies + splices, "reported"),
+        "seconds of other takes reported": _share(takes, "reported", "seconds"),
+        **{f"planted stretches of {n:g} s": _planted(splices, n) for n in SPLICE_SECONDS},
         "pair average precision": round(average_precision(pairs, positives=sum(bool(e["truth"]) for e in truth)), 4),
         "failures": failures,
         "table": [{"kind": kind, "edit": edit, **cell} for (kind, edit), cell in sorted(table.items())],
@@ -120,87 +144,59 @@ def _names_of_known(store: Path) -> dict[str, str]:
     }
 
 
-def _overlap(a: float, b: float, c: float, d: float) -> float:
-    return max(0.0, min(b, d) - max(a, c))
-
-
 def _add_seconds(cell: dict[str, float], entry: Row, segments: Sequence[Row]) -> None:
     """Add what is cleared, explained, hidden, and the overlaps VCSL's segment precision and recall are made of."""
     known = [s for s in segments if s["kind"] == "known"]
     linked = [s for s in segments if s["kind"] in ("known", "same_scene")]
+    cell["seconds"] += sum(s["end_seconds"] - s["start_seconds"] for s in segments)
+    cell["reported"] += sum(s["end_seconds"] - s["start_seconds"] for s in linked)
     for start, end, _, _ in entry["truth"]:
         cell["copied"] += end - start
         for name, some in (("cleared", known), ("explained", linked)):
             cell[name] += sum(
-                _overlap(s["start_seconds"], s["end_seconds"], start, end) for s in some if s["known"] == entry["known"]
+                overlap(s["start_seconds"], s["end_seconds"], start, end) for s in some if s["known"] == entry["known"]
             )
     if entry["new"] is not None:
         low, high = entry["new"]
         cell["new seconds"] += high - low
         cell["new seconds hidden"] += _hidden(entry, segments)
+        if entry["kind"] == "splice":
+            _add_planted(cell, low, high, segments)
     if entry["truth"]:
-        precision, recall = segment_precision_recall(entry["truth"], known, entry["known"])
-        cell["segment precision"] += precision
-        cell["segment recall"] += recall
+        for name, some in (("cleared", known), ("reported", linked)):
+            precision, recall = segment_precision_recall(entry["truth"], some, entry["known"])
+            cell[f"segment precision, {name}"] += precision
+            cell[f"segment recall, {name}"] += recall
+
+
+def _add_planted(cell: dict[str, float], low: float, high: float, segments: Sequence[Row]) -> None:
+    """Count what becomes of one planted stretch, by its length."""
+    found, length = planted(low, high, segments), f"{high - low:.0f} s"
+    cell[f"planted {length}"] += 1
+    cell[f"planted {length}, listed"] += found.listed
+    cell[f"planted {length}, as novel"] += found.as_novel
+    cell[f"planted {length}, cleared"] += found.cleared
+    if found.off_seconds is not None:
+        cell[f"planted {length}, both ends within 1 s"] += max(map(abs, found.off_seconds)) <= 1.0
+        cell[f"planted {length}, no new footage cut off by more than 1 s"] += min(found.off_seconds) >= -1.0
+
+
+def _planted(cells: Sequence[Mapping[str, float]], length: float) -> dict[str, int]:
+    names = ("listed", "as novel", "both ends within 1 s", "no new footage cut off by more than 1 s", "cleared")
+    counts = {"of": sum(cell.get(f"planted {length:.0f} s", 0) for cell in cells)}
+    counts |= {name: sum(cell.get(f"planted {length:.0f} s, {name}", 0) for cell in cells) for name in names}
+    return {name: int(count) for name, count in counts.items()}
 
 
 def _hidden(entry: Row, segments: Sequence[Row]) -> float:
     low, high = entry["new"]
-    return sum(_overlap(s["start_seconds"], s["end_seconds"], low, high) for s in segments if s["kind"] == "known")
+    return sum(overlap(s["start_seconds"], s["end_seconds"], low, high) for s in segments if s["kind"] == "known")
 
 
-def segment_precision_recall(truth: Sequence[Sequence[float]], found: Sequence[Row], known: str) -> tuple[float, float]:
-    """Return VCSL's segment precision and recall of one query: overlaps on the query's and the known side, multiplied.
-
-    He et al., "A large-scale comprehensive dataset and copy-overlap aware evaluation protocol for segment-level video
-    copy detection", CVPR 2022: precision is the share of the found segments' extent that overlaps true boxes, taken on
-    both axes; recall the share of the true segments' extent that found boxes overlap.
-    """
-    boxes = [
-        (s["start_seconds"], s["end_seconds"], s["known_start_seconds"], s["known_end_seconds"], s["known"] == known)
-        for s in found
-    ]
-    shares = []
-    for side in (0, 2):
-        mine = [(b[side], b[side + 1]) for b in boxes if b[4]]
-        all_found = [(b[side], b[side + 1]) for b in boxes]
-        true = [(t[side], t[side + 1]) for t in truth]
-        joint = _length(_meet(mine, true, boxes=[b for b in boxes if b[4]], truth=truth, side=side))
-        shares.append((joint / max(1e-9, _length(all_found)), joint / max(1e-9, _length(true))))
-    return shares[0][0] * shares[1][0], shares[0][1] * shares[1][1]
-
-
-def _meet(
-    mine: Sequence[tuple[float, float]],
-    true: Sequence[tuple[float, float]],
-    *,
-    boxes: Sequence[tuple[float, float, float, float, bool]],
-    truth: Sequence[Sequence[float]],
-    side: int,
-) -> list[tuple[float, float]]:
-    """Return the intervals of one axis in which found and true segments that meet on both axes overlap."""
-    other = 2 - side
-    met = []
-    for box, (a, b) in zip(boxes, mine, strict=True):
-        for one, (c, d) in zip(truth, true, strict=True):
-            if _overlap(box[other], box[other + 1], one[other], one[other + 1]) > 0 and _overlap(a, b, c, d) > 0:
-                met.append((max(a, c), min(b, d)))
-    return met
-
-
-def _length(intervals: Iterable[tuple[float, float]]) -> float:
-    """Return how much of the axis the intervals cover together."""
-    total, reach = 0.0, -math.inf
-    for start, end in sorted(intervals):
-        total += max(0.0, end - max(start, reach))
-        reach = max(reach, end)
-    return total
-
-
-def _precision_recall(cells: Sequence[Mapping[str, float]]) -> list[float]:
+def _precision_recall(cells: Sequence[Mapping[str, float]], which: str) -> list[float]:
     n = max(1.0, sum(cell["videos"] for cell in cells))
-    precision = sum(cell["segment precision"] for cell in cells) / n
-    recall = sum(cell["segment recall"] for cell in cells) / n
+    precision = sum(cell[f"segment precision, {which}"] for cell in cells) / n
+    recall = sum(cell[f"segment recall, {which}"] for cell in cells) / n
     return [round(v, 4) for v in (precision, recall, 2 * precision * recall / max(1e-9, precision + recall))]
 
 
@@ -211,17 +207,6 @@ def _scores(entry: Row, segments: Sequence[Row]) -> list[tuple[float, bool]]:
         if s["known"]:
             score[s["known"]] += (s["end_seconds"] - s["start_seconds"]) * (1.0 if s["kind"] == "known" else 0.05)
     return [(value, bool(entry["truth"]) and known == entry["known"]) for known, value in score.items()]
-
-
-def average_precision(pairs: Iterable[tuple[float, bool]], *, positives: int) -> float:
-    """Return the micro average precision of one ranking of all pairs (VSC2022); pairs never found count as missed."""
-    ranked = sorted(pairs, key=lambda pair: (-pair[0], pair[1]))
-    right, total = 0, 0.0
-    for place, (_, good) in enumerate(ranked, start=1):
-        if good:
-            right += 1
-            total += right / place
-    return total / max(1, positives)
 
 
 def _failures(entry: Row, row: Row, segments: Sequence[Row], found: str) -> list[str]:
@@ -243,22 +228,6 @@ def _share(cells: Sequence[Mapping[str, float]], name: str, of: str) -> dict[str
     whole = sum(cell.get(of, 0) for cell in cells)
     part = sum(cell.get(name, 0) for cell in cells)
     return {"of seconds": round(whole, 1), "seconds": round(part, 1), "share": round(part / max(1e-9, whole), 4)}
-
-
-def upper_bound(errors: int, n: int, confidence: float = 0.95) -> float:
-    """Return the one-sided Clopper–Pearson upper bound of a rate, by bisection of the binomial's tail."""
-    if n == 0 or errors >= n:
-        return 1.0
-    low, high = errors / n, 1.0
-    for _ in range(60):
-        rate = 0.5 * (low + high)
-        logs = [
-            math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-            + k * math.log(rate) + (n - k) * math.log1p(-rate)
-            for k in range(errors + 1)
-        ]  # fmt: skip
-        low, high = (rate, high) if sum(map(math.exp, logs)) > 1 - confidence else (low, rate)
-    return high
 
 
 def as_markdown(figures: dict[str, Any]) -> str:
@@ -321,7 +290,13 @@ def main() -> None:
                 for way, found in vpdq_matches(folder / "known", folder / "intake", workers=options.workers).items()
             },
         )
-        figures = measure(folder, truth, vpdq)
+        still = [
+            entry["source"]
+            for entry in truth
+            if entry["kind"] == "take" and entry["edit"] == "as it is"
+            if still_share(folder / "intake" / entry["name"]) >= FIXED_SHARE
+        ]
+        figures = measure(folder, truth, vpdq, still)
     finally:
         if options.keep is None:
             shutil.rmtree(folder)

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from videonovelty import footage
@@ -43,6 +44,9 @@ TAKE_EDITS = (
 )  # fmt: skip
 NOVEL_EDITS = ("as it is", "mirror", "caption", "letterbox", "crop_20", "logo", "emoji", "meme")
 SPLICE_SECONDS = (1.0, 2.0, 3.0)
+STILL_LEVELS = 16
+FIXED_SHARE = 0.5
+"""A camera is fixed where this share of the picture varies by at most `STILL_LEVELS` grey levels of 255."""
 BRIEF_SECONDS = (4.0, 7.0)
 """When an inset plays that does so for some seconds only."""
 
@@ -100,6 +104,22 @@ def _at_fixed_rate(path: Path) -> Iterator[U8]:
             yield shown
             due += 1 / FPS
         shown = _even(picture)
+
+
+def still_share(path: Path) -> float:
+    """Return the share of a video's picture, at 64 × 36 and twice a second, that stays as it is.
+
+    A place does where the 10th and the 90th percentile of its grey levels over time are `STILL_LEVELS` apart at most.
+    """
+    pictures: list[U8] = []
+    due = 0.0
+    for seconds, picture in read_rgb(path, max_side=SIDE):
+        if seconds >= due:
+            due = seconds + 0.5
+            grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+            pictures.append(np.asarray(cv2.resize(grey, (64, 36), interpolation=cv2.INTER_AREA)))
+    low, high = np.percentile(np.stack(pictures), (10, 90), axis=0)
+    return float((high - low <= STILL_LEVELS).mean())
 
 
 def _even(picture: U8) -> U8:

@@ -21,7 +21,7 @@ from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.region import agreed_placement, placed
 from videonovelty.matching.stretch import KnownSide, Stretch, of_rest
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, KNOWN_POINTS, PART_COVERED, U8, MotionProfile, Signatures
+from videonovelty.records import F64, PART_COVERED, U8, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS
 

@@ -1,0 +1,124 @@
+"""Arithmetic of copy detection: segments found against segments planted, one ranking of pairs, bounds of rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def overlap(a: float, b: float, c: float, d: float) -> float:
+    return max(0.0, min(b, d) - max(a, c))
+
+
+def segment_precision_recall(truth: Sequence[Sequence[float]], found: Sequence[Row], known: str) -> tuple[float, float]:
+    """Return VCSL's segment precision and recall of one query: overlaps on the query's and the known side, multiplied.
+
+    He et al., "A large-scale comprehensive dataset and copy-overlap aware evaluation protocol for segment-level video
+    copy detection", CVPR 2022: precision is the share of the found segments' extent that overlaps true boxes, taken on
+    both axes; recall the share of the true segments' extent that found boxes overlap.
+    """
+    boxes = [
+        (s["start_seconds"], s["end_seconds"], s["known_start_seconds"], s["known_end_seconds"], s["known"] == known)
+        for s in found
+    ]
+    shares = []
+    for side in (0, 2):
+        mine = [(b[side], b[side + 1]) for b in boxes if b[4]]
+        all_found = [(b[side], b[side + 1]) for b in boxes]
+        true = [(t[side], t[side + 1]) for t in truth]
+        joint = length(_meet(mine, true, boxes=[b for b in boxes if b[4]], truth=truth, side=side))
+        shares.append((joint / max(1e-9, length(all_found)), joint / max(1e-9, length(true))))
+    return shares[0][0] * shares[1][0], shares[0][1] * shares[1][1]
+
+
+def _meet(
+    mine: Sequence[tuple[float, float]],
+    true: Sequence[tuple[float, float]],
+    *,
+    boxes: Sequence[tuple[float, float, float, float, bool]],
+    truth: Sequence[Sequence[float]],
+    side: int,
+) -> list[tuple[float, float]]:
+    """Return the intervals of one axis in which found and true segments that meet on both axes overlap."""
+    other = 2 - side
+    met = []
+    for box, (a, b) in zip(boxes, mine, strict=True):
+        for one, (c, d) in zip(truth, true, strict=True):
+            if overlap(box[other], box[other + 1], one[other], one[other + 1]) > 0 and overlap(a, b, c, d) > 0:
+                met.append((max(a, c), min(b, d)))
+    return met
+
+
+def length(intervals: Iterable[tuple[float, float]]) -> float:
+    """Return how much of the axis the intervals cover together."""
+    total, reach = 0.0, -math.inf
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reach))
+        reach = max(reach, end)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """What is listed where new footage was planted."""
+
+    listed: bool
+    """At least half of it lies in stretches that go to a person."""
+    as_novel: bool
+    """…and at least half in stretches called novel."""
+    cleared: bool
+    """None of it goes to a person."""
+    off_seconds: tuple[float, float] | None
+    """By how much the listed stretches around it begin too early (+) or late (−), and end too late (+) or early (−)."""
+
+
+def planted(low: float, high: float, segments: Sequence[Row]) -> Planted:
+    """Return what becomes of new footage planted in `[low, high)`, in seconds of the query.
+
+    Stretches that go to a person and follow one another count as one, for a person views them as one: where the known
+    footage beside the planted one is not proven, the listed stretch begins too early by all of that.
+    """
+    shown = sorted((s["start_seconds"], s["end_seconds"]) for s in segments if s["kind"] != "known")
+    novel = [s for s in segments if s["kind"] == "novel"]
+    joined: list[list[float]] = []
+    for start, end in shown:
+        if joined and start - joined[-1][1] <= 1e-6:
+            joined[-1][1] = max(joined[-1][1], end)
+        else:
+            joined.append([start, end])
+    met = [(start, end) for start, end in joined if overlap(start, end, low, high) > 0]
+    half, seen = (high - low) / 2, sum(overlap(start, end, low, high) for start, end in met)
+    unexplained = sum(overlap(s["start_seconds"], s["end_seconds"], low, high) for s in novel)
+    off = (low - met[0][0], met[-1][1] - high) if met else None
+    return Planted(seen >= half, unexplained >= half, not met, off)
+
+
+def average_precision(pairs: Iterable[tuple[float, bool]], *, positives: int) -> float:
+    """Return the micro average precision of one ranking of all pairs (VSC2022); pairs never found count as missed."""
+    ranked = sorted(pairs, key=lambda pair: (-pair[0], pair[1]))
+    right, total = 0, 0.0
+    for place, (_, good) in enumerate(ranked, start=1):
+        if good:
+            right += 1
+            total += right / place
+    return total / max(1, positives)
+
+
+def upper_bound(errors: int, n: int, confidence: float = 0.95) -> float:
+    """Return the one-sided Clopper–Pearson upper bound of a rate, by bisection of the binomial's tail."""
+    if n == 0 or errors >= n:
+        return 1.0
+    low, high = errors / n, 1.0
+    for _ in range(60):
+        rate = 0.5 * (low + high)
+        logs = [
+            math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+            + k * math.log(rate) + (n - k) * math.log1p(-rate)
+            for k in range(errors + 1)
+        ]  # fmt: skip
+        low, high = (rate, high) if sum(map(math.exp, logs)) > 1 - confidence else (low, rate)
+    return high
