@@ -30,7 +30,8 @@ from videonovelty.matching.local_candidates import (
     match_local_shard,
     rank_local_candidates,
 )
-from videonovelty.settings import MatchingSettings, SignatureSettings
+from videonovelty.records import KNOWN_POINTS
+from videonovelty.settings import MatchingSettings
 from videonovelty.signatures.local import KeyframeFeatures, local_features
 
 PER_KEYFRAME = 150
@@ -38,12 +39,12 @@ KEYFRAMES = 40
 """Of a made-up video."""
 NIGHT_VIDEOS = 10_000
 NIGHT_KEYFRAMES = 20
-"""Described keyframes of a video of a night; each has 200 descriptors, and those of its mirror image."""
+"""Described keyframes of a video of a night; each asks with `KNOWN_POINTS` descriptors, and its mirror image's."""
 
 
 def features(picture: U8) -> KeyframeFeatures:
-    """Return the local descriptors of a picture as signing a video makes them."""
-    return local_features(_medium(picture), points=SignatureSettings().local_points)
+    """Return the local descriptors of a picture that known videos keep, and that candidates are proposed by."""
+    return local_features(_medium(picture), points=KNOWN_POINTS)
 
 
 def within_share(known: U8, queries: U8, radius: int, *, apart: np.ndarray | None = None) -> float:
@@ -152,7 +153,7 @@ def cost(shard: LocalCodes, asked: LocalQueryCodes) -> dict[str, Any]:
     costs = np.maximum(np.linalg.lstsq(matrix / measured[:, None], np.ones(len(rows)), rcond=None)[0], 0.0)
     for row, model in zip(rows, matrix @ costs, strict=True):
         row["model_seconds"] = float(model)
-    night = NIGHT_VIDEOS * NIGHT_KEYFRAMES * SignatureSettings().local_points * 2
+    night = NIGHT_VIDEOS * NIGHT_KEYFRAMES * KNOWN_POINTS * 2
     hours = [
         {
             "known": n,

@@ -31,7 +31,7 @@ import numpy.typing as npt
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.errors import VideoError
 from videonovelty.matching.geometry import verify
-from videonovelty.records import U8, Frame, Keyframe
+from videonovelty.records import KNOWN_POINTS, U8, Frame, Keyframe
 from videonovelty.settings import Settings, SignatureSettings
 from videonovelty.signatures import scheme, sign_keyframes
 from videonovelty.signatures.borders import inner_box
@@ -202,9 +202,9 @@ def hash_recall(frames: Frames, every: int) -> dict[str, Any]:
 
 
 def local_recall(frames: Frames, every: int) -> dict[str, Any]:
-    """Recall by edit at the smallest number of inliers that no negative pair reaches."""
+    """Recall by edit at the smallest number of inliers that no negative pair reaches; known ones keep fewer points."""
     settings = SignatureSettings()
-    known = [local_features(_medium(picture), points=settings.local_points) for picture in frames.pictures]
+    known = [local_features(_medium(picture), points=KNOWN_POINTS) for picture in frames.pictures]
     rng = np.random.default_rng(2)
     true: dict[str, list[int]] = {edit: [] for edit in EDITS}
     negatives: list[int] = []

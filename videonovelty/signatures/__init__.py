@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.records import F64, N_DIHEDRAL, PDQ_BYTES, U8, Frame, Keyframe, LocalFeatures
+from videonovelty.records import F64, KNOWN_POINTS, N_DIHEDRAL, PDQ_BYTES, U8, Frame, Keyframe, LocalFeatures
 from videonovelty.settings import SignatureSettings
 from videonovelty.signatures import embedding
 from videonovelty.signatures.borders import inner_box
 from videonovelty.signatures.built_in import self_check
 from videonovelty.signatures.local import (
     CONTRAST_THRESHOLD,
+    DESCRIBED_BLUR,
     KeyframeFeatures,
     local_features,
     no_features,
@@ -72,7 +73,8 @@ def scheme(settings: SignatureSettings) -> str:
     parts = [f"pdq{PDQ_SIDE}", "inner1", MOTION_VERSION]
     if settings.local:
         parts.append(
-            f"sift{settings.local_side}x{settings.local_points}c{CONTRAST_THRESHOLD:g}root64-{projection().sha256[:12]}"
+            f"sift{settings.local_side}x{min(settings.local_points, KNOWN_POINTS)}of{settings.local_points}"
+            f"c{CONTRAST_THRESHOLD:g}b{DESCRIBED_BLUR:g}root64-{projection().sha256[:12]}"
         )
     if settings.embedding_model:
         parts.append(f"onnx-{embedding.model_digest(Path(settings.embedding_model))[:12]}")
