@@ -65,12 +65,14 @@ $(VENV)/bin/python:
 
 # The lock holds hashes: what is installed is what was tested. The project itself is used from this folder.
 $(RUN): $(VENV)/bin/python requirements.lock pyproject.toml
+	@echo "installing the locked packages into $(VENV): about a minute"
 	$(PIP) install --quiet --require-hashes --only-binary :all: -r requirements.lock
 	$(BIN)/python -m compileall -q videonovelty
 	$(MAKE) --no-print-directory $(VENV)/.linked
 	@touch $@
 
 $(DEV): $(VENV)/bin/python requirements-dev.lock pyproject.toml
+	@echo "installing the locked packages and the test tools into $(VENV): about two minutes"
 	$(PIP) install --quiet --require-hashes --only-binary :all: -r requirements-dev.lock
 	$(MAKE) --no-print-directory $(VENV)/.linked
 	@touch $@ $(RUN)

@@ -19,7 +19,7 @@ from videonovelty.errors import KnownStoreError
 from videonovelty.known import KnownEntry, KnownStore, Snapshot, compaction, staging
 from videonovelty.known.shards import pack_signs, unpack_signs
 from videonovelty.matching import hamming
-from videonovelty.records import KNOWN_STEP_SECONDS, ContentHashes, KnownVideo, ListMembership
+from videonovelty.records import KNOWN_POINTS, KNOWN_STEP_SECONDS, ContentHashes, KnownVideo, ListMembership
 from videonovelty.schemas import KNOWN_FRAMES, KNOWN_LOCAL, KNOWN_PROFILES, KNOWN_VIDEOS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
@@ -112,6 +112,19 @@ def test_stored_signatures_come_back_as_they_were(store: KnownStore) -> None:
         with_any = np.diff(want.local.offsets) > 0
         assert np.allclose(local[video_id(number)].seconds, want.pts_seconds[with_any], atol=0.0005)
         assert np.array_equal(np.diff(features.offsets), np.diff(want.local.offsets)[with_any])
+
+
+def test_of_local_descriptors_the_best_of_each_keyframe_are_stored(store: KnownStore) -> None:
+    many = signatures(1, descriptors=3 * KNOWN_POINTS)
+    sizes = np.diff(many.local.offsets)
+    assert (sizes > KNOWN_POINTS).any()
+    snapshot = store.add([KnownEntry(entry(1).video, many)], **WHO)
+    features = snapshot.local_of([video_id(1)], SCHEME)[video_id(1)].features
+    assert np.array_equal(np.diff(features.offsets), np.minimum(sizes, KNOWN_POINTS)[sizes > 0])
+    starts = many.local.offsets[:-1][sizes > 0]
+    for keyframe, (start, size) in enumerate(zip(starts, np.diff(features.offsets), strict=True)):
+        stored = features.codes[features.offsets[keyframe] : features.offsets[keyframe + 1]]
+        assert np.array_equal(stored, many.local.codes[start : start + size])
 
 
 def test_profile_at_the_stored_step_is_kept_whole(store: KnownStore) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from videonovelty.errors import EnvironmentUnfitError
-from videonovelty.records import Frame, Keyframe
+from videonovelty.records import KNOWN_POINTS, Frame, Keyframe, best_points
 from videonovelty.settings import SignatureSettings
 from videonovelty.signatures import (
     MAX_REPEATED_SHARE,
@@ -58,6 +58,30 @@ def test_features_have_their_shapes_and_stay_within_the_number_asked_for() -> No
     assert features.xy.dtype == np.uint16
     assert features.scale.dtype == features.angle.dtype == np.uint8
     assert len(np.unique(np.column_stack((features.xy, features.angle)), axis=0)) == len(features)
+
+
+@pytest.mark.parametrize("picture", [1, 2, 13])
+def test_best_points_come_first_whatever_their_number(picture: int) -> None:
+    noise = np.random.default_rng(picture).integers(0, 256, (180, 320)).astype(np.uint8)
+    luma = noise if picture == 13 else grey(rgb(picture))
+    many, few = local_features(luma, points=400), local_features(luma, points=KNOWN_POINTS)
+    assert len(few) == min(KNOWN_POINTS, len(many))
+    for name in ("codes", "mirrored_codes", "xy", "scale", "angle"):
+        assert (getattr(many, name)[: len(few)] == getattr(few, name)).all()
+
+
+def test_known_videos_keep_the_best_points_of_each_keyframe() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (180, 320)).astype(np.uint8)
+    signed = sign_keyframes([keyframe(noise, 0.0), keyframe(grey(rgb(1)), 2.0, 1)], SETTINGS).local
+    assert np.diff(signed.offsets)[0] > KNOWN_POINTS
+    kept = best_points(signed)
+    assert np.diff(kept.offsets).tolist() == np.minimum(np.diff(signed.offsets), KNOWN_POINTS).tolist()
+    for i in range(2):
+        mine, theirs = (slice(int(of.offsets[i]), int(of.offsets[i + 1])) for of in (kept, signed))
+        n = mine.stop - mine.start
+        for name in ("codes", "mirrored_codes", "xy", "scale", "angle"):
+            assert (getattr(kept, name)[mine] == getattr(signed, name)[theirs][:n]).all()
+    assert best_points(kept) is kept
 
 
 def test_flat_picture_has_no_features() -> None:
