@@ -21,7 +21,7 @@ from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.region import agreed_placement, placed
 from videonovelty.matching.stretch import KnownSide, Stretch, of_rest
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, PART_COVERED, U8, MotionProfile, Signatures
+from videonovelty.records import F64, KNOWN_POINTS, PART_COVERED, U8, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS
 
@@ -178,6 +178,7 @@ def _counted(pair: LocalPair, stretch: Stretch) -> _Counted | None:
         found, met = np.zeros(len(ours), np.bool_), np.zeros(len(alike.theirs), np.bool_)
         found[alike.one[together]], met[alike.other[together]] = True, True
         mine = ((ours >= low) & (ours <= high)).all(axis=1)
+        mine[KNOWN_POINTS:] = False  # the others have no counterpart among the fewer known ones, covered or not
         # of the known side, the keyframe nearest in time counts
         theirs = alike.theirs[: int(offsets[near[0] + 1] - offsets[near[0]])]
         back = (theirs - transform[:, 2]) @ inverse.T
