@@ -19,7 +19,7 @@ import numpy.typing as npt
 from videonovelty.matching.timeline import Correlation, Line, correlate_motion
 from videonovelty.records import F64, MotionProfile
 from videonovelty.settings import ProofSettings
-from videonovelty.signatures.motion import FINE_GRID, part_of
+from videonovelty.signatures.motion import FINE_GRID, excerpt
 
 I64 = npt.NDArray[np.int64]
 
@@ -67,7 +67,7 @@ def best_offset(
     """
     first = max(0, int(stretch[0] / query.step_seconds))
     last = min(len(query.signs), int(np.ceil(stretch[1] / query.step_seconds)) + 1)
-    part = part_of(query, first, last)
+    part = excerpt(query, first, last)
     shift = first * query.step_seconds * line.speed
     correlation = correlate_motion(part, known, speed=line.speed, least_ticks=4)
     # the correlation's offset is known time minus speed × (query time − start of the part)
@@ -257,7 +257,7 @@ def _runner_up(
     whose neighbours in time repeat each other over the lag.
     """
     first, last = max(0, int(start / query.step_seconds)), int(np.ceil(end / query.step_seconds))
-    part = part_of(query, first, last)
+    part = excerpt(query, first, last)
     correlation: Correlation = correlate_motion(
         part, known, speed=line.speed, least_ticks=max(4, int(0.5 * (end - start) * line.speed / known.step_seconds))
     )

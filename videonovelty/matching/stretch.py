@@ -87,11 +87,17 @@ def _doubted_by(stretch: Stretch, doubt: Stretch) -> list[Stretch]:
         return [stretch]
     unproven = replace(stretch.proof, proven=False, why_not=doubt.proof.why_not)
     parts = [replace(stretch, start_seconds=start, end_seconds=end, proof=unproven)]
-    for first, last in ((stretch.start_seconds, start), (end, stretch.end_seconds)):
-        if last > first:
-            rest = of_rest(stretch.proof, last - first)
-            parts.append(replace(stretch, start_seconds=first, end_seconds=last, proof=rest))
+    for first, last in _outside((stretch.start_seconds, stretch.end_seconds), doubt):
+        rest = of_rest(stretch.proof, last - first)
+        parts.append(replace(stretch, start_seconds=first, end_seconds=last, proof=rest))
     return parts
+
+
+def _outside(piece: tuple[float, float], other: Stretch) -> list[tuple[float, float]]:
+    """Return what of a piece of time lies before and after another stretch."""
+    start, end = piece
+    rests = ((start, min(end, other.start_seconds)), (max(start, other.end_seconds), end))
+    return [(first, last) for first, last in rests if last - first > 1e-6]
 
 
 def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
@@ -105,12 +111,7 @@ def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
     for stretch in sorted(stretches, key=rank, reverse=True):
         pieces = [(stretch.start_seconds, stretch.end_seconds)]
         for other in kept:
-            pieces = [
-                piece
-                for a, b in pieces
-                for piece in ((a, min(b, other.start_seconds)), (max(a, other.end_seconds), b))
-                if piece[1] - piece[0] > 1e-6
-            ]
+            pieces = [rest for piece in pieces for rest in _outside(piece, other)]
         for a, b in pieces:
             if (a, b) == (stretch.start_seconds, stretch.end_seconds):
                 kept.append(stretch)

@@ -213,6 +213,6 @@ def turned(profile: MotionProfile, variant: int) -> MotionProfile:
     )
 
 
-def part_of(profile: MotionProfile, first: int, last: int) -> MotionProfile:
+def excerpt(profile: MotionProfile, first: int, last: int) -> MotionProfile:
     """Return the ticks `[first, last)` of a query's profile, the first of them at time 0, without `detail`."""
     return MotionProfile(profile.step_seconds, profile.signs[first:last], profile.fine[first:last])
