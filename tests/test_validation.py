@@ -327,6 +327,13 @@ STAGES: dict[str, tuple[dict[str, str], list[str], list[str]]] = {
 }
 
 
+@pytest.mark.timeout(600)
+def test_a_sound_installation_keeps_what_it_promises_about_verdicts(tmp_path: Path, footage: Path) -> None:
+    cases = tried(ROOT, tmp_path / "trial", footage, "R1", "R2", "R3")
+    assert len(cases) > 40
+    assert red(cases) == [], [case for case in cases if not case.passed]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("stage", STAGES)

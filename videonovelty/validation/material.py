@@ -36,12 +36,15 @@ ROOMS = {"room-1": 6, "room-2": 9}
 ROOM_SECONDS = 10.0
 
 CLEARED_EDITS = (
-    "reencode", "reencode_hard", "resize_240", "brighten", "darken", "contrast", "grey", "caption", "logo", "mirror",
+    "reencode", "reencode_hard", "resize_240", "brighten", "darken", "contrast", "grey", "caption", "mirror",
     "letterbox", "pillarbox",
 )  # fmt: skip
 """Edits that leave the whole picture in view: a copy must leave the queue."""
-NAMED_EDITS = ("crop_10", "crop_30", "meme", "blurred_fill", "rotate_5", "pip_50", "split_screen", "screen_recording")
-"""Edits that show a part of the picture, or show it inside something else: its source must at least be named."""
+NAMED_EDITS = (
+    "crop_10", "crop_30", "meme", "blurred_fill", "rotate_5", "pip_50", "split_screen", "screen_recording", "logo",
+)  # fmt: skip
+"""Edits that show a part of the picture, show it inside something else, or lay an emblem over it, which may be
+something new for all that can be told: the source must at least be named."""
 CODECS = {
     "MPEG-4 in AVI": (".avi", "mpeg4", 29),
     "HEVC in Matroska": (".mkv", "libx265", 34),

@@ -61,7 +61,8 @@ REQUIREMENTS = (
         "Known footage is cleared however it was edited.",
         {
             "R3.1": "A copy with the whole picture in view is `known`, from the right source.",
-            "R3.2": "Of a copy that shows a part of the picture, or shows it inside another one, the source is named.",
+            "R3.2": "Of a copy that shows a part of the picture, shows it inside another one, or has an emblem laid "
+            "over it, the source is named.",
         },
     ),
     Requirement(
