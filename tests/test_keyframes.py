@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from videonovelty.decode import open_video
@@ -290,6 +290,7 @@ class Kept:
 
 
 @settings(max_examples=60, deadline=None)
+@example([(0, 1, 0.0625), (0, 2, 0.09375), (0, 11, 0.078125)], 5, 10, 0.0)  # a spare became the shot's own picture
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.integers(1, 30), st.floats(0.01, 0.7)), min_size=1, max_size=12),
     st.integers(1, 8),

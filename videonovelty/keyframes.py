@@ -193,6 +193,8 @@ class KeyframeChoice(Iterator[Keyframe]):
     def _move(self, current: _Standing, frame: Frame) -> None:
         """Let a later picture stand for the interval; while keyframes are few, the one before remains a spare."""
         if self._early is not None:
+            # the later picture is no spare any more, or one keyframe would be counted twice and be missing in the end
+            self._early = [one for one in self._early if one.pinned or one.frame is not frame]
             self._early.append(replace(current, start_seconds=current.frame.pts_seconds, pinned=False))
         current.frame = frame
 
