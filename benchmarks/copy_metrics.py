@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from videonovelty.tuning.metrics import union_seconds
+
 Row = Mapping[str, Any]
 
 
 def overlap(a: float, b: float, c: float, d: float) -> float:
+    """Return how much `[a, b)` and `[c, d)` have in common."""
     return max(0.0, min(b, d) - max(a, c))
 
 
@@ -20,6 +23,7 @@ def segment_precision_recall(truth: Sequence[Sequence[float]], found: Sequence[R
     He et al., "A large-scale comprehensive dataset and copy-overlap aware evaluation protocol for segment-level video
     copy detection", CVPR 2022: precision is the share of the found segments' extent that overlaps true boxes, taken on
     both axes; recall the share of the true segments' extent that found boxes overlap.
+    Both are 0 where nothing is found.
     """
     boxes = [
         (s["start_seconds"], s["end_seconds"], s["known_start_seconds"], s["known_end_seconds"], s["known"] == known)
@@ -30,8 +34,8 @@ def segment_precision_recall(truth: Sequence[Sequence[float]], found: Sequence[R
         mine = [(b[side], b[side + 1]) for b in boxes if b[4]]
         all_found = [(b[side], b[side + 1]) for b in boxes]
         true = [(t[side], t[side + 1]) for t in truth]
-        joint = length(_meet(mine, true, boxes=[b for b in boxes if b[4]], truth=truth, side=side))
-        shares.append((joint / max(1e-9, length(all_found)), joint / max(1e-9, length(true))))
+        joint = union_seconds(_meet(mine, true, boxes=[b for b in boxes if b[4]], truth=truth, side=side))
+        shares.append((joint / max(1e-9, union_seconds(all_found)), joint / max(1e-9, union_seconds(true))))
     return shares[0][0] * shares[1][0], shares[0][1] * shares[1][1]
 
 
@@ -51,15 +55,6 @@ def _meet(
             if overlap(box[other], box[other + 1], one[other], one[other + 1]) > 0 and overlap(a, b, c, d) > 0:
                 met.append((max(a, c), min(b, d)))
     return met
-
-
-def length(intervals: Iterable[tuple[float, float]]) -> float:
-    """Return how much of the axis the intervals cover together."""
-    total, reach = 0.0, -math.inf
-    for start, end in sorted(intervals):
-        total += max(0.0, end - max(start, reach))
-        reach = max(reach, end)
-    return total
 
 
 @dataclass(frozen=True, slots=True)
