@@ -43,19 +43,26 @@ from benchmarks.accuracy_footage import (
     still_share,
 )
 from benchmarks.copy_metrics import average_precision, overlap, planted, segment_precision_recall, upper_bound
+from benchmarks.made_known import add_made_up
 from benchmarks.vpdq_method import VPDQ_WAYS, vpdq_matches
+from videonovelty.known import KnownStore
+from videonovelty.records import MOVES_OTHERWISE
 
 Row = dict[str, Any]
 
 
-def screen(folder: Path) -> None:
-    """Enrol and scan with the command line, on this machine's defaults."""
+def screen(folder: Path, made_up: int = 0) -> dict[str, Any]:
+    """Enrol and scan with the command line, on this machine's defaults; return what else is known.
+
+    That is `made_up` keyframes of videos that nothing of the intake is made of, put into the store between the two.
+    """
     command = [sys.executable, "-c", "from videonovelty.cli import main; main()"]
     subprocess.run(
         [*command, "known", "add", folder / "known", "--store", folder / "store", "--list", "k", "--workers", "2"],
         check=True,
         stdout=subprocess.DEVNULL,
     )
+    others = add_made_up(KnownStore.open(folder / "store"), made_up) if made_up else {}
     done = subprocess.run(
         [*command, "scan", folder / "intake", "--store", folder / "store", "--run", folder / "run", "--workers", "2"],
         check=False,
@@ -63,6 +70,7 @@ def screen(folder: Path) -> None:
     )
     if done.returncode not in (0, 3):
         raise SystemExit(f"the scan ended with {done.returncode}; see above")
+    return others
 
 
 def measure(
@@ -136,8 +144,6 @@ def measure(
 
 
 def _names_of_known(store: Path) -> dict[str, str]:
-    from videonovelty.known import KnownStore
-
     return {
         video.video_id: video.memberships[0].source.rsplit("/", 1)[-1]
         for video in KnownStore.open(store).snapshot().videos()
@@ -201,11 +207,15 @@ def _precision_recall(cells: Sequence[Mapping[str, float]], which: str) -> list[
 
 
 def _scores(entry: Row, segments: Sequence[Row]) -> list[tuple[float, bool]]:
-    """Return (score, right) of each known video a query is linked to: proven seconds, then seconds of likeness."""
+    """Return (score, right) of each known video a query is linked to.
+
+    Proven seconds count most, then those on a line in time that are not proven, then likeness at whatever moment.
+    """
     score: dict[str, float] = defaultdict(float)
     for s in segments:
         if s["known"]:
-            score[s["known"]] += (s["end_seconds"] - s["start_seconds"]) * (1.0 if s["kind"] == "known" else 0.05)
+            weight = 1.0 if s["kind"] == "known" else 0.02 if s["why_not"] == MOVES_OTHERWISE else 0.05
+            score[s["known"]] += (s["end_seconds"] - s["start_seconds"]) * weight
     return [(value, bool(entry["truth"]) and known == entry["known"]) for known, value in score.items()]
 
 
@@ -268,6 +278,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="*")
     parser.add_argument("--contents", type=int, default=14, help="clips that are copied under every edit")
+    parser.add_argument(
+        "--made-up",
+        type=float,
+        default=0,
+        metavar="KEYFRAMES",
+        help="known keyframes of made-up videos among which the sources are sought; 1e6 have 1.5e8 local descriptors",
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--keep",
@@ -282,7 +299,7 @@ def main() -> None:
             folder / "truth.json",
             lambda: make(folder, options.videos, contents=options.contents, workers=options.workers),
         )
-        screen(folder)
+        others = screen(folder, int(options.made_up))
         vpdq = _kept(
             folder / "vpdq.json",
             lambda: {
@@ -296,7 +313,7 @@ def main() -> None:
             if entry["kind"] == "take" and entry["edit"] == "as it is"
             if still_share(folder / "intake" / entry["name"]) >= FIXED_SHARE
         ]
-        figures = measure(folder, truth, vpdq, still)
+        figures = {"made-up known videos": others} | measure(folder, truth, vpdq, still)
     finally:
         if options.keep is None:
             shutil.rmtree(folder)

@@ -424,6 +424,8 @@ class Matches:
 
 PART_COVERED = "something else covers a part of the picture"
 PART_MOVES = "something else moves in a part of the picture"
+MOVES_OTHERWISE = "it looks alike, but moves otherwise"
+"""Reason of stretches that look like a known video at whatever moment, on no line through it (`why_not`)."""
 IN_A_PART = frozenset({PART_COVERED, PART_MOVES})
 """Reasons for which footage that agrees with known footage elsewhere in the picture is not proven (`why_not`)."""
 

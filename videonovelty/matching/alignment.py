@@ -23,7 +23,7 @@ from videonovelty.matching.proof import (
 from videonovelty.matching.region import motion_in_region
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
-from videonovelty.records import F64, PART_MOVES, U8, KnownFrames, MotionProfile, Signatures
+from videonovelty.records import F64, MOVES_OTHERWISE, PART_MOVES, U8, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 from videonovelty.signatures.motion import LAG_SECONDS, turned
 from videonovelty.signatures.pdq import MIRRORED
@@ -525,7 +525,7 @@ def _alike_somewhere(a: Alignment) -> list[Stretch]:
                 Line(1.0, offset, a.variant, 0.0),
                 start,
                 end,
-                Proof(False, end - start, 0.0, 0.0, 0.0, "it looks alike, but moves otherwise"),
+                Proof(False, end - start, 0.0, 0.0, 0.0, MOVES_OTHERWISE),
                 last + 1 - first,
                 None if by_geometry.all() else float(np.median(bits[run][~by_geometry])),
                 spatial_share=round(float(np.median(share[run])), 4),
