@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from make_known import WHO, entry
 
 from benchmarks import made_known, matching_cost
-from make_known import WHO, entry
 from videonovelty.known import KnownStore
 
 
