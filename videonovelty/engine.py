@@ -46,6 +46,7 @@ from distributed.security import Security
 
 from videonovelty import __version__
 from videonovelty.errors import EnvironmentUnfitError, SettingsError, VideoNoveltyError
+from videonovelty.one_thread import ONE_THREAD
 from videonovelty.settings import RunSettings
 
 logger = logging.getLogger(__name__)
@@ -66,13 +67,7 @@ _RESULT_SECONDS = 5.0
 """How long a finished task's small result may take to arrive before others are looked at."""
 _MAX_LOSSES = 3
 """How often an item may vanish with a scheduler's memory before it counts as failed."""
-_WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "OPENCV_FOR_THREADS_NUM": "1",
-}
+_WORKER_ENVIRONMENT = ONE_THREAD | {"NUMBA_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
 """One thread a worker: the processors are shared out by the number of workers alone."""
 _PR_SET_PDEATHSIG = 1
 

@@ -43,6 +43,7 @@ NEAR_SECONDS = 1.0
 TRIED_KEYFRAMES = 12
 """Keyframes of a stretch, spread over it, whose geometry is verified: the placement is that of the whole stretch."""
 MIN_INLIERS = 5
+SURE_INLIERS = 20
 LEAST_PAIRS = 12
 """Pairs the affine map is fitted to at least."""
 BINS = 24
@@ -246,8 +247,12 @@ def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -
     picked = np.unique(np.linspace(0, len(bearers) - 1, TRIED_KEYFRAMES).astype(int))
     matches: list[GeometricMatch] = []
     for row in picked:
-        found = (pair.match(int(bearers[row]), place) for place in places[row])
-        matches += [match for match in found if match is not None and match.inliers >= MIN_INLIERS]
+        for place in places[row]:
+            match = pair.match(int(bearers[row]), place)
+            if match is not None and match.inliers >= MIN_INLIERS:
+                matches.append(match)
+                if match.inliers >= SURE_INLIERS:  # no other moment says better where the picture lies
+                    break
     if not matches:
         return None
     transform = agreed_placement(matches, pair.aspect, mirrored=pair.mirrored)

@@ -8,6 +8,7 @@ that collapses onto one spot is one inlier.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +17,8 @@ import numpy.typing as npt
 
 from videonovelty.matching.remembered import remembered
 from videonovelty.records import F64, U8
+
+Complex = npt.NDArray[np.complex128]
 
 MIN_INLIERS = 5
 """Spatially distinct inliers of a match: with scales and angles, ten of 110,500 pairs of other content reached 4 and
@@ -157,7 +160,7 @@ class OwnChange:
     turn: F64
     """Turns from the query's angle to the known one's, shape (m,), in any whole turn."""
 
-    def agrees(self, a: npt.NDArray[np.complex128]) -> npt.NDArray[np.bool_]:
+    def agrees(self, a: Complex) -> npt.NDArray[np.bool_]:
         """Return which pairs are scaled and turned as the factors `a`, shape (h, 1), say; shape (h, m)."""
         turn = self.turn - np.angle(a) / (2 * np.pi)
         zoom = self.zoom - np.log2(np.abs(a))
@@ -173,17 +176,7 @@ def similarity(
     z, w = query[:, 0] + 1j * query[:, 1], known[:, 0] + 1j * known[:, 1]
     m = len(z)
     everyone = np.ones(m, np.bool_)
-    one, other = _drawn(m)
-    far = np.abs(z[one] - z[other]) > 2 * DISTINCT
-    one, other = one[far], other[far]
-    a = (w[one] - w[other]) / (z[one] - z[other])
-    sane = (np.abs(a) > _SCALES[0]) & (np.abs(a) < _SCALES[1])
-    if own is not None:
-        for point in (one, other):
-            with np.errstate(divide="ignore"):
-                sane &= OwnChange(own.zoom[point], own.turn[point]).agrees(a)
-    chosen = np.flatnonzero(sane)[:_HYPOTHESES]
-    a, b = a[chosen], (w[one] - a * z[one])[chosen]
+    a, b = _hypotheses(z, w, own)
     if len(a) == 0:
         return np.zeros((2, 3)), np.zeros(m, np.bool_), everyone
     inside, a_best, b_best = np.zeros(m, np.bool_), complex(a[0]), complex(b[0])
@@ -214,15 +207,47 @@ def similarity(
     return matrix, inside, agrees
 
 
+def _hypotheses(z: Complex, w: Complex, own: OwnChange | None) -> tuple[Complex, Complex]:
+    """Return `a` and `b` of the first similarities w = a z + b through two pairs that are sane and that both agree to.
+
+    At most `_HYPOTHESES`; couples are looked at some at a time, for most often the first ones are enough.
+    """
+    one, other = _drawn(len(z))
+    found: list[tuple[Complex, Complex]] = []
+    missing = _HYPOTHESES
+    for start in range(0, len(one), _HYPOTHESES):
+        i, j = one[start : start + _HYPOTHESES], other[start : start + _HYPOTHESES]
+        far = np.abs(z[i] - z[j]) > 2 * DISTINCT
+        i, j = i[far], j[far]
+        a = (w[i] - w[j]) / (z[i] - z[j])
+        sane = (np.abs(a) > _SCALES[0]) & (np.abs(a) < _SCALES[1])
+        i, j, a = i[sane], j[sane], a[sane]
+        if own is not None:
+            agreed = np.logical_and(*(OwnChange(own.zoom[point], own.turn[point]).agrees(a) for point in (i, j)))
+            i, a = i[agreed], a[agreed]
+        i, a = i[:missing], a[:missing]
+        found.append((a, w[i] - a * z[i]))
+        missing -= len(a)
+        if missing == 0:
+            break
+    if not found:
+        return np.zeros(0, np.complex128), np.zeros(0, np.complex128)
+    return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
+
+
+@functools.lru_cache(maxsize=256)
 def _drawn(m: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the couples of pairs that are tried: all of them, or a fixed draw that favours the best pairs."""
     if m * (m - 1) // 2 <= _DRAWS:
         one, other = np.triu_indices(m, 1)
         order = np.argsort(one + other, kind="stable")  # pairs come best first
-        return one[order], other[order]
-    draws = np.random.default_rng(_SEED).random((_DRAWS, 2)) ** (1.5, 1.0)
-    one = (draws[:, 0] * m).astype(np.int64)
-    return one, (one + 1 + (draws[:, 1] * (m - 1)).astype(np.int64)) % m
+        one, other = one[order], other[order]
+    else:
+        draws = np.random.default_rng(_SEED).random((_DRAWS, 2)) ** (1.5, 1.0)
+        one = (draws[:, 0] * m).astype(np.int64)
+        other = (one + 1 + (draws[:, 1] * (m - 1)).astype(np.int64)) % m
+    one.flags.writeable = other.flags.writeable = False  # all callers share them
+    return one, other
 
 
 def _with_perspective(
@@ -246,4 +271,5 @@ def _with_perspective(
 
 
 def _distinct(places: F64) -> int:
-    return len(np.unique(np.round(places / DISTINCT), axis=0))
+    cells = np.round(places / DISTINCT).astype(np.int64)
+    return len(np.unique((cells[:, 0] << 32) + cells[:, 1]))

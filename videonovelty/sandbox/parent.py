@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from videonovelty.errors import EnvironmentUnfitError, LimitExceededError, Reason, VideoError
 from videonovelty.intake import display_text
+from videonovelty.one_thread import ONE_THREAD
 from videonovelty.records import CodedStream, SignedVideo
 from videonovelty.sandbox.wire import WireError, decode_coded, decode_error, decode_signed
 from videonovelty.sandbox.zygote import (
@@ -55,7 +56,6 @@ BOOT = (
     "from videonovelty.sandbox.zygote import main; main()"
 )
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "SYSTEMROOT")
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 # A fresh process touches its memory page by page, and each first touch costs one to three microseconds. So: large pages
 # where the kernel has them, heap that is asked for 2 MiB at a time, and what was freed is kept for the next frame, not
