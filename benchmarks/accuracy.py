@@ -182,13 +182,21 @@ def _add_planted(cell: dict[str, float], low: float, high: float, segments: Sequ
     cell[f"planted {length}, listed"] += found.listed
     cell[f"planted {length}, as novel"] += found.as_novel
     cell[f"planted {length}, cleared"] += found.cleared
+    cell[f"planted {length}, an edge within 1 s of both ends"] += found.edge_off_seconds <= 1.0
     if found.off_seconds is not None:
         cell[f"planted {length}, both ends within 1 s"] += max(map(abs, found.off_seconds)) <= 1.0
         cell[f"planted {length}, no new footage cut off by more than 1 s"] += min(found.off_seconds) >= -1.0
 
 
 def _planted(cells: Sequence[Mapping[str, float]], length: float) -> dict[str, int]:
-    names = ("listed", "as novel", "both ends within 1 s", "no new footage cut off by more than 1 s", "cleared")
+    names = (
+        "listed",
+        "as novel",
+        "an edge within 1 s of both ends",
+        "both ends within 1 s",
+        "no new footage cut off by more than 1 s",
+        "cleared",
+    )
     counts = {"of": sum(cell.get(f"planted {length:.0f} s", 0) for cell in cells)}
     counts |= {name: sum(cell.get(f"planted {length:.0f} s, {name}", 0) for cell in cells) for name in names}
     return {name: int(count) for name, count in counts.items()}

@@ -67,6 +67,8 @@ class Planted:
     """…and at least half in stretches called novel."""
     cleared: bool
     """None of it goes to a person."""
+    edge_off_seconds: float
+    """How far the farther of its two ends is from where a listed stretch begins or ends; infinite without any."""
     off_seconds: tuple[float, float] | None
     """By how much the listed stretches around it begin too early (+) or late (−), and end too late (+) or early (−)."""
 
@@ -89,7 +91,9 @@ def planted(low: float, high: float, segments: Sequence[Row]) -> Planted:
     half, seen = (high - low) / 2, sum(overlap(start, end, low, high) for start, end in met)
     unexplained = sum(overlap(s["start_seconds"], s["end_seconds"], low, high) for s in novel)
     off = (low - met[0][0], met[-1][1] - high) if met else None
-    return Planted(seen >= half, unexplained >= half, not met, off)
+    edges = [edge for start, end in shown for edge in (start, end)]
+    edge_off = max(min((abs(edge - at) for edge in edges), default=math.inf) for at in (low, high))
+    return Planted(seen >= half, unexplained >= half, not met, edge_off, off)
 
 
 def average_precision(pairs: Iterable[tuple[float, bool]], *, positives: int) -> float:

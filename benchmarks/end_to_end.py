@@ -70,9 +70,9 @@ def draw_corpus(folder: Path) -> list[Path]:
     return made
 
 
-def make_intakes(folder: Path, known: Sequence[Path], new: Sequence[Path]) -> dict[str, float]:
-    """Write one folder a kind, and return the hours of video in each."""
-    hours = {}
+def make_intakes(folder: Path, known: Sequence[Path], new: Sequence[Path]) -> tuple[dict[str, float], list[str]]:
+    """Write one folder a kind; return the hours of video in each, and the names of which no stream copy can be made."""
+    hours, left_out = {}, []
     for kind in KINDS:
         intake = folder / kind
         intake.mkdir()
@@ -84,22 +84,25 @@ def make_intakes(folder: Path, known: Sequence[Path], new: Sequence[Path]) -> di
                 for copy in range(MANY):
                     shutil.copyfile(path, intake / f"{name} {copy}{path.suffix}")
             elif kind == "stream copies":
-                stream_copy(path, intake / f"{name}.mkv")
+                if not stream_copy(path, intake / f"{name}.mkv"):
+                    left_out.append(path.name)
             else:
                 reencode(path, intake / f"{name}.mp4")
         hours[kind] = sum(seconds_of(path) for path in intake.iterdir()) / 3600
-    return hours
+    return hours, left_out
 
 
-def stream_copy(path: Path, out: Path) -> None:
-    """Write the coded pictures of `path` into a file beside `out`, Matroska or what else takes the codec."""
+def stream_copy(path: Path, out: Path) -> bool:
+    """Write the coded pictures of `path` into a file beside `out`, Matroska or what else takes the codec, if any."""
     for suffix in (".mkv", ".mov", ".avi"):
         target = out.with_suffix(suffix)
         try:
-            return _remux(path, target)
+            _remux(path, target)
         except (ValueError, av.FFmpegError):
             target.unlink(missing_ok=True)
-    raise SystemExit(f"{path}: no container takes a stream copy of it; leave it out")
+        else:
+            return True
+    return False
 
 
 def _remux(path: Path, out: Path) -> None:
@@ -167,7 +170,7 @@ def vpdq_scan(intake: Path, known: Path) -> dict[str, list[str]]:
 
 def measure_cost(folder: Path, known: Sequence[Path], new: Sequence[Path], rounds: int) -> dict[str, Any]:
     """Return CPU seconds an hour by kind and side, and verdicts by kind."""
-    hours = make_intakes(folder, known, new)
+    hours, left_out = make_intakes(folder, known, new)
     (folder / "known").mkdir()
     for path in known:
         shutil.copyfile(path, folder / "known" / path.name)
@@ -195,7 +198,13 @@ def measure_cost(folder: Path, known: Sequence[Path], new: Sequence[Path], round
         kind: {side: statistics.median(values) / hours[kind] for side, values in sides.items()}
         for kind, sides in spent.items()
     }
-    return {"hours": hours, "start_cpu_seconds": start, "cpu_seconds_per_hour": per_hour, "verdicts": verdicts}
+    return {
+        "hours": hours,
+        "no_stream_copy_of": left_out,
+        "start_cpu_seconds": start,
+        "cpu_seconds_per_hour": per_hour,
+        "verdicts": verdicts,
+    }
 
 
 def times(cost: dict[str, float]) -> float:
@@ -258,6 +267,8 @@ def as_text(result: dict[str, Any]) -> str:
     ]  # fmt: skip
     if "accuracy" in result:
         parts += ["", *(f"- {name}: {value}" for name, value in result["accuracy"].items() if name != "failures")]
+    if cost["no_stream_copy_of"]:
+        parts += ["", f"No container takes a stream copy of {', '.join(cost['no_stream_copy_of'])}."]
     parts += ["", *(f"- not run: {name}: {why}" for name, why in result["skipped"].items())]
     return "\n".join(parts)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from benchmarks.copy_metrics import average_precision, planted, segment_precision_recall, upper_bound
@@ -38,7 +40,13 @@ def test_planted_footage_is_listed_with_what_lies_beside_it() -> None:
     found = planted(4.0, 6.0, late)
     assert (found.listed, found.cleared) == (False, False)
     assert found.off_seconds == pytest.approx((-1.5, 0.0))
-    assert planted(4.0, 6.0, [stretch("known", 0, 10)]).cleared
+    apart = [stretch("known", 0, 4), stretch("novel", 4, 6.25), stretch("same_scene", 6.25, 9), stretch("known", 9, 10)]
+    found = planted(4.0, 6.0, apart)
+    assert found.off_seconds == pytest.approx((0.0, 3.0))
+    assert found.edge_off_seconds == pytest.approx(0.25)
+    found = planted(4.0, 6.0, [stretch("known", 0, 10)])
+    assert found.cleared
+    assert found.edge_off_seconds == math.inf
 
 
 def test_average_precision_counts_pairs_that_were_never_found() -> None:
