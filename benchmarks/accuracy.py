@@ -42,11 +42,12 @@ from benchmarks.accuracy_footage import (
     make,
     still_share,
 )
-from benchmarks.copy_metrics import average_precision, overlap, planted, segment_precision_recall, upper_bound
+from benchmarks.copy_metrics import average_precision, overlap, planted, segment_precision_recall
 from benchmarks.made_known import add_made_up
 from benchmarks.vpdq_method import VPDQ_WAYS, vpdq_matches
 from videonovelty.known import KnownStore
 from videonovelty.records import MOVES_OTHERWISE
+from videonovelty.tuning.metrics import clopper_pearson
 
 Row = dict[str, Any]
 
@@ -239,7 +240,8 @@ def _failures(entry: Row, row: Row, segments: Sequence[Row], found: str) -> list
 def _rate(cells: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
     n = int(sum(cell["videos"] for cell in cells))
     hits = int(sum(cell.get(name, 0) for cell in cells for name in names))
-    return {"of": n, "count": hits, "upper 95 % bound": round(upper_bound(hits, n), 5)}
+    one_sided = clopper_pearson(hits, n, confidence=0.90)[1]
+    return {"of": n, "count": hits, "upper 95 % bound": round(one_sided, 5)}
 
 
 def _share(cells: Sequence[Mapping[str, float]], name: str, of: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Arithmetic of copy detection: segments found against segments planted, one ranking of pairs, bounds of rates."""
+"""Arithmetic of copy detection: segments found against segments planted, and one ranking of pairs."""
 
 from __future__ import annotations
 
@@ -105,19 +105,3 @@ def average_precision(pairs: Iterable[tuple[float, bool]], *, positives: int) ->
             right += 1
             total += right / place
     return total / max(1, positives)
-
-
-def upper_bound(errors: int, n: int, confidence: float = 0.95) -> float:
-    """Return the one-sided Clopper–Pearson upper bound of a rate, by bisection of the binomial's tail."""
-    if n == 0 or errors >= n:
-        return 1.0
-    low, high = errors / n, 1.0
-    for _ in range(60):
-        rate = 0.5 * (low + high)
-        logs = [
-            math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-            + k * math.log(rate) + (n - k) * math.log1p(-rate)
-            for k in range(errors + 1)
-        ]  # fmt: skip
-        low, high = (rate, high) if sum(map(math.exp, logs)) > 1 - confidence else (low, rate)
-    return high

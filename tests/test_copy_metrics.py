@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from benchmarks.copy_metrics import average_precision, planted, segment_precision_recall, upper_bound
+from benchmarks.copy_metrics import average_precision, planted, segment_precision_recall
 
 
 def stretch(kind: str, start: float, end: float, *, known: str = "", at: float = 0.0) -> dict[str, object]:
@@ -54,9 +54,3 @@ def test_average_precision_counts_pairs_that_were_never_found() -> None:
     assert average_precision([(3.0, True)], positives=2) == 0.5
     assert average_precision([(3.0, False), (2.0, True)], positives=1) == 0.5
     assert average_precision([(2.0, True), (2.0, False)], positives=1) == 0.5, "equal scores: the wrong one first"
-
-
-def test_upper_bound_is_clopper_and_pearsons() -> None:
-    assert upper_bound(0, 252) == pytest.approx(1 - 0.05 ** (1 / 252), abs=1e-6)
-    assert upper_bound(1, 114) == pytest.approx(0.04094, abs=1e-4)
-    assert upper_bound(0, 0) == upper_bound(5, 5) == 1.0
