@@ -23,7 +23,7 @@ I64 = npt.NDArray[np.int64]
 
 JOIN_RECALL = 0.9
 """Of the pairs at the radius; closer ones are found more often, and one of many descriptors is enough."""
-QUERY_BLOCK = 1_000_000
+QUERY_BLOCK = 4_000_000
 """Query descriptors looked up at once: for each block the shard is sorted anew."""
 
 
