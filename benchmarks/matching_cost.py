@@ -154,8 +154,8 @@ def report(result: Mapping[str, Any]) -> str:
             f"({result['decoded']['video_seconds']:.0f} s measured), {decode:.2f} s for a video of the mean length.",
             table([*head, f"a video of {many}", "of decoding"], rows),
             f"Searching what was added, which every video takes, is the difference: {searching:.4f} s a video, "
-            f"{searching / decode:.1%} of decoding. The rest proves, and groups, what looks like known footage or other "
-            "videos of the intake, as nearly all of this one does.",
+            f"{searching / decode:.1%} of decoding. The rest proves, and groups, what looks like known footage or "
+            "other videos of the intake, as nearly all of this one does.",
             f"Matching against the large store is within {BAR:.0%} of decoding "
             + (f"from {amortised:,.0f} videos a night on." if large["each_video"] < BAR * decode else "at no size."),
         ]
