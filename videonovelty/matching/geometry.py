@@ -235,19 +235,29 @@ def _hypotheses(z: Complex, w: Complex, own: OwnChange | None) -> tuple[Complex,
     return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
 
 
-@functools.lru_cache(maxsize=256)
 def _drawn(m: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the couples of pairs that are tried: all of them, or a fixed draw that favours the best pairs."""
     if m * (m - 1) // 2 <= _DRAWS:
-        one, other = np.triu_indices(m, 1)
-        order = np.argsort(one + other, kind="stable")  # pairs come best first
-        one, other = one[order], other[order]
-    else:
-        draws = np.random.default_rng(_SEED).random((_DRAWS, 2)) ** (1.5, 1.0)
-        one = (draws[:, 0] * m).astype(np.int64)
-        other = (one + 1 + (draws[:, 1] * (m - 1)).astype(np.int64)) % m
+        return _all_couples(m)
+    draws = _draws()
+    one = (draws[:, 0] * m).astype(np.int64)
+    return one, (one + 1 + (draws[:, 1] * (m - 1)).astype(np.int64)) % m
+
+
+@functools.cache
+def _all_couples(m: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    one, other = np.triu_indices(m, 1)
+    order = np.argsort(one + other, kind="stable")  # pairs come best first
+    one, other = one[order], other[order]
     one.flags.writeable = other.flags.writeable = False  # all callers share them
     return one, other
+
+
+@functools.cache
+def _draws() -> F64:
+    draws: F64 = np.random.default_rng(_SEED).random((_DRAWS, 2)) ** (1.5, 1.0)
+    draws.flags.writeable = False
+    return draws
 
 
 def _with_perspective(
