@@ -2,6 +2,9 @@
 
 import ast
 import functools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,3 +185,20 @@ def test_opencv_reads_no_files() -> None:
 def test_no_module_is_a_drawer() -> None:
     drawers = {"utils", "helpers", "common", "base", "manager", "misc"}
     assert not [path for path in (ROOT / "videonovelty").rglob("*.py") if path.stem in drawers]
+
+
+def test_the_command_keeps_matrix_products_on_one_thread() -> None:
+    code = (
+        "import os, sys\n"
+        "from videonovelty.cli import main\n"
+        "sys.argv = ['videonovelty', '--version']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert 'numpy' not in sys.modules, 'loaded before it was told'\n"
+        "print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    for given, expected in (({}, "1 1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3 1")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment | given, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == expected
