@@ -114,6 +114,8 @@ def measure_night(videos: Path, folder: Path, settings: Settings) -> dict[str, A
         clock.stop("tables")
         signed: list[Mapping[str, Any]] = [e.fields for e in run.journal.entries() if e.state == State.SIGNED]
         parts = [Part(run.path, v, s.part_sha256).read() for v, s in run.states.items() if s.part_sha256]
+    if not signed:
+        raise SystemExit(f"{videos}: nothing in it could be signed; links, for one, are not followed")
     video_seconds = sum(fields["video_seconds"] for fields in signed)
     decode_seconds = sum(fields["cpu_seconds"] for fields in signed)
     keyframes = sum(len(part.signatures.pts_seconds) for part in parts)
