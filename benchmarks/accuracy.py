@@ -8,7 +8,7 @@ Every clip is cut into halves and, but for every fifth clip, the first half is e
   cameras, where half of the picture stays as it is, also by themselves,
 - splices: the first half with 1, 2 or 3 seconds of the second half put in, or put in place of its own (those are new),
 - insets: new footage, a moving clip or a fixed camera, over 20 … 50 % of the sides of the copied clips, in a corner or
-  elsewhere (12 kinds): all of it is new while it plays,
+  elsewhere (12 kinds): all of it is new while it plays; the same over crops of them (6 kinds),
 - novel: clips that are enrolled nowhere, under 8 edits.
 Without VIDEOS it makes its own footage: moving clips, and fixed cameras with different actors in the two halves.
 Beside the product stands vPDQ's method (PDQ once a second, quality ≥ 50, distance ≤ 31, bag of frames; 80 % of both
@@ -36,6 +36,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.accuracy_footage import (
     FIXED_SHARE,
+    INSET_KINDS,
     PART_OF_PICTURE,
     SPLICE_SECONDS,
     WHOLE_PICTURE,
@@ -105,7 +106,7 @@ def measure(
         for way, matches in vpdq.items():
             cell[f"vPDQ {way}"] += entry["known"] in matches[entry["name"]]
             cell[f"vPDQ {way}, wrong"] += bool(set(matches[entry["name"]]) - {entry["known"]})
-        if entry["kind"] != "inset":  # it does show the known video, and the seconds are not copied ones
+        if entry["kind"] not in INSET_KINDS:  # it does show the known video, and the seconds are not copied ones
             pairs += _scores(entry, segments)
         failures += _failures(entry, row, segments, found)
     copies = [cell for (kind, _), cell in table.items() if kind == "copy"]
@@ -115,7 +116,7 @@ def measure(
     takes = [cell for (kind, _), cell in table.items() if kind == "take"]
     fixed = [cell for (source, kind), cell in by_source.items() if kind == "take" and source in still]
     novel = [cell for (kind, _), cell in table.items() if kind == "novel"]
-    insets = [cell for (kind, _), cell in table.items() if kind == "inset"]
+    insets, cropped = ([cell for (kind, _), cell in table.items() if kind == one] for one in INSET_KINDS)
     edits = [cell["source found"] / cell["videos"] for cell in copies]
     return {
         "other takes called known or partly_known": _rate(takes, ("known", "partly_known")),
@@ -127,6 +128,8 @@ def measure(
         "new seconds inside stretches called known": _share(splices, "new seconds hidden", "new seconds"),
         "known footage with new footage in a part of the picture, called known": _rate(insets, ("known",)),
         "seconds of it inside stretches called known": _share(insets, "new seconds hidden", "new seconds"),
+        "cropped known footage with new footage in a part of it, called known": _rate(cropped, ("known",)),
+        "seconds of that inside stretches called known": _share(cropped, "new seconds hidden", "new seconds"),
         "copies whose source is named": _rate(copies, ("source found",)),
         "mean and least over edits": [round(float(np.mean(edits)), 4), round(min(edits), 4)] if edits else [],
         **{f"vPDQ {way}: copies whose source is named": _rate(copies, (f"vPDQ {way}",)) for way in vpdq},
@@ -323,7 +326,7 @@ def main() -> None:
             if entry["kind"] == "take" and entry["edit"] == "as it is"
             if still_share(folder / "intake" / entry["name"]) >= FIXED_SHARE
         ]
-        figures = {"made-up known videos": others} | measure(folder, truth, vpdq, still)
+        figures = ({"made-up known videos": others} if others else {}) | measure(folder, truth, vpdq, still)
     finally:
         if options.keep is None:
             shutil.rmtree(folder)

@@ -3,6 +3,7 @@ new footage laid over a part of known footage."""
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -47,6 +48,9 @@ SPLICE_SECONDS = (1.0, 2.0, 3.0)
 STILL_LEVELS = 16
 FIXED_SHARE = 0.5
 """A camera is fixed where this share of the picture varies by at most `STILL_LEVELS` grey levels of 255."""
+CROPS, CROPPED_INSETS = ("crop_10", "crop_20"), ("inset_20", "inset_30", "inset_40")
+INSET_KINDS = ("inset", "cropped inset")
+"""Known footage, whole or cropped, with new footage over a part of the picture."""
 BRIEF_SECONDS = (4.0, 7.0)
 """When an inset plays that does so for some seconds only."""
 
@@ -57,7 +61,7 @@ class Query:
 
     name: str
     kind: str
-    """`copy`, `take`, `splice`, `inset` or `novel`."""
+    """`copy`, `take`, `splice`, `inset`, `cropped inset` or `novel`."""
     edit: str
     source: str
     """The clip it is made of."""
@@ -174,6 +178,10 @@ def _make_of(folder: Path, path: Path | None, at: int, number: int, *, novel: bo
         for edit in INSETS:
             frames, plays = _inset(clip.known[: int(COPY_SECONDS * FPS)], edit, moving=number % 2 == 0)
             write("inset", edit, frames, 28, known=known, new=plays)
+        for crop, edit in itertools.product(CROPS, CROPPED_INSETS):
+            cropped = _edited(clip.known[: int(COPY_SECONDS * FPS)], crop)
+            frames, plays = _inset(cropped, edit, moving=number % 2 == 0)
+            write("cropped inset", f"{crop} {edit}", frames, 28, known=known, new=plays)
     for edit in TAKE_EDITS:
         write("take", edit, _edited(clip.other[: int(TAKE_SECONDS * FPS)], edit), 28, known=known)
     middle = len(clip.known) // 2
