@@ -44,6 +44,7 @@ TRIED_KEYFRAMES = 12
 """Keyframes of a stretch, spread over it, whose geometry is verified: the placement is that of the whole stretch."""
 MIN_INLIERS = 5
 SURE_INLIERS = 20
+"""A keyframe placed by as many needs no other known moment: the placement is refined on all of them afterwards."""
 LEAST_PAIRS = 12
 """Pairs the affine map is fitted to at least."""
 BINS = 24
@@ -251,7 +252,7 @@ def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -
             match = pair.match(int(bearers[row]), place)
             if match is not None and match.inliers >= MIN_INLIERS:
                 matches.append(match)
-                if match.inliers >= SURE_INLIERS:  # no other moment says better where the picture lies
+                if match.inliers >= SURE_INLIERS:
                     break
     if not matches:
         return None
