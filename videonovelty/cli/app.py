@@ -13,7 +13,7 @@ from videonovelty import __version__
 from videonovelty.cli import known, lists, looking, reviewing, samples, scanning, tuning, validating
 from videonovelty.cli.console import say
 from videonovelty.errors import EXIT_CODES, VideoError, VideoNoveltyError
-from videonovelty.one_thread import ONE_THREAD
+from videonovelty.one_thread import keep_to_one_thread
 
 app = typer.Typer(
     name="videonovelty",
@@ -70,8 +70,7 @@ def _options(
 
 def main() -> None:
     """Run a command and end with its exit code."""
-    for name, value in ONE_THREAD.items():
-        os.environ.setdefault(name, value)
+    keep_to_one_thread()
     try:
         app(standalone_mode=True)
     except VideoNoveltyError as error:
