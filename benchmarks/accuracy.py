@@ -296,7 +296,7 @@ def main() -> None:
         type=float,
         default=0,
         metavar="KEYFRAMES",
-        help="known keyframes of made-up videos among which the sources are sought; 1e6 have 1.5e8 local descriptors",
+        help="known keyframes of made-up videos to seek the sources among; 1e6 have some 1.8e8 local descriptors",
     )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(

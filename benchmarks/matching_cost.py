@@ -3,9 +3,9 @@
     python -m benchmarks.matching_cost FOLDER [--keyframes 1e6] [--out benchmarks/results]
 
 FOLDER is one that `benchmarks.accuracy --keep FOLDER` left: known clips, their store, and a run in which every video of
-the intake is signed. Made-up known videos are added to a copy of the store until it holds `--keyframes`. Runs of
-the first eighth of the intake and of all of it are then judged anew by the command line, from their signatures, against
-the store as it was and as it has become; the processor time of the whole command counts, reading signatures, joins,
+the intake is signed. Made-up known videos of `--keyframes` in all are added to a copy of the store. The first eighth of
+the intake and all of it are then judged anew by the command line, from their signatures, against the store as it was
+and as it has become; the processor time of the whole command counts, reading signatures, joins,
 alignment, proof, grouping and tables included. A line through the two sizes tells what each video costs from what each
 command does. Decoding: the clips of FOLDER/known written at 720p, signed by `scan` on one core.
 """

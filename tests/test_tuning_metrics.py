@@ -241,6 +241,9 @@ def test_clopper_pearson_is_scipys_and_zero_errors_give_the_rule_of_three() -> N
     # 0 errors of 100: one-sided 95 % bound 1 − 0.05^(1/100) = 0.0295, about 3/100
     assert clopper_pearson(0, 100, confidence=0.9)[1] == pytest.approx(1 - 0.05**0.01, abs=1e-9)
     assert clopper_pearson(0, 100, confidence=0.9)[1] == pytest.approx(3 / 100, rel=0.02)
+    assert clopper_pearson(0, 252, confidence=0.9)[1] == pytest.approx(1 - 0.05 ** (1 / 252), abs=1e-6)
+    assert clopper_pearson(1, 114, confidence=0.9)[1] == pytest.approx(0.04094, abs=1e-4)
+    assert clopper_pearson(5, 5, confidence=0.9)[1] == 1.0
     assert clopper_pearson(0, 0) == (0.0, 1.0)
 
 
