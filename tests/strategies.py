@@ -27,6 +27,7 @@ from videonovelty.records import (
     LocalFeatures,
     Matches,
     MotionProfile,
+    Panes,
     Probe,
     Segment,
     Sighting,
@@ -144,6 +145,21 @@ def local_features(draw: st.DrawFn, *, keyframes: int | None = None, mirrored: b
 
 
 @st.composite
+def panes(draw: st.DrawFn, *, keyframes: int) -> Panes:
+    """Rectangles of some of the keyframes."""
+    count = draw(st.integers(0, 3)) if keyframes else 0
+    corner = draw(hnp.arrays(np.uint16, (count, 2), elements=st.integers(0, 65_534)))
+    size = draw(hnp.arrays(np.uint16, (count, 2), elements=st.integers(1, 65_535)))
+    beyond = np.minimum(corner.astype(np.int64) + size, 65_535).astype(np.uint16)
+    of = draw(st.lists(st.integers(0, max(0, keyframes - 1)), min_size=count, max_size=count))
+    return Panes(
+        np.sort(np.array(of, np.int64)),
+        np.hstack([corner, beyond]),
+        draw(hnp.arrays(np.uint8, (count, N_DIHEDRAL, PDQ_BYTES))),
+    )
+
+
+@st.composite
 def motion_profiles(draw: st.DrawFn) -> MotionProfile:
     """What moves where."""
     ticks = draw(st.integers(0, 30))
@@ -180,6 +196,7 @@ def signatures(draw: st.DrawFn, *, min_keyframes: int = 0, max_keyframes: int = 
         informative=draw(hnp.arrays(np.bool_, count)),
         motion=draw(motion_profiles()),
         local=draw(local_features(keyframes=count)),
+        panes=draw(panes(keyframes=count)),
     )
 
 

@@ -15,6 +15,7 @@ from videonovelty.records import (
     Coverage,
     LocalFeatures,
     MotionProfile,
+    Panes,
     Probe,
     Signatures,
     SignedVideo,
@@ -27,7 +28,7 @@ from videonovelty.sandbox.zygote import ERROR, FRAME, HEARTBEAT, SIGNED
 VIDEO = "ab" * 32
 
 
-def signed_video(keyframes=3, descriptors=5, ticks=20, gaps=1, *, mirrored=True, seed=0, notes=("a note",)):
+def signed_video(keyframes=3, descriptors=5, ticks=20, gaps=1, panes=4, *, mirrored=True, seed=0, notes=("a note",)):
     """Return a well-formed record of the given sizes."""
     random = np.random.default_rng(seed)
 
@@ -38,7 +39,7 @@ def signed_video(keyframes=3, descriptors=5, ticks=20, gaps=1, *, mirrored=True,
     offsets = np.sort(random.integers(0, descriptors + 1, keyframes + 1))
     offsets[0], offsets[-1] = 0, descriptors if keyframes else 0
     if not keyframes:
-        descriptors = 0
+        descriptors = panes = 0
     return SignedVideo(
         Probe("matroska,webm", "vp9", 640, 360, 29.97, 12.5, 90, "yuv420p", 2),
         Coverage(
@@ -78,6 +79,12 @@ def signed_video(keyframes=3, descriptors=5, ticks=20, gaps=1, *, mirrored=True,
                 scale=codes(descriptors),
                 angle=codes(descriptors),
             ),
+            panes=Panes(
+                np.sort(random.integers(0, max(1, keyframes), panes)),
+                np.tile(random.integers(0, 30_000, (panes, 2)).astype(np.uint16), 2)
+                + np.array([0, 0, 9, 30_000], np.uint16),
+                codes(panes, 8, 32),
+            ),
         ),
         cpu_seconds=1.25,
     )
@@ -88,6 +95,7 @@ def arrays_of(signed):
     parts = (signed.coverage, signed.signatures, signed.signatures.motion, signed.signatures.local)
     names = [array.name for array in ARRAYS]
     found = {name: getattr(part, name) for name in names for part in parts if hasattr(part, name)}
+    found |= {f"pane_{name}": getattr(signed.signatures.panes, name) for name in ("keyframe", "box", "pdq")}
     return {name: value for name, value in found.items() if value is not None}  # `detail` may be absent
 
 
@@ -111,6 +119,7 @@ def with_header(payload, change):
     descriptors=st.integers(0, 9),
     ticks=st.integers(0, 30),
     gaps=st.integers(0, 3),
+    panes=st.integers(0, 5),
     mirrored=st.booleans(),
     seed=st.integers(0, 1000),
     notes=st.lists(st.text(max_size=300), max_size=3).map(tuple),
@@ -139,7 +148,7 @@ def test_equal_records_give_equal_bytes():
 def test_the_stored_form_stays_what_it_was():
 
     # A change here needs a new WIRE_VERSION: run folders hold this form.
-    plain = signed_video(keyframes=2, descriptors=0, ticks=2, gaps=0)
+    plain = signed_video(keyframes=2, descriptors=0, ticks=2, gaps=0, panes=0)
     zero = arrays_of(plain)
     for value in zero.values():
         value[...] = 0
@@ -148,8 +157,8 @@ def test_the_stored_form_stays_what_it_was():
     plain.signatures.end_seconds[:] = [1, 2]
     payload = encode_signed(plain)
     assert payload[:4] == b"VNSV"
-    assert len(payload) == 1936
-    assert hashlib.sha256(payload).hexdigest()[:16] == "7d9a89ebfb41926c"
+    assert len(payload) == 1952
+    assert hashlib.sha256(payload).hexdigest()[:16] == "5cfd49896f363219"
 
 
 def test_hidden_characters_of_a_container_are_escaped_before_they_travel():
@@ -205,6 +214,7 @@ def test_every_shorter_payload_is_refused():
         ("counts.keyframes", 1 << 62),
         ("counts.ticks", 0),
         ("counts.mirrored", 4),
+        ("counts.panes", 3),
         ("counts.extra", 1),
         ("extra", {}),
         ("probe", []),
@@ -273,6 +283,9 @@ def test_only_one_spelling_of_a_header_is_read(spelling):
         ("signs", -2),
         ("offsets", -1),
         ("offsets", 1),
+        ("pane_keyframe", 3),
+        ("pane_keyframe", -1),
+        ("pane_box", 65535),
     ],
 )
 def test_values_out_of_range_are_refused(name, value):

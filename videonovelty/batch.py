@@ -21,7 +21,7 @@ from videonovelty.journal import JSON
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.records import CodedStream, ContentHashes, Sighting, SignedVideo, Verdict
 from videonovelty.run import RunFolder, State, Step, part_is_sound, read_coded, read_part, write_coded, write_part
-from videonovelty.sandbox import SIGN_VIDEO, Sandbox, decode_signed
+from videonovelty.sandbox import SIGN_VIDEO, WIRE_VERSION, Sandbox, decode_signed
 from videonovelty.settings import Settings
 from videonovelty.settling import settle
 from videonovelty.signatures import scheme
@@ -55,6 +55,7 @@ class Part:
     keyframes: int = 0
     """0 where the journal does not say."""
     descriptors: int = 0
+    panes: int = 0
 
     def read(self) -> SignedVideo:
         """Return the signatures. Raises RunError when they are missing or altered."""
@@ -90,6 +91,7 @@ class SignResult:
     cpu_seconds: float = 0.0
     keyframes: int = 0
     descriptors: int = 0
+    panes: int = 0
     coded_sha256: str | None = None
 
     @property
@@ -130,7 +132,7 @@ Report = Callable[[Progress], None]
 
 def signing_fingerprint(settings: Settings) -> str:
     """Return what changes whenever a video would be signed otherwise: parts made under another one are made anew."""
-    return f"{scheme(settings.signatures)}/{settings.signing_fingerprint()}"
+    return f"{scheme(settings.signatures)}/{WIRE_VERSION}/{settings.signing_fingerprint()}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -182,6 +184,7 @@ def sign_content(task: SignTask, *, settings: Settings) -> SignResult:
         cpu_seconds=signed.cpu_seconds + packets_cpu,
         keyframes=len(signed.signatures.pts_seconds),
         descriptors=len(signed.signatures.local.codes),
+        panes=len(signed.signatures.panes.keyframe),
         coded_sha256=coded_digest,
     )
 
@@ -401,6 +404,7 @@ def _remembered_ends(
                 cpu_seconds=state.cpu_seconds,
                 keyframes=state.keyframes,
                 descriptors=state.descriptors,
+                panes=state.panes,
                 coded_sha256=state.coded_sha256,
             )
         elif step is Step.KEEP and state is not None:
@@ -449,7 +453,7 @@ def part_of(run_path: Path, end: SignResult) -> Part:
     """Return where the signatures of a signed content lie."""
     if end.part_sha256 is None:
         raise ValueError("the content was not signed")
-    return Part(run_path, end.video_id, end.part_sha256, end.keyframes, end.descriptors)
+    return Part(run_path, end.video_id, end.part_sha256, end.keyframes, end.descriptors, end.panes)
 
 
 def _note_end(run: RunFolder, end: SignResult) -> None:
@@ -457,7 +461,7 @@ def _note_end(run: RunFolder, end: SignResult) -> None:
         run.journal.append(
             State.SIGNED, key=end.video_id, part_sha256=end.part_sha256, sandboxed=end.sandboxed,
             video_seconds=round(end.video_seconds, 3), cpu_seconds=round(end.cpu_seconds, 3),
-            keyframes=end.keyframes, descriptors=end.descriptors,
+            keyframes=end.keyframes, descriptors=end.descriptors, panes=end.panes,
             **({} if end.coded_sha256 is None else {"coded_sha256": end.coded_sha256}),
         )  # fmt: skip
     elif end.settled:

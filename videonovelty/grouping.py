@@ -40,6 +40,7 @@ from videonovelty.lookup import (
 )
 from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import collect_codes, match_shard, rank_candidates
+from videonovelty.matching.panes import in_a_pane
 from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.records import KnownFrames, SignedVideo, best_points, thinned
 from videonovelty.segments import tile_segments
@@ -502,7 +503,17 @@ def explain_any(query: SignedVideo, by: SignedVideo, settings: Settings) -> list
         **{name: getattr(frames, name) for name in _Frames.__slots__},
     )
     hits = match_shard(shard, collect_codes([query.signatures]), settings.matching)
-    ranked = rank_candidates([hits], [len(query.signatures.pts_seconds)], n_known_videos=1, settings=settings.matching)[
-        0
-    ].ranked
-    return explain(query, by, ranked[0].variants if ranked else (0,), settings)
+    (found,) = rank_candidates(
+        [hits], [len(query.signatures.pts_seconds)], n_known_videos=1, settings=settings.matching
+    )
+    stretches = explain(query, by, found.ranked[0].variants if found.ranked else (0,), settings)
+    if stretches or not found.in_panes:
+        return stretches
+    return in_a_pane(
+        query.signatures,
+        as_known(by),
+        variants=found.in_panes[0].variants,
+        common=found.common,
+        matching=settings.matching,
+        proof=settings.proof,
+    )

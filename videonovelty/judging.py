@@ -32,6 +32,7 @@ from videonovelty.lookup import (
 from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import Candidates
 from videonovelty.matching.local_candidates import LocalCandidate
+from videonovelty.matching.panes import in_a_pane
 from videonovelty.matching.placement import in_one_place
 from videonovelty.matching.stretch import KnownSide, Stretch, doubted
 from videonovelty.records import SignedVideo, Verdict
@@ -91,7 +92,10 @@ def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -
     found = candidates_of(task.found, keyframes, n_known_videos=snapshot.n_videos, settings=settings.matching)
     local = local_candidates_of(task.local or [Hits() for _ in task.parts], settings.matching)
     if any(task.apart):
-        found = [replace(one, ranked=_without(no, one.ranked)) for no, one in zip(task.apart, found, strict=True)]
+        found = [
+            replace(one, ranked=_without(no, one.ranked), in_panes=_without(no, one.in_panes))
+            for no, one in zip(task.apart, found, strict=True)
+        ]
         local = [_without(no, some) for no, some in zip(task.apart, local, strict=True)]
     sides = read_sides(snapshot, found, local, scheme(settings.signatures))
     return [
@@ -112,7 +116,8 @@ def read_sides(
 ) -> dict[str, KnownSide]:
     """Return what the store keeps of every candidate, by id; descriptors not found by them are read on demand."""
     by_local = {one.known_video_id for found in local for one in found}
-    wanted = sorted({one.known_video_id for found in candidates for one in found.ranked} | by_local)
+    by_pdq = {one.known_video_id for found in candidates for one in (*found.ranked, *found.in_panes)}
+    wanted = sorted(by_pdq | by_local)
     motions = snapshot.motion_of(wanted, scheme_name)
     features = snapshot.local_of(sorted(by_local), scheme_name)
 
@@ -154,21 +159,50 @@ def judge_signed(
         if side is not None:
             variants = (_variant(one),)
             stretches += _aligned(aligner, signed, side, variants, candidates.common, settings, local_pairs=one.pairs)
-    if not stretches:
-        for one in local_candidates:
-            local = sides[one.known_video_id].local if one.known_video_id in sides else None
-            if local is not None:
-                stretches += in_one_place(
-                    signed.signatures,
-                    local,
-                    variant=_variant(one),
-                    common=candidates.common,
-                    matching=settings.matching,
-                    proof=settings.proof,
-                    aspect=_aspect(signed),
-                    local_pairs=one.pairs,
-                )
+    stretches = stretches or _in_panes(signed, candidates, sides, settings)
+    stretches = stretches or _in_one_place(signed, local_candidates, candidates.common, sides, settings)
     return judge_video(signed, stretches, candidates.common, settings)
+
+
+def _in_panes(
+    signed: SignedVideo, candidates: Candidates, sides: Mapping[str, KnownSide], settings: Settings
+) -> list[Stretch]:
+    stretches: list[Stretch] = []
+    for one in candidates.in_panes:
+        if one.known_video_id in sides:
+            stretches += in_a_pane(
+                signed.signatures,
+                sides[one.known_video_id].frames,
+                variants=one.variants,
+                common=candidates.common,
+                matching=settings.matching,
+                proof=settings.proof,
+            )
+    return stretches
+
+
+def _in_one_place(
+    signed: SignedVideo,
+    local_candidates: Sequence[LocalCandidate],
+    common: npt.NDArray[np.bool_],
+    sides: Mapping[str, KnownSide],
+    settings: Settings,
+) -> list[Stretch]:
+    stretches: list[Stretch] = []
+    for one in local_candidates:
+        local = sides[one.known_video_id].local if one.known_video_id in sides else None
+        if local is not None:
+            stretches += in_one_place(
+                signed.signatures,
+                local,
+                variant=_variant(one),
+                common=common,
+                matching=settings.matching,
+                proof=settings.proof,
+                aspect=_aspect(signed),
+                local_pairs=one.pairs,
+            )
+    return stretches
 
 
 def _aligned(
@@ -279,8 +313,8 @@ class _Search:
         self._folders: list[Path] = []
 
     def by_pdq(self, batch: Sequence[Part]) -> list[Hits]:
-        """Return where the hits of each content of the batch lie, whole pictures compared."""
-        folders = tuple(self._lookup.by_pdq(batch))
+        """Return where the hits of each content of the batch lie, whole pictures and panes compared."""
+        folders = tuple(self._lookup.by_pdq(batch, panes=True))
         self._folders += folders
         return [Hits(number, folders) for number in range(len(batch))]
 

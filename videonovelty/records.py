@@ -242,6 +242,37 @@ class MotionProfile:
             )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Panes:
+    """Rectangles of one video's pictures in which something plays by itself, one row a keyframe and pane."""
+
+    keyframe: npt.NDArray[np.int64]
+    """Index of the keyframe, ascending; shape (m,)."""
+    box: npt.NDArray[np.uint16]
+    """Shape (m, 4): left, top, right, bottom, 0 … 65535 across the picture's width and height."""
+    pdq: U8
+    """Shape (m, 8, 32): as `Signatures.pdq`, of what is within."""
+
+    def __post_init__(self) -> None:
+        m = len(self.keyframe)
+        _check(bool((np.diff(self.keyframe) >= 0).all()), "panes must be in the order of their keyframes")
+        _check(self.box.shape == (m, 4) and self.box.dtype == np.uint16, "box must be (m, 4) uint16")
+        _check(self.pdq.shape == (m, N_DIHEDRAL, PDQ_BYTES) and self.pdq.dtype == np.uint8, "pdq must be (m, 8, 32)")
+        _check(bool((self.box[:, :2] < self.box[:, 2:]).all()), "a pane must have an area")
+
+    @property
+    def share(self) -> F64:
+        """How much of the picture each takes, 0 … 1; shape (m,)."""
+        sides = (self.box[:, 2:].astype(np.float64) - self.box[:, :2]) / np.iinfo(np.uint16).max
+        return np.asarray(sides.prod(axis=1))
+
+
+def no_panes() -> Panes:
+    """Return the panes of a video that has none, or of which nobody looked for any, as those of a known store."""
+    none = np.zeros((0, N_DIHEDRAL, PDQ_BYTES), np.uint8)
+    return Panes(np.zeros(0, np.int64), np.zeros((0, 4), np.uint16), none)
+
+
 KNOWN_STEP_SECONDS = 0.2
 """Tick of the profiles the store keeps…"""
 KNOWN_FINE_EVERY = 2
@@ -285,6 +316,8 @@ class Signatures:
     """Shape (n,): False for flat, dark or featureless pictures, which are counted but prove nothing."""
     motion: MotionProfile
     local: LocalFeatures
+    panes: Panes = field(default_factory=no_panes)
+    """The query side only; the store does not keep them."""
 
     def __post_init__(self) -> None:
         n = len(self.pts_seconds)
@@ -300,6 +333,8 @@ class Signatures:
         _check(bool((self.end_seconds >= self.start_seconds).all()), "intervals must not be negative")
         _check(bool((self.start_seconds[1:] >= self.end_seconds[:-1] - 1e-6).all()), "intervals must not overlap")
         _check(len(self.local.offsets) == n + 1, "local.offsets must have n + 1 entries")
+        beyond = len(self.panes.keyframe) > 0 and not 0 <= self.panes.keyframe[0] <= self.panes.keyframe[-1] < n
+        _check(not beyond, "panes must be of keyframes there are")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -422,6 +457,8 @@ class Matches:
             _check(len(getattr(self, name)) == k, f"{name} must have {k} rows")
 
 
+PLAYS_IN_A_PART = "it plays in a part of the picture"
+"""Reason of stretches that show the known video beside or within something else (`why_not`)."""
 PART_COVERED = "something else covers a part of the picture"
 PART_MOVES = "something else moves in a part of the picture"
 MOVES_OTHERWISE = "it looks alike, but moves otherwise"

@@ -108,6 +108,7 @@ class VideoState(NamedTuple):
     keyframes: int = 0
     """Of its signatures; 0 where an older version did not say."""
     descriptors: int = 0
+    panes: int = 0
     video_seconds: float = 0.0
     cpu_seconds: float = 0.0
     coded_sha256: str | None = None
@@ -186,6 +187,7 @@ class VideoStates:
             bool(get("sandboxed", part is None)),
             int(get("keyframes", 0)),  # type: ignore[arg-type]  # the run wrote these numbers itself
             int(get("descriptors", 0)),  # type: ignore[arg-type]
+            int(get("panes", 0)),  # type: ignore[arg-type]
             float(get("video_seconds", 0.0)),  # type: ignore[arg-type]
             float(get("cpu_seconds", 0.0)),  # type: ignore[arg-type]
             None if get("coded_sha256") is None else str(get("coded_sha256")),

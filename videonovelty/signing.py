@@ -53,6 +53,7 @@ def sign_video(
         informative=signed.informative,
         motion=motion.finish(float(end_seconds[-1])),
         local=signed.local,
+        panes=signed.panes,
     )
     return SignedVideo(probe, coverage, signatures, time.process_time() - started)
 

@@ -161,17 +161,18 @@ def _in_region(a: Alignment) -> list[Alignment]:
 
 def keyframe_distances(query: Signatures, known: KnownFrames, variant: int) -> I16:
     """Return PDQ distances, shape (n_query, n_known), the least over full and border-removed pictures of both sides."""
-    distance = _hamming(query.pdq[:, variant], known.pdq)
+    distance = code_distances(query.pdq[:, variant], known.pdq)
     if query.has_inner.any():
-        distance = np.minimum(distance, _hamming(query.pdq_inner[:, variant], known.pdq))
+        distance = np.minimum(distance, code_distances(query.pdq_inner[:, variant], known.pdq))
     if not np.array_equal(known.pdq, known.pdq_inner):
-        distance = np.minimum(distance, _hamming(query.pdq[:, variant], known.pdq_inner))
+        distance = np.minimum(distance, code_distances(query.pdq[:, variant], known.pdq_inner))
         if query.has_inner.any():
-            distance = np.minimum(distance, _hamming(query.pdq_inner[:, variant], known.pdq_inner))
+            distance = np.minimum(distance, code_distances(query.pdq_inner[:, variant], known.pdq_inner))
     return distance
 
 
-def _hamming(one: U8, other: U8) -> I16:
+def code_distances(one: U8, other: U8) -> I16:
+    """Return the bits in which codes differ, shape (n, m), of `one`, shape (n, 32), and `other`, shape (m, 32)."""
     left, right = np.ascontiguousarray(one).view(np.uint64), np.ascontiguousarray(other).view(np.uint64)
     total = np.zeros((len(left), len(right)), np.int16)
     for word in range(left.shape[1]):

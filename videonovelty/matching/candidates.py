@@ -3,7 +3,8 @@
 All informative keyframes of a batch of queries, in all their dihedral variants, meet the codes of one shard at a time.
 What a shard returns is already reduced to the best match of each keyframe with each known video, so it stays small
 however long the known videos are. Votes are weighted by rarity: a keyframe found in many known videos says little, and
-one found in too many is *common material*, which neither proves nor costs anything.
+one found in too many is *common material*, which neither proves nor costs anything. Panes of the queries are looked up
+along with them, and counted apart: what plays in a corner says nothing about the picture around it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from videonovelty.records import N_DIHEDRAL, PDQ_BYTES, U8, Signatures
 from videonovelty.settings import MatchingSettings
 
 I64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+PANE = N_DIHEDRAL
+"""What is added to the dihedral variant of a pane's code."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,11 +38,12 @@ class QueryCodes:
     keyframe: I64
     """Index of the keyframe in the query, ascending within a video."""
     variant: U8
+    """Dihedral variant of the picture, or of a pane: that plus `PANE`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardHits:
-    """The best match of each keyframe of a batch with each known video of one shard."""
+    """The best match of each keyframe of a batch, and of its panes, with each known video of one shard."""
 
     video: I64
     keyframe: I64
@@ -47,7 +53,7 @@ class ShardHits:
     variant: U8
     known_ids: tuple[str, ...]
     overflowed: I64
-    """Shape (o, 2): (video, keyframe) with more matches than may be returned: common material."""
+    """Shape (o, 2): (video, keyframe) with more matches than may be returned: common material. Panes are left out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,20 +75,27 @@ class Candidates:
     ranked: tuple[Candidate, ...]
     common: npt.NDArray[np.bool_]
     """Shape (n_keyframes,): the keyframe is common material."""
+    in_panes: tuple[Candidate, ...] = ()
+    """Known videos that panes look like."""
 
 
-def collect_codes(signatures: Sequence[Signatures]) -> QueryCodes:
-    """Return the codes of all informative keyframes: eight variants each, and eight more where borders were removed."""
+def collect_codes(signatures: Sequence[Signatures], *, panes: bool = True) -> QueryCodes:
+    """Return the codes of all informative keyframes: eight variants each, of the picture, of what is inside its borders
+    where it has some, and, unless they are left out, of its panes.
+    """
     codes, video, keyframe, variant = [], [], [], []
     for number, signed in enumerate(signatures):
         useful = np.flatnonzero(signed.informative)
         bordered = np.flatnonzero(signed.informative & signed.has_inner)
-        rows = np.concatenate([useful, bordered])
+        paned = np.flatnonzero(signed.informative[signed.panes.keyframe] & panes)
+        rows = np.concatenate([useful, bordered, signed.panes.keyframe[paned]])
+        first = np.repeat(np.array([0, PANE], np.uint8), [len(useful) + len(bordered), len(paned)])
         order = np.argsort(rows, kind="stable")
-        codes.append(np.concatenate([signed.pdq[useful], signed.pdq_inner[bordered]])[order].reshape(-1, PDQ_BYTES))
+        found = np.concatenate([signed.pdq[useful], signed.pdq_inner[bordered], signed.panes.pdq[paned]])
+        codes.append(found[order].reshape(-1, PDQ_BYTES))
         video.append(np.full(len(rows) * N_DIHEDRAL, number, np.int64))
         keyframe.append(np.repeat(rows[order].astype(np.int64), N_DIHEDRAL))
-        variant.append(np.tile(np.arange(N_DIHEDRAL, dtype=np.uint8), len(rows)))
+        variant.append((first[order, None] + np.arange(N_DIHEDRAL, dtype=np.uint8)).ravel())
     if not codes:
         empty = np.zeros(0, np.int64)
         return QueryCodes(np.zeros((0, PDQ_BYTES), np.uint8), empty, empty, np.zeros(0, np.uint8))
@@ -123,19 +136,22 @@ def match_shard(
         )
         query = low + pairs.query_index
         video, keyframe, known_video = queries.video[query], queries.keyframe[query], row_video[pairs.known_index]
+        variant = queries.variant[query]
+        in_pane = variant >= PANE
         # the plain variant wins a tie, then the lower number
-        order = np.lexsort((queries.variant[query], pairs.distance, known_video, keyframe, video))
-        video, keyframe, known_video = video[order], keyframe[order], known_video[order]
+        order = np.lexsort((variant, pairs.distance, in_pane, known_video, keyframe, video))
+        video, keyframe, known_video, in_pane = video[order], keyframe[order], known_video[order], in_pane[order]
         changed = np.ones(len(order), np.bool_)
         changed[1:] = (np.diff(video) != 0) | (np.diff(keyframe) != 0) | (np.diff(known_video) != 0)
+        changed[1:] |= in_pane[1:] != in_pane[:-1]
         kept = order[changed]
-        spilled = low + np.flatnonzero(pairs.overflowed)
+        spilled = low + np.flatnonzero(pairs.overflowed & (queries.variant[low:high] < PANE))
         return (
             video[changed],
             keyframe[changed],
             known_video[changed],
             pairs.distance[kept],
-            queries.variant[query[kept]],
+            variant[kept],
             np.unique(np.stack([queries.video[spilled], queries.keyframe[spilled]], axis=1), axis=0),
         )
 
@@ -181,23 +197,58 @@ def rank_candidates(
     found: list[Candidates] = []
     for number, n_keyframes in enumerate(keyframes):
         rows = order[bounds[number] : bounds[number + 1]]
-        # a known video stored in two shards still counts once a keyframe
-        pairs = np.unique(np.stack([keyframe[rows], target[rows]], axis=1), axis=0)
-        met = np.bincount(pairs[:, 0], minlength=n_keyframes) if len(pairs) else np.zeros(n_keyframes, np.int64)
-        common = met > limit
-        common[spilled[spilled[:, 0] == number, 1]] = True
-        rows = rows[~common[keyframe[rows]]]
-        weight = (settings.radius_bits + 9.0 - distance[rows]) / np.maximum(met[keyframe[rows]], 1)
-        ranked = []
-        for one in np.unique(target[rows]):
-            mine = target[rows] == one
-            per_variant = np.bincount(variant[rows][mine], weights=weight[mine], minlength=N_DIHEDRAL)
-            variants = tuple(int(v) for v in np.argsort(-per_variant, kind="stable") if per_variant[v] > 0)
-            ranked.append(
-                Candidate(
-                    names[int(one)], float(weight[mine].sum()), len(np.unique(keyframe[rows][mine])), variants[:2]
-                )
+        in_pane = variant[rows] >= PANE
+
+        def rank(some: I64, never: Bool, rows: I64 = rows) -> tuple[tuple[Candidate, ...], Bool]:
+            mine = rows[some]
+            return _ranked(
+                keyframe[mine],
+                target[mine],
+                variant[mine] % np.uint8(PANE),
+                distance[mine],
+                names,
+                never,
+                limit,
+                settings,
             )
-        ranked.sort(key=lambda candidate: (-candidate.votes, candidate.known_video_id))
-        found.append(Candidates(tuple(ranked[: settings.max_candidates]), common))
+
+        overflowed = np.zeros(n_keyframes, np.bool_)
+        overflowed[spilled[spilled[:, 0] == number, 1]] = True
+        ranked, common = rank(np.flatnonzero(~in_pane), overflowed)
+        in_panes, _ = rank(np.flatnonzero(in_pane), common)
+        found.append(Candidates(ranked, common, in_panes))
     return found
+
+
+def _ranked(
+    keyframe: I64,
+    target: I64,
+    variant: U8,
+    distance: npt.NDArray[np.float64],
+    names: Sequence[str],
+    never: Bool,
+    limit: int,
+    settings: MatchingSettings,
+) -> tuple[tuple[Candidate, ...], Bool]:
+    """Return the best candidates by the hits of the keyframes that are not common material, and which ones are.
+
+    `never`, shape (n_keyframes,), are those that are common material whatever they hit.
+    """
+    n_keyframes = len(never)
+    # a known video stored in two shards still counts once a keyframe
+    pairs = np.unique(np.stack([keyframe, target], axis=1), axis=0)
+    met = np.bincount(pairs[:, 0], minlength=n_keyframes) if len(pairs) else np.zeros(n_keyframes, np.int64)
+    common = (met > limit) | never
+    kept = ~common[keyframe]
+    keyframe, target, variant, distance = keyframe[kept], target[kept], variant[kept], distance[kept]
+    weight = (settings.radius_bits + 9.0 - distance) / np.maximum(met[keyframe], 1)
+    ranked = []
+    for one in np.unique(target):
+        mine = target == one
+        per_variant = np.bincount(variant[mine], weights=weight[mine], minlength=N_DIHEDRAL)
+        variants = tuple(int(v) for v in np.argsort(-per_variant, kind="stable") if per_variant[v] > 0)
+        ranked.append(
+            Candidate(names[int(one)], float(weight[mine].sum()), len(np.unique(keyframe[mine])), variants[:2])
+        )
+    ranked.sort(key=lambda candidate: (-candidate.votes, candidate.known_video_id))
+    return tuple(ranked[: settings.max_candidates]), common

@@ -25,7 +25,7 @@ from videonovelty.matching.proof import Proof
 from videonovelty.matching.region import placed
 from videonovelty.matching.stretch import Stretch, runs
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, Signatures
+from videonovelty.records import F64, PLAYS_IN_A_PART, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 from videonovelty.signatures.local import SAME_BITS
 from videonovelty.signatures.pdq import MIRRORED
@@ -95,7 +95,7 @@ def in_one_place(
                 Line(1.0, placement.offset_seconds, variant, 0.0),
                 start,
                 end,
-                Proof(False, end - start, 0.0, 0.0, 0.0, "it plays in a part of the picture"),
+                Proof(False, end - start, 0.0, 0.0, 0.0, PLAYS_IN_A_PART),
                 last + 1 - first,
                 None,
                 spatial_share=share,

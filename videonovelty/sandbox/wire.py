@@ -46,6 +46,7 @@ from videonovelty.records import (
     Coverage,
     LocalFeatures,
     MotionProfile,
+    Panes,
     Probe,
     Signatures,
     SignedVideo,
@@ -53,7 +54,7 @@ from videonovelty.records import (
 
 MAGIC = b"VNSV"
 CODED_MAGIC = b"VNCP"
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 256
@@ -97,13 +98,16 @@ ARRAYS = (
     _Array("xy", "<u2", lambda c: (c["descriptors"], 2)),
     _Array("scale", "|u1", lambda c: (c["descriptors"],)),
     _Array("angle", "|u1", lambda c: (c["descriptors"],)),
+    _Array("pane_keyframe", "<i8", lambda c: (c["panes"],), 2**40, 0),
+    _Array("pane_box", "<u2", lambda c: (c["panes"], 4)),
+    _Array("pane_pdq", "|u1", lambda c: (c["panes"], N_DIHEDRAL, PDQ_BYTES)),
 )
 CODED_ARRAYS = (
     _Array("pts_seconds", "<f8", lambda c: (c["packets"],), MAX_SECONDS, 0),
     _Array("starts", "|u1", lambda c: (c["packets"],), 1),
     _Array("digests", "|u1", lambda c: (c["packets"], DIGEST_BYTES)),
 )
-COUNTS = ("undecoded", "keyframes", "ticks", "detailed", "descriptors", "mirrored")
+COUNTS = ("undecoded", "keyframes", "ticks", "detailed", "descriptors", "mirrored", "panes")
 
 
 def encode_signed(signed: SignedVideo) -> bytes:
@@ -117,6 +121,7 @@ def encode_signed(signed: SignedVideo) -> bytes:
         "detailed": 0 if motion.detail is None else len(motion.detail),
         "descriptors": len(local.codes),
         "mirrored": len(local.mirrored_codes),
+        "panes": len(signatures.panes.keyframe),
     }
     header = {
         "probe": {
@@ -155,6 +160,7 @@ def encode_signed(signed: SignedVideo) -> bytes:
         "fine": motion.fine,
         "detail": np.zeros((0, DETAIL_CELLS), np.int8) if motion.detail is None else motion.detail,
         **{name: getattr(local, name) for name in ("offsets", "codes", "mirrored_codes", "xy", "scale", "angle")},
+        **{f"pane_{name}": getattr(signatures.panes, name) for name in ("keyframe", "box", "pdq")},
     }
     arrays |= {array.name: getattr(signatures, array.name) for array in ARRAYS if array.name not in arrays}
     return _payload(MAGIC, header, ARRAYS, arrays, counts)
@@ -279,6 +285,7 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
                 scale=arrays["scale"],
                 angle=arrays["angle"],
             ),
+            panes=Panes(arrays["pane_keyframe"], arrays["pane_box"], arrays["pane_pdq"]),
         ),
         cpu_seconds=_seconds(header["cpu_seconds"]),
     )

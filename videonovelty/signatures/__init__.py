@@ -6,6 +6,7 @@ was tried instead stands in DESIGN.md beside this file.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.records import F64, KNOWN_POINTS, N_DIHEDRAL, PDQ_BYTES, U8, Frame, Keyframe, LocalFeatures
+from videonovelty.records import (
+    F64,
+    KNOWN_POINTS,
+    N_DIHEDRAL,
+    PDQ_BYTES,
+    U8,
+    Frame,
+    Keyframe,
+    LocalFeatures,
+    Panes,
+)
 from videonovelty.settings import SignatureSettings
 from videonovelty.signatures import embedding
 from videonovelty.signatures.borders import inner_box
@@ -29,6 +40,7 @@ from videonovelty.signatures.local import (
     share_found_again,
 )
 from videonovelty.signatures.motion import MOTION_VERSION
+from videonovelty.signatures.panes import PaneRecorder
 from videonovelty.signatures.pdq import PDQ_SIDE, pdq
 
 __all__ = ["KeyframeSignatures", "scheme", "self_check", "sign_keyframes"]
@@ -60,6 +72,7 @@ class KeyframeSignatures:
     informative: npt.NDArray[np.bool_]
     """Shape (n,): the picture, without its borders, is neither flat nor dark nor striped in one direction only."""
     local: LocalFeatures
+    panes: Panes
     embedding: U8
     """Shape (n, dimensions / 8); (n, 0) without a model."""
 
@@ -88,19 +101,24 @@ def sign_keyframes(keyframes: Iterable[Keyframe], settings: SignatureSettings) -
     Local descriptors stay with the keyframes that show something new: the first of each shot, then, at least a second
     apart, those that differ from the last one described, and one every four seconds of a still shot. The others have
     none, and their rows in `local.offsets` are empty. Uninformative keyframes have none either.
-    Memory: 10 KB a keyframe, plus one keyframe's pixels. Raises EnvironmentUnfitError where the embedding model of the
+    Memory: 10 KB a keyframe, plus the pixels of one keyframe and small pictures of those among which panes are sought.
+    Raises EnvironmentUnfitError where the embedding model of the
     settings cannot be used.
     """
     cv2.setNumThreads(1)  # parallel across videos, and the same sums whatever the machine
     model = embedding.load_model(Path(settings.embedding_model)) if settings.embedding_model else None
     signed: list[_Signed] = []
     described: _Signed | None = None
-    for keyframe in keyframes:
-        one = _sign(keyframe, settings, described, model)
+    panes = PaneRecorder(functools.partial(_informative, settings=settings))
+    for number, keyframe in enumerate(keyframes):
+        picture = _picture(keyframe.frame, settings.local_side)
+        one = _sign(keyframe, picture, settings, described, model)
         if len(one.features):
             described = one
+        if one.informative:
+            panes.see(number, picture)
         signed.append(one)
-    return _stacked(signed, model.dimensions // 8 if model is not None else 0)
+    return _stacked(signed, panes.finish(), model.dimensions // 8 if model is not None else 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,10 +137,13 @@ class _Signed:
 
 
 def _sign(
-    keyframe: Keyframe, settings: SignatureSettings, described: _Signed | None, model: embedding.EmbeddingModel | None
+    keyframe: Keyframe,
+    picture: U8,
+    settings: SignatureSettings,
+    described: _Signed | None,
+    model: embedding.EmbeddingModel | None,
 ) -> _Signed:
     frame = keyframe.frame
-    picture = _picture(frame, settings.local_side)
     top, bottom, left, right = inner_box(picture)
     inner = picture[top:bottom, left:right]
     has_inner = inner.shape != picture.shape
@@ -130,11 +151,7 @@ def _sign(
     if has_inner:
         looked_at.append(cv2.resize(inner, (PDQ_SIDE, PDQ_SIDE), interpolation=cv2.INTER_AREA))
     codes, quality = pdq(np.stack(looked_at))
-    informative = (
-        int(quality[-1]) >= settings.min_quality
-        and float(cv2.meanStdDev(inner)[1][0, 0]) >= settings.min_luma_deviation
-        and not _striped(inner)
-    )
+    informative = _informative(inner, int(quality[-1]), settings=settings)
     features = no_features()
     if settings.local and informative and not _too_soon(keyframe, described):
         features = local_features(picture, points=settings.local_points)
@@ -155,6 +172,14 @@ def _sign(
         informative=informative,
         features=features,
         embedding=bits,
+    )
+
+
+def _informative(luma: U8, quality: int, *, settings: SignatureSettings) -> bool:
+    return (
+        quality >= settings.min_quality
+        and float(cv2.meanStdDev(luma)[1][0, 0]) >= settings.min_luma_deviation
+        and not _striped(luma)
     )
 
 
@@ -189,7 +214,7 @@ def _due(keyframe: Keyframe, described: _Signed) -> bool:
     return keyframe.pts_seconds - described.times[0] >= REFRESH_SECONDS
 
 
-def _stacked(signed: list[_Signed], embedding_bytes: int) -> KeyframeSignatures:
+def _stacked(signed: list[_Signed], panes: Panes, embedding_bytes: int) -> KeyframeSignatures:
     times = np.array([one.times for one in signed], np.float64).reshape(-1, 3)
     features = [one.features for one in signed] or [no_features()]
     offsets = np.zeros(len(signed) + 1, np.int64)
@@ -212,5 +237,6 @@ def _stacked(signed: list[_Signed], embedding_bytes: int) -> KeyframeSignatures:
             scale=np.concatenate([f.scale for f in features]),
             angle=np.concatenate([f.angle for f in features]),
         ),
+        panes=panes,
         embedding=np.array([one.embedding for one in signed], np.uint8).reshape(len(signed), embedding_bytes),
     )

@@ -24,7 +24,6 @@ from videonovelty.known.staging import KnownEntry
 from videonovelty.known.store import KnownStore
 from videonovelty.records import KnownVideo, ListMembership, SignedVideo
 from videonovelty.run import RunFolder
-from videonovelty.sandbox.wire import WIRE_VERSION
 from videonovelty.settings import Settings
 from videonovelty.tuning.sampletables import SampleSet, SampleSetError, SampleVideo
 
@@ -61,7 +60,7 @@ def sign_samples(
     Raises SampleSetError when a file has changed since the set was read.
     """
     fingerprint = signing_fingerprint(settings)
-    folder = cache / hashlib.sha256(f"{fingerprint}/{WIRE_VERSION}".encode()).hexdigest()[:16]
+    folder = cache / hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
     at_once = settings.model_copy(update={"intake": settings.intake.model_copy(update={"settle_seconds": 0.0})})
     with RunFolder.open(folder, store_id=CACHE_IDENTITY, settings=settings, fingerprint=fingerprint) as run:
         entries = list(
