@@ -15,6 +15,7 @@ from make_known import signatures
 from signing_help import sign
 
 from videonovelty import footage
+from videonovelty.errors import Reason
 from videonovelty.grouping import as_known, explain_any
 from videonovelty.judging import judge_signed
 from videonovelty.known.shards import ShardCodes, VideoIds
@@ -27,13 +28,16 @@ from videonovelty.records import (
     U8,
     KnownFrames,
     Panes,
+    Segment,
     Signatures,
     SignedVideo,
     Verdict,
 )
+from videonovelty.screening import _seconds
 from videonovelty.settings import Settings
 from videonovelty.signatures.panes import BLOCK, MOST_PANES, PaneRecorder, cut_pane, find_panes
 from videonovelty.signatures.pdq import PDQ_SIDE, pdq
+from videonovelty.tables import Judged
 from videonovelty.tuning.edits import make_edit
 
 SETTINGS = Settings()
@@ -326,6 +330,30 @@ def test_known_footage_in_a_part_of_new_footage_is_named_with_its_share(
         assert segment.spatial_share == pytest.approx(share, abs=0.02)
         assert segment.known_start_seconds == pytest.approx(segment.start_seconds, abs=1.0)
     assert judged_by_panes(clips[edit], [clips[str(OTHER)]]).best_known_id is None
+
+
+def test_a_known_half_of_the_picture_spares_nobody_a_look_at_the_other() -> None:
+    def seconds(share: float) -> dict[str, float]:
+        segment = Segment(0.0, 8.0, "known", "a" * 64, 0.0, 8.0, 1.0, False, share, "time", 6, 4.0)
+        verdict = Verdict(
+            "b" * 64,
+            "partly_known",
+            Reason.PLAYS_INSIDE_FRAME,
+            0.0,
+            0.0,
+            8.0,
+            0.0,
+            9.0,
+            9.0,
+            0.1,
+            6,
+            "a" * 64,
+            (segment,),
+        )
+        return dict(_seconds({"b" * 64: Judged(verdict)}, {}, SETTINGS))
+
+    assert (seconds(0.25)["to_view"], seconds(0.25)["saved"]) == (9.0, 0.0)
+    assert (seconds(1.0)["to_view"], seconds(1.0)["saved"]) == (1.0, 8.0)
 
 
 def test_compare_shows_what_plays_in_a_pane(clips: dict[str, SignedVideo]) -> None:

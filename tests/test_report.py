@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from make_run import HOSTILE_NAMES, RunTables, a_night, known, video_id
 
 from videonovelty.errors import REASON_TEXT, Reason, RunError, SettingsError
-from videonovelty.records import PART_COVERED, PART_MOVES
+from videonovelty.records import PART_COVERED, PART_MOVES, PLAYS_IN_A_PART
 from videonovelty.report.collect import VERDICT_ORDER, Report, collect
 from videonovelty.report.decisions import DECISIONS, read_decisions
 from videonovelty.report.exports import (
@@ -310,6 +310,21 @@ def test_what_stood_against_a_proof_is_told_with_its_times(tmp_path: Path) -> No
     assert f"{PART_COVERED}: 0:09.0–0:18.0. Not proven, because only 1.2 s aligned: 0:18.0–0:19.2." in both
     assert "Another take in the same room" in untold
     assert "Not proven, because" not in untold
+
+
+def test_what_plays_in_a_part_of_the_picture_is_not_taken_for_another_take(tmp_path: Path) -> None:
+    t = RunTables()
+    part = known("k", 0, 9, proof="none", spatial_share=0.09, why_not=PLAYS_IN_A_PART)
+    whole = known("k", 0, 9, proof="none", spatial_share=1.0, why_not="the movements do not agree")
+    t.add("pane", "same_scene", "not_proven", [(0, 9, "same_scene", part), (9, 12, "novel")])
+    t.add("mixed", "same_scene", "not_proven", [(0, 9, "same_scene", part), (9, 12, "same_scene", whole)])
+    report = collect(t.write(tmp_path / "run"))
+    pane, mixed = (" ".join(why(entry_of(report, name))) for name in ("pane", "mixed"))
+    assert "seems to play in a part of the picture (it fills 9% of it)" in pane
+    assert "What is around it nobody has compared. It plays at 0:00.0–0:09.0." in pane
+    assert "Another take in the same room" not in pane
+    assert f"Not proven, because {PLAYS_IN_A_PART}: 0:00.0–0:09.0." in mixed
+    assert "Another take in the same room" in mixed
 
 
 def test_the_sentences_carry_the_numbers_of_the_case(tmp_path: Path) -> None:

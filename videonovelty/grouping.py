@@ -41,7 +41,7 @@ from videonovelty.lookup import (
 from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import collect_codes, match_shard, rank_candidates
 from videonovelty.matching.panes import in_a_pane
-from videonovelty.matching.stretch import KnownSide, Stretch
+from videonovelty.matching.stretch import KnownSide, Stretch, without_overlap
 from videonovelty.records import KnownFrames, SignedVideo, best_points, thinned
 from videonovelty.segments import tile_segments
 from videonovelty.settings import MatchingSettings, Settings
@@ -507,9 +507,9 @@ def explain_any(query: SignedVideo, by: SignedVideo, settings: Settings) -> list
         [hits], [len(query.signatures.pts_seconds)], n_known_videos=1, settings=settings.matching
     )
     stretches = explain(query, by, found.ranked[0].variants if found.ranked else (0,), settings)
-    if stretches or not found.in_panes:
+    if any(stretch.proof.proven for stretch in stretches) or not found.in_panes:
         return stretches
-    return in_a_pane(
+    panes = in_a_pane(
         query.signatures,
         as_known(by),
         variants=found.in_panes[0].variants,
@@ -517,3 +517,4 @@ def explain_any(query: SignedVideo, by: SignedVideo, settings: Settings) -> list
         matching=settings.matching,
         proof=settings.proof,
     )
+    return without_overlap([*stretches, *panes])

@@ -144,7 +144,8 @@ def judge_signed(
 ) -> Verdict:
     """Return the verdict on one signed video: aligned with every candidate, proven, tiled and judged.
 
-    A candidate that only a small part of the picture shows is named where no stretch lies on any.
+    A candidate that a pane shows is named where nothing is proven; one that only a small part of the picture shows,
+    pane or not, where no stretch lies on any.
 
     `sides` holds the candidates' known sides; `aligner` is `align`, or what remembers its answers.
     """
@@ -159,7 +160,8 @@ def judge_signed(
         if side is not None:
             variants = (_variant(one),)
             stretches += _aligned(aligner, signed, side, variants, candidates.common, settings, local_pairs=one.pairs)
-    stretches = stretches or _in_panes(signed, candidates, sides, settings)
+    if not any(stretch.proof.proven for stretch in stretches):
+        stretches += _in_panes(signed, candidates, sides, settings)
     stretches = stretches or _in_one_place(signed, local_candidates, candidates.common, sides, settings)
     return judge_video(signed, stretches, candidates.common, settings)
 

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import logging
+import math
 import platform
 import socket
 import sys
@@ -148,7 +149,7 @@ def screen(
         made = {
             "inputs": _inputs(facts, sightings, ends),
             "counts": {name: dict(table) for name, table in _counts(sightings, judged, ends).items()},
-            "seconds": dict(_seconds(judged, ends)),
+            "seconds": dict(_seconds(judged, ends, settings)),
         }
         run.write_tables(*tables, **made)
         remove_work(run.path)
@@ -338,7 +339,7 @@ def _counts(
     }
 
 
-def _seconds(judged: Mapping[str, Judged], ends: Mapping[str, SignResult]) -> dict[str, float]:
+def _seconds(judged: Mapping[str, Judged], ends: Mapping[str, SignResult], settings: Settings) -> dict[str, float]:
     totals: dict[str, float] = defaultdict(float)
     for video_id, one in judged.items():
         verdict = one.verdict
@@ -348,6 +349,12 @@ def _seconds(judged: Mapping[str, Judged], ends: Mapping[str, SignResult]) -> di
         totals["novel"] += verdict.novel_seconds
         totals["cpu"] += ends[video_id].cpu_seconds if video_id in ends else 0.0
         if verdict.needs_review and (one.group is None or one.group.leader == video_id):
-            totals["to_view"] += max(0.0, verdict.duration_seconds - verdict.known_seconds)
+            # known footage that plays in a part of the picture spares nobody a look at the rest of it
+            spared = math.fsum(
+                segment.end_seconds - segment.start_seconds
+                for segment in verdict.segments
+                if segment.kind == "known" and (segment.spatial_share or 0.0) >= settings.verdict.min_spatial_share
+            )
+            totals["to_view"] += max(0.0, verdict.duration_seconds - spared)
     totals["saved"] = totals["intake"] - totals["to_view"]
     return {name: round(totals[name], 3) for name in ("intake", "decoded", "known", "novel", "to_view", "saved", "cpu")}

@@ -112,9 +112,7 @@ def compare(
             f"{row['start_seconds']:.2f}–{row['end_seconds']:.2f} s shows {row['known_start_seconds']:.2f}–"
             f"{row['known_end_seconds']:.2f} s at speed {row['speed']:g}"
             f"{', mirrored' if row['mirrored'] else ''}: {proof}\n"
-            f"    movement agrees {row['agreement']:.2f} over {row['changes']} changes, "
-            f"at best {row['runner_up']:.2f} at other moments; {row['keyframes']} keyframes, "
-            f"{_likeness(row)}",
+            f"    {_movement(row)}; {row['keyframes']} keyframes, {_likeness(row)}",
             markup=False,
         )
     if not rows:
@@ -122,10 +120,22 @@ def compare(
     output.print(f"verdict if only the second were known: {verdict.verdict} ({verdict.reason})", markup=False)
 
 
+def _movement(row: Mapping[str, Any]) -> str:
+    from videonovelty.records import PLAYS_IN_A_PART
+
+    if row["why_not"] == PLAYS_IN_A_PART:
+        return "movement not compared"
+    return (
+        f"movement agrees {row['agreement']:.2f} over {row['changes']} changes, "
+        f"at best {row['runner_up']:.2f} at other moments"
+    )
+
+
 def _likeness(row: Mapping[str, Any]) -> str:
     if row["inliers"] is not None:
         return f"{row['inliers']} places agree in the median, {row['spatial_share']:.0%} of the picture"
-    return f"{row['median_distance_bits']:.0f} of 256 bits apart in the median"
+    within = "" if row["spatial_share"] >= 1.0 else f", in {row['spatial_share']:.0%} of the picture"
+    return f"{row['median_distance_bits']:.0f} of 256 bits apart in the median{within}"
 
 
 def inspect(
@@ -155,6 +165,7 @@ def inspect(
     packets = _packets(coded)
     signatures, coverage = signed.signatures, signed.coverage
     local = signatures.local.offsets
+    panes = signatures.panes
     keyframes = [
         {
             "pts_seconds": round(float(signatures.pts_seconds[i]), 6),
@@ -165,6 +176,7 @@ def inspect(
             "pdq": to_hex(signatures.pdq[i, 0]),
             "pdq_inner": to_hex(signatures.pdq_inner[i, 0]) if signatures.has_inner[i] else None,
             "local": int(local[i + 1] - local[i]),
+            "panes": (panes.box[panes.keyframe == i] / 65535).round(4).tolist(),
         }
         for i in range(len(signatures.pts_seconds))
     ]
@@ -222,6 +234,8 @@ def inspect(
         output.print(f"  note: {note}", markup=False)
     for row in keyframes:
         mark = "" if row["informative"] else "  uninformative"
+        for left, top, right, bottom in row["panes"]:
+            mark += f"  pane {right - left:.0%} × {bottom - top:.0%} at {left:.0%}, {top:.0%}"
         output.print(
             f"  {row['pts_seconds']:9.3f} s  [{row['start_seconds']:.2f}, {row['end_seconds']:.2f})"
             f"  quality {row['quality']:3d}  {str(row['pdq'])[:16]}…  {row['local']:3d} local{mark}",

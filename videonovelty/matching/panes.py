@@ -1,7 +1,7 @@
 """What plays in a pane of the query's picture: the codes of its panes on a line through a known video.
 
 PDQ tells a small picture in a picture even where it moves too fast, or has too little in it, for local descriptors. It
-names a known video where nothing else does, and proves nothing: what is around the pane nobody has compared.
+names a known video where nothing is proven, and proves nothing: what is around the pane nobody has compared.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def in_a_pane(
 ) -> list[Stretch]:
     """Return the runs of keyframes that show the known video in a pane, unproven, in time order, not overlapping.
 
-    For queries that have no stretch on any candidate. `variants` and `common` as for `align`. As many keyframes of a
+    For queries that have no proven stretch. `variants` and `common` as for `align`. As many keyframes of a
     line as a stretch needs must be within the exact radius; those beside them within `aligned_bits`.
     """
     found: list[Stretch] = []

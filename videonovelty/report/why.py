@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from videonovelty.errors import FAILURES, Reason
-from videonovelty.records import IN_A_PART
+from videonovelty.records import IN_A_PART, PLAYS_IN_A_PART
 from videonovelty.report.collect import Entry, Stretch, reason_text
 from videonovelty.report.legible import clock, spoken
 
 SHORTEST = 0.1
 """Seconds below which a novel stretch beside one of the same scene is rounding, not worth a sentence."""
+LARGE_PART = 0.5
+"""Share of the picture from which known footage is what the video shows, not something that plays in it."""
 SHOWN = 4
 """Stretches or videos named in one sentence; the table beside it has all."""
 
@@ -100,6 +102,11 @@ def _why_partly_known(entry: Entry) -> Iterable[str]:
 
 def _why_same_scene(entry: Entry) -> Iterable[str]:
     alike, known = _of(entry, "same_scene"), _of(entry, "known")
+    if not known and any(s.why_not == PLAYS_IN_A_PART for s in alike) and all(map(_in_a_part, alike)):
+        yield f"{_capital(_videos(alike))} seems to play in a part of the picture{_smallest_share(alike)}."
+        yield from _evidence(alike)
+        yield f"What is around it nobody has compared. It plays at {_times(alike)}."
+        return
     yield f"It looks like {_videos(alike, entry)}, but could not be proven to be the same footage."
     yield from _evidence(alike)
     if entry.reason == Reason.LISTED_FRAMES:
@@ -116,6 +123,10 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
         )
     if known:
         yield f"{spoken(entry.known_seconds)} of it are proven footage of {_videos(known)}."
+
+
+def _in_a_part(stretch: Stretch) -> bool:
+    return stretch.spatial_share is not None and stretch.spatial_share < LARGE_PART
 
 
 def _doubts(alike: Sequence[Stretch]) -> Iterable[str]:
@@ -253,6 +264,10 @@ def _videos(stretches: Sequence[Stretch], entry: Entry | None = None) -> str:
     lists = sorted({s.known_list for s in found.values() if s.known_list})
     on = f" on {' and '.join(_quoted(lists))}" if lists else ""
     return f"{len(found):,} known videos{on}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _known(video_id: str | None, name: str | None, series: str | None) -> str:
