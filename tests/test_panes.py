@@ -11,6 +11,8 @@ import cv2
 import make_video
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from make_known import signatures
 from signing_help import sign
 
@@ -35,7 +37,7 @@ from videonovelty.records import (
 )
 from videonovelty.screening import _seconds
 from videonovelty.settings import Settings
-from videonovelty.signatures.panes import BLOCK, MOST_PANES, PaneRecorder, cut_pane, find_panes
+from videonovelty.signatures.panes import BLOCK, MOST_PANES, PaneRecorder, _refined, cut_pane, find_panes
 from videonovelty.signatures.pdq import PDQ_SIDE, pdq
 from videonovelty.tables import Judged
 from videonovelty.tuning.edits import make_edit
@@ -121,10 +123,36 @@ def test_pictures_of_any_shape_are_taken(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(2)
     some = [rng.integers(0, 256, shape).astype(np.uint8) for _ in range(5)]
     striped = [np.repeat(p[:, :1], shape[1], axis=1) for p in some]
-    for given in (some, striped, [some[0]] * 5):
-        for top, bottom, left, right in find_panes(given):
+    for chosen in (some, striped, [some[0]] * 5):
+        for top, bottom, left, right in find_panes(chosen):
             assert 0 <= top < bottom <= shape[0]
             assert 0 <= left < right <= shape[1]
+
+
+def test_sides_that_are_as_close_as_they_may_be_do_not_meet() -> None:
+    picture = np.full((16, 16), 100, np.uint8)
+    picture[7], picture[8:] = 120, 140  # all that changes lies between the two sides, and draws both
+    assert _refined(np.stack([picture] * 3), (6, 9, 0, 16)) == (6.0, 9.0, 0.0, 16.0)
+    assert _refined(np.stack([picture] * 3), (1, 8, 0, 16))[:2] == (1.0, 7.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(16, 40), st.integers(16, 40), st.integers(0, 2**32 - 1), st.integers(1, 6), st.booleans())
+def test_whatever_the_pictures_show_their_panes_are_sound(
+    height: int, width: int, seed: int, lines: int, still: bool
+) -> None:
+    """Few grey levels between a few straight lines, as close to one another as they come."""
+    rng = np.random.default_rng(seed)
+    recorder = PaneRecorder(lambda _luma, _quality: True)
+    rows, columns = (np.sort(rng.integers(0, side, lines)) for side in (height, width))
+    of_row = np.searchsorted(rows, np.arange(height), side="right")
+    of_column = np.searchsorted(columns, np.arange(width), side="right")
+    levels = rng.integers(0, 256, (lines + 1, lines + 1))
+    for number in range(4):
+        levels = levels if still else rng.integers(0, 256, (lines + 1, lines + 1))
+        recorder.see(number, levels[of_row][:, of_column].astype(np.uint8))
+    found = recorder.finish()  # its record refuses panes without an area
+    assert (found.share > 0).all()
 
 
 @pytest.mark.parametrize("count", [2, 3, BLOCK, BLOCK + 5, 2 * BLOCK + 1, 40])

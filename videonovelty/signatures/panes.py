@@ -228,7 +228,10 @@ def _refined(pictures: U8, box: tuple[int, int, int, int]) -> Box:
     wide = pictures[:, top:bottom].astype(np.int16)
     down = np.abs(np.diff(tall, axis=1)).mean((0, 2))
     along = np.abs(np.diff(wide, axis=2)).mean((0, 1))
-    return (_centre(down, top), _centre(down, bottom), _centre(along, left), _centre(along, right))
+    refined = (_centre(down, top), _centre(down, bottom), _centre(along, left), _centre(along, right))
+    # in the smallest pictures opposite sides are too close for both to move
+    some_left = refined[1] - refined[0] >= (bottom - top) / 2 and refined[3] - refined[2] >= (right - left) / 2
+    return refined if some_left else (float(top), float(bottom), float(left), float(right))
 
 
 def _centre(change: F64, place: int) -> float:
