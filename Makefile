@@ -12,11 +12,14 @@ RUN := $(VENV)/.run
 demo: $(RUN)
 	$(BIN)/videonovelty demo demo
 
+# Whole files side by side, for their tests share footage: as many at a time as there are processors, at most four.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: lint types
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: lint types
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # The decoding tests with PyAV 19, which needs Python 3.12: make test-pyav19 PYTHON312=/path/to/python3.12
 test-pyav19:
