@@ -1,6 +1,6 @@
 """Is a new video ever hidden, and how much known footage is cleared? Planted truth through the command line.
 
-    python -m benchmarks.accuracy [VIDEOS…] [--contents 14] [--out benchmarks/results/accuracy]
+    python -m benchmarks.accuracy [VIDEOS…] [--contents 14] [--speeds] [--out benchmarks/results/accuracy]
 
 Every clip is cut into halves and, but for every fifth clip, the first half is enrolled. The intake holds
 - copies: the first half of `--contents` clips under 36 edits (truth: known),
@@ -10,6 +10,8 @@ Every clip is cut into halves and, but for every fifth clip, the first half is e
 - insets: new footage, a moving clip or a fixed camera, over 20 … 50 % of the sides of the copied clips, in a corner or
   elsewhere (12 kinds): all of it is new while it plays; the same over crops of them (6 kinds),
 - novel: clips that are enrolled nowhere, under 8 edits.
+With --speeds the intake holds footage played at 0.5 … 2 times its speed instead: copies, some edited as well, other
+takes, splices and insets.
 Without VIDEOS it makes its own footage: moving clips, and fixed cameras with different actors in the two halves.
 Beside the product stands vPDQ's method (PDQ once a second, quality ≥ 50, distance ≤ 31, bag of frames; 80 % of both
 videos, or of either), computed on the same files with PDQ of the area-averaged 64 × 64 luma.
@@ -34,6 +36,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from benchmarks import speed_footage
 from benchmarks.accuracy_footage import (
     FIXED_SHARE,
     INSET_KINDS,
@@ -257,7 +260,8 @@ def as_markdown(figures: dict[str, Any]) -> str:
     """Return the figures as tables people read."""
     lines = []
     for name, value in figures.items():
-        if name not in ("table", "failures"):
+        empty = isinstance(value, dict) and value.get("of", value.get("of seconds", 1)) == 0
+        if name not in ("table", "failures") and not empty:
             shown = ", ".join(f"{key} {v}" for key, v in value.items()) if isinstance(value, dict) else value
             lines.append(f"- {name}: {shown}")
     lines += ["", "| kind | edit | videos | known | partly | same scene | novel | not comparable | source | wrong "]
@@ -298,6 +302,7 @@ def main() -> None:
         metavar="KEYFRAMES",
         help="known keyframes of made-up videos to seek the sources among; 1e6 have some 1.8e8 local descriptors",
     )
+    parser.add_argument("--speeds", action="store_true", help="footage played at other speeds, instead of all else")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--keep",
@@ -310,7 +315,11 @@ def main() -> None:
     try:
         truth = _kept(
             folder / "truth.json",
-            lambda: make(folder, options.videos, contents=options.contents, workers=options.workers),
+            lambda: (
+                speed_footage.make(folder, options.videos, workers=options.workers)
+                if options.speeds
+                else make(folder, options.videos, contents=options.contents, workers=options.workers)
+            ),
         )
         others = screen(folder, int(options.made_up))
         vpdq = _kept(

@@ -168,7 +168,7 @@ def _make_of(folder: Path, path: Path | None, at: int, number: int, *, novel: bo
 
     if novel:
         for edit in NOVEL_EDITS:
-            write("novel", edit, _edited(clip.known[: int(COPY_SECONDS * FPS)], edit), 28)
+            write("novel", edit, edited(clip.known[: int(COPY_SECONDS * FPS)], edit), 28)
         return found
     write_video(folder / "known" / known, clip.known, fps=FPS, crf=20)
     if copies:
@@ -176,14 +176,14 @@ def _make_of(folder: Path, path: Path | None, at: int, number: int, *, novel: bo
             frames, fps, truth = _copy(clip.known[: int(COPY_SECONDS * FPS)], edit)
             write("copy", edit, frames, 28, fps=fps, known=known, truth=truth)
         for edit in INSETS:
-            frames, plays = _inset(clip.known[: int(COPY_SECONDS * FPS)], edit, moving=number % 2 == 0)
+            frames, plays = inset(clip.known[: int(COPY_SECONDS * FPS)], edit, moving=number % 2 == 0)
             write("inset", edit, frames, 28, known=known, new=plays)
         for crop, edit in itertools.product(CROPS, CROPPED_INSETS):
-            cropped = _edited(clip.known[: int(COPY_SECONDS * FPS)], crop)
-            frames, plays = _inset(cropped, edit, moving=number % 2 == 0)
+            cropped = edited(clip.known[: int(COPY_SECONDS * FPS)], crop)
+            frames, plays = inset(cropped, edit, moving=number % 2 == 0)
             write("cropped inset", f"{crop} {edit}", frames, 28, known=known, new=plays)
     for edit in TAKE_EDITS:
-        write("take", edit, _edited(clip.other[: int(TAKE_SECONDS * FPS)], edit), 28, known=known)
+        write("take", edit, edited(clip.other[: int(TAKE_SECONDS * FPS)], edit), 28, known=known)
     middle = len(clip.known) // 2
     for seconds in SPLICE_SECONDS:
         new = clip.other[25 : 25 + int(seconds * FPS)]
@@ -201,7 +201,8 @@ def _make_of(folder: Path, path: Path | None, at: int, number: int, *, novel: bo
     return found
 
 
-def _edited(frames: Sequence[U8], edit: str) -> list[U8]:
+def edited(frames: Sequence[U8], edit: str) -> list[U8]:
+    """Return known pictures under an edit, unknown ones around or beside them where it needs some."""
     if edit == "as it is":
         return list(frames)
     seed = zlib.crc32(edit.encode())
@@ -213,7 +214,7 @@ def _edited(frames: Sequence[U8], edit: str) -> list[U8]:
     ]
 
 
-def _inset(frames: Sequence[U8], edit: str, *, moving: bool) -> tuple[list[U8], tuple[float, float]]:
+def inset(frames: Sequence[U8], edit: str, *, moving: bool) -> tuple[list[U8], tuple[float, float]]:
     """Return known pictures with new footage, a moving clip or a fixed camera, in a part of them, and when it plays."""
     height, width = frames[0].shape[:2]
     size: dict[str, Any] = {"width": 2 * (width // 2), "height": 2 * (height // 2), "fps": FPS}
@@ -255,4 +256,4 @@ def _copy(frames: Sequence[U8], edit: str) -> tuple[list[U8], float, tuple[tuple
         return [*frames[half:], *frames[:half]], FPS, parts
     if edit == "12 frames a second":
         return list(frames[::2]), FPS / 2, ((0.0, whole, 0.0, whole),)
-    return _edited(frames, edit), FPS, ((0.0, whole, 0.0, whole),)
+    return edited(frames, edit), FPS, ((0.0, whole, 0.0, whole),)

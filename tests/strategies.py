@@ -18,6 +18,7 @@ from videonovelty.records import (
     LOCAL_BYTES,
     MOTION_CELLS,
     N_DIHEDRAL,
+    OTHER_LAGS,
     PDQ_BYTES,
     ContentHashes,
     Coverage,
@@ -168,6 +169,9 @@ def motion_profiles(draw: st.DrawFn) -> MotionProfile:
         signs=draw(hnp.arrays(np.int8, (ticks, MOTION_CELLS), elements=st.integers(-1, 1))),
         fine=draw(hnp.arrays(np.int8, (ticks, FINE_CELLS), elements=st.integers(-FINE_MOST, FINE_MOST))),
         detail=draw(st.none() | hnp.arrays(np.int8, (ticks, DETAIL_CELLS), elements=st.integers(-127, 127)))
+        if ticks
+        else None,
+        lagged=draw(st.none() | hnp.arrays(np.int8, (ticks, OTHER_LAGS, MOTION_CELLS), elements=st.integers(-1, 1)))
         if ticks
         else None,
     )

@@ -6,20 +6,28 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import __main__ as entry
-from benchmarks import end_to_end
+from benchmarks import end_to_end, speed_footage
 
 FOLDER = Path(entry.__file__).parent
 
 
 def test_every_benchmark_is_listed_with_its_peers() -> None:
     assert set(entry.BENCHMARKS) >= set(entry.SPECIAL) | {"many_clips", "full_night", "report"}
-    assert not set(entry.BENCHMARKS) & {"accuracy_footage", "made_codes", "vpdq_method"}
+    assert not set(entry.BENCHMARKS) & {"accuracy_footage", "made_codes", "speed_footage", "vpdq_method"}
     assert all(one.about for one in entry.BENCHMARKS.values())
     text = entry.listing()
     assert all(f"| {name} |" in text for name in entry.BENCHMARKS)
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.67, 0.9, 1.0, 1.1, 2.0])
+def test_footage_at_another_speed_shows_what_a_player_would(speed: float) -> None:
+    shown = speed_footage.played([np.full((2, 2, 3), n, np.uint8) for n in range(100)], speed)
+    assert len(shown) == int(100 / speed)
+    assert [int(one[0, 0, 0]) for one in shown] == [int(n * speed) for n in range(len(shown))]
 
 
 @pytest.mark.parametrize("name", entry.SPECIAL)

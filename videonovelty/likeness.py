@@ -32,8 +32,8 @@ from videonovelty.lookup import (
     query_bytes,
     query_limit,
 )
-from videonovelty.matching.alignment import keyframe_distances
 from videonovelty.matching.candidates import Candidates
+from videonovelty.matching.distances import keyframe_distances
 from videonovelty.records import KnownFrames, Segment, Signatures, Verdict
 from videonovelty.settings import Settings
 from videonovelty.signatures.pdq import MIRRORED

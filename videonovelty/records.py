@@ -21,6 +21,7 @@ PDQ_BYTES = 32
 N_DIHEDRAL = 8
 """PDQ variants of one picture: index 0 as it is, then the order of `signatures.pdq.DIHEDRAL`."""
 MOTION_CELLS = 16
+OTHER_LAGS = 5
 """A motion profile looks at a 4 × 4 grid of the picture."""
 FINE_CELLS = 64
 """…and at an 8 × 8 grid."""
@@ -222,6 +223,8 @@ class MotionProfile:
     detail: npt.NDArray[np.int8] | None = None
     """Shape (m, 144): by how many steps of `signatures.motion.DETAIL_UNIT` each cell of a 9 × 16 grid of the whole
     picture (row-major) became brighter. The query side only; the store does not keep it."""
+    lagged: npt.NDArray[np.int8] | None = None
+    """Shape (m, 5, 16): `signs` over each of `signatures.motion.OTHER_LAGS_SECONDS`. The query side only."""
 
     def __post_init__(self) -> None:
         m = len(self.signs)
@@ -239,6 +242,11 @@ class MotionProfile:
             _check(
                 self.detail.shape == (m, DETAIL_CELLS) and self.detail.dtype == np.int8,
                 "detail must be (m, 144) int8",
+            )
+        if self.lagged is not None:
+            _check(
+                self.lagged.shape == (m, OTHER_LAGS, MOTION_CELLS) and self.lagged.dtype == np.int8,
+                "lagged must be (m, 5, 16) int8",
             )
 
 
@@ -463,6 +471,8 @@ PART_COVERED = "something else covers a part of the picture"
 PART_MOVES = "something else moves in a part of the picture"
 MOVES_OTHERWISE = "it looks alike, but moves otherwise"
 """Reason of stretches that look like a known video at whatever moment, on no line through it (`why_not`)."""
+PLAIN_AS_GOOD = "at the plain speed it agrees as well"
+"""Reason of stretches at another speed that movement does not tell from the plain one, which has to prove itself."""
 IN_A_PART = frozenset({PART_COVERED, PART_MOVES})
 """Reasons for which footage that agrees with known footage elsewhere in the picture is not proven (`why_not`)."""
 

@@ -180,6 +180,12 @@ class ProofSettings(_Table):
     which something covers it: half of the channel logos, most large stickers, 1 % of other copies reach it."""
     telling_bits: float = Field(32.0, gt=0)
     """Pictures tell the moments apart when those of other moments are this much farther than the aligned ones."""
+    sped_doubt: float = Field(0.5, ge=0, le=1)
+    """How much is in doubt at another speed than the plain one at least, as where the pictures look alike: many speeds
+    are tried, so chance has many tries."""
+    plain_margin: float = Field(0.02, ge=0, le=1)
+    """How much better than at the plain speed the movement must agree at another one; else it has to prove itself
+    there."""
     min_line_agreement: float = Field(0.5, gt=0, lt=1)
     """Agreement from which the movement alone proposes a line."""
     expected_agreement: float = Field(0.3, gt=0, lt=1)

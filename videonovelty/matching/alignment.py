@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.covered import uncovered
+from videonovelty.matching.distances import FAR, NOTHING, aligned_distance, keyframe_distances
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
 from videonovelty.matching.proof import (
     PictureEvidence,
@@ -19,11 +20,13 @@ from videonovelty.matching.proof import (
     holding,
     moves_otherwise_somewhere,
     prove,
+    tells_the_moment,
 )
+from videonovelty.matching.proposals import Alignment, lines_at_speeds, proposed_lines
 from videonovelty.matching.region import motion_in_region
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
-from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
-from videonovelty.records import F64, MOVES_OTHERWISE, PART_MOVES, U8, KnownFrames, MotionProfile, Signatures
+from videonovelty.matching.timeline import Line
+from videonovelty.records import F64, MOVES_OTHERWISE, PART_MOVES, PLAIN_AS_GOOD, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 from videonovelty.signatures.motion import LAG_SECONDS, turned
 from videonovelty.signatures.pdq import MIRRORED
@@ -31,39 +34,16 @@ from videonovelty.signatures.pdq import MIRRORED
 I16 = npt.NDArray[np.int16]
 Bool = npt.NDArray[np.bool_]
 
-MAX_LINES = 6
-MAX_TRIED_LINES = 16
-WINDOW_SECONDS = 4.0
-SAME_LINE_SECONDS = 0.12
+SAME_SPEED = 0.04
+"""Stretches whose speeds differ by at most this share of them are at one speed."""
+PLAIN_PREFERRED = 0.9
+"""What a second explained at another speed counts, against one at the plain speed."""
 ELSEWHERE_SECONDS = 2.0
 """Moments farther than this from the aligned one are other moments."""
 CONTRADICTED_TICK = 3.0
 """What a tick costs, in agreeing changes, around which the movement contradicts the line."""
 SNAP_SECONDS = 0.6
 """A stretch that ends this close to a keyframe's boundary ends there."""
-FAR = 256
-NOTHING = -1
-"""Aligned distance of a keyframe that says nothing about a line."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Alignment:
-    """One query against one candidate in one orientation."""
-
-    query: Signatures
-    known: KnownSide
-    variant: int
-    useful: Bool
-    """Shape (n_query,): keyframes that can say something."""
-    distance: I16
-    """Shape (n_query, n_known): PDQ distances; `FAR` where either side is uninformative."""
-    motion: MotionProfile
-    """The query's, turned into the known video's orientation."""
-    local: LocalPair | None
-    by_local: tuple[tuple[int, float, int], ...]
-    """Verified pairs the descriptor join proposed: query keyframe, known seconds, inliers."""
-    matching: MatchingSettings
-    proof: ProofSettings
 
 
 def align(
@@ -91,8 +71,11 @@ def align(
     for variant in variants:
         alignment = _prepared(query, known, variant, useful, matching, proof, aspect, local_pairs)
         for one in (alignment, *_in_region(alignment)):
-            for line in _proposed_lines(one):
+            proposed = proposed_lines(one)
+            for line in proposed:
                 stretches += _stretches_on(one, line)
+            for line in lines_at_speeds(one, proposed, stretches):
+                stretches += [found for found in _stretches_on(one, line) if _is_sped(found, proof)]
         stretches += _alike_somewhere(alignment)
     found = without_overlap(_at_one_speed(stretches))
     return [part for stretch in found for part in _uncovered(query, stretch, known, matching, proof, aspect)]
@@ -159,128 +142,6 @@ def _in_region(a: Alignment) -> list[Alignment]:
     return [] if region is None else [replace(a, motion=region.query, known=replace(a.known, motion=region.known))]
 
 
-def keyframe_distances(query: Signatures, known: KnownFrames, variant: int) -> I16:
-    """Return PDQ distances, shape (n_query, n_known), the least over full and border-removed pictures of both sides."""
-    distance = code_distances(query.pdq[:, variant], known.pdq)
-    if query.has_inner.any():
-        distance = np.minimum(distance, code_distances(query.pdq_inner[:, variant], known.pdq))
-    if not np.array_equal(known.pdq, known.pdq_inner):
-        distance = np.minimum(distance, code_distances(query.pdq[:, variant], known.pdq_inner))
-        if query.has_inner.any():
-            distance = np.minimum(distance, code_distances(query.pdq_inner[:, variant], known.pdq_inner))
-    return distance
-
-
-def code_distances(one: U8, other: U8) -> I16:
-    """Return the bits in which codes differ, shape (n, m), of `one`, shape (n, 32), and `other`, shape (m, 32)."""
-    left, right = np.ascontiguousarray(one).view(np.uint64), np.ascontiguousarray(other).view(np.uint64)
-    total = np.zeros((len(left), len(right)), np.int16)
-    for word in range(left.shape[1]):
-        total += np.bitwise_count(left[:, word, None] ^ right[None, :, word])
-    return total
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Lines
-
-
-def _proposed_lines(a: Alignment) -> list[Line]:
-    """Return lines worth a look: through the keyframes, each moved to where the motion agrees, and by motion alone."""
-    lines = lines_through_matches(
-        a.query.pts_seconds,
-        a.known.frames.pts_seconds,
-        a.distance,
-        variant=a.variant,
-        radius_bits=a.proof.aligned_bits,
-        speeds=a.matching.speeds,
-        tolerance_seconds=a.matching.time_tolerance_seconds,
-        count=MAX_LINES,
-    )
-    if a.by_local:
-        keyframes, seconds, _ = (np.array(column) for column in zip(*a.by_local, strict=True))
-        times = np.unique(seconds)
-        near = np.full((len(a.query.pts_seconds), len(times)), FAR, np.int16)
-        near[keyframes, np.searchsorted(times, seconds)] = 16
-        lines += lines_through_matches(
-            a.query.pts_seconds,
-            times,
-            near,
-            variant=a.variant,
-            radius_bits=31,
-            speeds=a.matching.speeds,
-            tolerance_seconds=a.matching.time_tolerance_seconds,
-            count=MAX_LINES,
-        )
-    known_motion = a.known.motion
-    if known_motion is None or len(known_motion.signs) == 0 or not lines:
-        return lines
-    moved: list[Line] = []
-    for line in lines:
-        moved += _lines_by_window(a, line, known_motion)
-    # A still background matches at any offset: there the movement tells the time, at the speeds the matches voted for.
-    for speed in {line.speed for line in lines[:2]} | {1.0}:
-        correlation = correlate_motion(a.motion, known_motion, speed=speed, least_ticks=8)
-        for offset, agreement in correlation.peaks(3, least_events=a.proof.min_events, apart_seconds=1.0):
-            if agreement >= a.proof.min_line_agreement:
-                moved.append(Line(speed, offset, a.variant, agreement))
-    return _distinct(moved) or lines[:1]
-
-
-def _lines_by_window(a: Alignment, line: Line, known_motion: MotionProfile) -> list[Line]:
-    """Return the lines the movement shows window by window, near `line`: new seconds in between shift what follows."""
-    on_line = _near_line(a, line)
-    if not on_line.any():
-        return []
-    times = a.query.pts_seconds[on_line]
-    found = []
-    for start in np.arange(max(0.0, times[0] - WINDOW_SECONDS / 2), times[-1] + 1e-6, WINDOW_SECONDS / 2):
-        stop = start + WINDOW_SECONDS
-        if not ((times >= start) & (times < stop)).any():
-            continue
-        middle = 0.5 * (start + stop)
-        for speed in {1.0, line.speed}:
-            offset = (line.speed - speed) * middle + line.offset_seconds
-            better = best_offset(
-                a.motion,
-                known_motion,
-                Line(speed, offset, a.variant, 0.0),
-                stretch=(float(start), float(stop)),
-                reach_seconds=a.proof.offset_search_seconds,
-            )
-            if better.score >= a.proof.min_line_agreement:
-                found.append(better)
-    return found
-
-
-def _distinct(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines most windows agree on, each once, the best supported first."""
-    groups: list[list[Line]] = []
-    for line in sorted(lines, key=lambda one: (-one.score, one.speed != 1.0, one.speed, one.offset_seconds)):
-        for group in groups:
-            if group[0].speed == line.speed and abs(group[0].offset_seconds - line.offset_seconds) <= SAME_LINE_SECONDS:
-                group.append(line)
-                break
-        else:
-            groups.append([line])
-    groups.sort(key=lambda group: -sum(line.score for line in group))
-    return [group[0] for group in groups[:MAX_TRIED_LINES]]
-
-
-def _near_line(a: Alignment, line: Line) -> Bool:
-    """Return which keyframes the vote for `line` may have counted: it mixes lines that lie close together."""
-    gap = np.abs(line.known_seconds(a.query.pts_seconds)[:, None] - a.known.frames.pts_seconds[None, :])
-    reach = max(_reach(a, line), a.proof.offset_search_seconds)
-    near = np.asarray(((gap <= reach) & (a.distance <= a.proof.aligned_bits)).any(axis=1))
-    for keyframe, seconds, _ in a.by_local:
-        at = line.speed * a.query.pts_seconds[keyframe] + line.offset_seconds
-        near[keyframe] |= abs(at - seconds) <= reach
-    return near
-
-
-def _reach(a: Alignment, line: Line) -> float:
-    return a.matching.time_tolerance_seconds * max(1.0, line.speed)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # What the keyframes say on a line
 
@@ -298,14 +159,14 @@ class _Pictures:
 
 
 def _pictures_on(a: Alignment, line: Line) -> _Pictures:
-    bits = aligned_distance(a.query.pts_seconds, a.known.frames, a.distance, line, _reach(a, line))
+    bits = aligned_distance(a.query.pts_seconds, a.known.frames, a.distance, line, a.reach_seconds(line))
     n = len(bits)
     nothing = _Pictures(bits, np.full(n, NOT_LOOKED, np.int64), np.zeros(n), rests_on_geometry=False)
     counted = a.useful & (bits >= 0)
     seen = counted & (bits <= a.proof.aligned_bits)
     if a.local is None or not a.by_local or int(seen.sum()) >= 0.5 * max(1, int(counted.sum())):
         return nothing
-    inliers, share = a.local.inliers_on(line.known_seconds(a.query.pts_seconds), _reach(a, line))
+    inliers, share = a.local.inliers_on(line.known_seconds(a.query.pts_seconds), a.reach_seconds(line))
     outside = bits < 0
     inliers[outside] = NOT_LOOKED
     bits = bits.copy()
@@ -314,22 +175,6 @@ def _pictures_on(a: Alignment, line: Line) -> _Pictures:
     # neither the whole picture nor enough descriptors: the keyframe has nothing to say here
     bits[~verified & (inliers != 0) & (bits > a.proof.aligned_bits)] = NOTHING
     return _Pictures(bits, inliers, share, rests_on_geometry=True)
-
-
-def aligned_distance(query_seconds: F64, known: KnownFrames, distance: I16, line: Line, reach_seconds: float) -> I16:
-    """Return, shape (n_query,), each keyframe's least distance to what the known video shows at the aligned moment.
-
-    That is the known keyframe standing for the moment, and those within `reach_seconds`; `NOTHING` where the line is
-    outside the known video or the known keyframes there are uninformative.
-    """
-    at = line.known_seconds(query_seconds)
-    order = np.searchsorted(known.pts_seconds, at + 1e-6, side="right") - 1
-    standing = np.arange(len(known.pts_seconds))[None, :] == order[:, None]
-    near = np.abs(at[:, None] - known.pts_seconds[None, :]) <= reach_seconds
-    candidates = (standing | near) & known.informative[None, :]
-    least = np.where(candidates, distance, 300).min(axis=1).astype(np.int16)
-    last = float(known.pts_seconds[-1]) + 2.0
-    return np.where((least > FAR) | (at < -0.5) | (at > last), np.int16(NOTHING), least)
 
 
 def _movement_around(
@@ -442,6 +287,9 @@ def _tested(
         and moves_otherwise_somewhere(a.motion, a.known.motion, line, start, end, a.proof)
     ):
         result = replace(result, proven=False, why_not=PART_MOVES)
+    sped = line.speed != 1.0 and tells_the_moment(result, a.proof)
+    if sped and _plain_as_good(a, line, start, end, result.agreement):
+        result = replace(result, proven=False, why_not=PLAIN_AS_GOOD)
     if result.proven:
         # what is left when still passages are taken off must be proven by itself
         start, end = _moving_part(start, end, evidence, query, bits, like, a.proof)
@@ -458,10 +306,31 @@ def _tested(
     )
 
 
+def _plain_as_good(a: Alignment, line: Line, start: float, end: float, agreement: float) -> bool:
+    """Return whether the movement of a stretch agrees as well at the plain speed: then that has to prove it."""
+    assert a.known.motion is not None
+    middle = 0.5 * (start + end)
+    plain = Line(1.0, (line.speed - 1.0) * middle + line.offset_seconds, a.variant, 0.0)
+    better = best_offset(
+        a.motion, a.known.motion, plain, stretch=(start, end), reach_seconds=a.proof.offset_search_seconds
+    )
+    return better.score > agreement - a.proof.plain_margin
+
+
+def _is_sped(stretch: Stretch, proof: ProofSettings) -> bool:
+    """Return whether the movement tells a stretch's speed, whatever the pictures say against its proof."""
+    return stretch.proof.why_not != PLAIN_AS_GOOD and tells_the_moment(stretch.proof, proof)
+
+
 def _doubt(a: Alignment, line: Line, inside: Bool, pictures: _Pictures) -> float:
+    """Return how much is in doubt on a line, 0 … 1: at other speeds than the plain one some always is, for many are
+    tried, and so chance has many tries."""
+    alike = _alike_elsewhere(a, line, inside, pictures)
+    return alike if line.speed == 1.0 else max(alike, 1.0 - (1.0 - a.proof.sped_doubt) * (1.0 - alike))
+
+
+def _alike_elsewhere(a: Alignment, line: Line, inside: Bool, pictures: _Pictures) -> float:
     """Return how little the keyframes `inside` tell their aligned moments from others of the known video, 0 … 1."""
-    if line.speed != 1.0:  # several speeds are tried, so chance has several tries
-        return 1.0
     at = line.known_seconds(a.query.pts_seconds)
     if pictures.rests_on_geometry:
         assert a.local is not None
@@ -588,6 +457,11 @@ def _all_near(which: Bool, bits: I16, proof: ProofSettings) -> bool:
     return bool(which.any()) and bool((bits[which] <= proof.near_bits).all())
 
 
+def _same_speed(one: float, other: float) -> bool:
+    """Return whether two speeds are one: those other than the plain one are measured, not exact."""
+    return one == other or (1.0 not in (one, other) and abs(one - other) <= SAME_SPEED * other)
+
+
 def _at_one_speed(stretches: Sequence[Stretch]) -> list[Stretch]:
     """Return the stretches with proof left only to those at the speed that explains most.
 
@@ -595,15 +469,17 @@ def _at_one_speed(stretches: Sequence[Stretch]) -> list[Stretch]:
     """
     seconds: dict[float, float] = {}
     for speed in {stretch.line.speed for stretch in stretches if stretch.proof.proven}:
-        same = [one for one in stretches if one.proof.proven and one.line.speed == speed]
+        same = [one for one in stretches if one.proof.proven and _same_speed(one.line.speed, speed)]
         seconds[speed] = sum(one.end_seconds - one.start_seconds for one in without_overlap(same))
     if len(seconds) < 2:
         return list(stretches)
-    main = max(seconds, key=lambda speed: (seconds[speed] * (1.0 if speed == 1.0 else 0.8), -abs(speed - 1.0)))
-    why = f"only at {main:g} times the speed does most of it agree"
+    main = max(
+        seconds, key=lambda speed: (seconds[speed] * (1.0 if speed == 1.0 else PLAIN_PREFERRED), -abs(speed - 1.0))
+    )
+    why = f"only at {main:.3g} times the speed does most of it agree"
     return [
         replace(one, proof=replace(one.proof, proven=False, why_not=why))
-        if one.proof.proven and one.line.speed != main
+        if one.proof.proven and not _same_speed(one.line.speed, main)
         else one
         for one in stretches
     ]

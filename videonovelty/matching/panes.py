@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.alignment import FAR, MAX_LINES, aligned_distance, code_distances
+from videonovelty.matching.distances import FAR, aligned_distance, code_distances
 from videonovelty.matching.proof import Proof
+from videonovelty.matching.proposals import MAX_LINES
 from videonovelty.matching.stretch import Stretch, runs, without_overlap
 from videonovelty.matching.timeline import lines_through_matches
 from videonovelty.records import PLAYS_IN_A_PART, KnownFrames, Signatures

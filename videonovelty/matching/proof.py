@@ -19,7 +19,7 @@ import numpy.typing as npt
 from videonovelty.matching.timeline import Correlation, Line, correlate_motion
 from videonovelty.records import F64, MotionProfile
 from videonovelty.settings import ProofSettings
-from videonovelty.signatures.motion import FINE_GRID, excerpt
+from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS, excerpt, signs_at_speed
 
 I64 = npt.NDArray[np.int64]
 
@@ -45,7 +45,10 @@ class TickEvidence:
 def evidence_on_line(query: MotionProfile, known: MotionProfile, line: Line) -> TickEvidence:
     """Return the evidence at every known tick that the line maps into the query. `query` is already turned."""
     index, known_index, at = _ticks_on(line, query, len(known.signs), known.step_seconds)
-    one, other = query.signs[index].astype(np.float64), known.signs[known_index].astype(np.float64)
+    one, other = (
+        signs_at_speed(query, line.speed)[index].astype(np.float64),
+        known.signs[known_index].astype(np.float64),
+    )
     return TickEvidence(at, (one * other).sum(axis=1), (one**2).sum(axis=1), (other**2).sum(axis=1))
 
 
@@ -196,8 +199,19 @@ def moves_otherwise_somewhere(
 
     New footage playing in a corner of a known one leaves most of the picture in agreement; what moves in its corner
     does not agree, and does not follow what moves there in the known video. A caption or a logo covers cells, but does
-    not move in them. `query` is turned already.
+    not move in them. At another speed than the plain one it must be so around the line as well. `query` is turned
+    already.
     """
+    # the fine grid is of one lag: a change is centred in its lag, which is another time at another speed
+    centre = line.offset_seconds + 0.5 * LAG_SECONDS * (1.0 - line.speed)
+    off = (0.0,) if line.speed == 1.0 else _OFF_SECONDS
+    lines = [replace(line, offset_seconds=centre + one) for one in off]
+    return all(_moves_otherwise_on(query, known, one, start, end, settings) for one in lines)
+
+
+def _moves_otherwise_on(
+    query: MotionProfile, known: MotionProfile, line: Line, start: float, end: float, settings: ProofSettings
+) -> bool:
     index, known_index, at = _ticks_on(line, query, len(known.fine), known.step_seconds * known.fine_every)
     inside = (at >= start - 1e-6) & (at < end + 1e-6)
     steps = query.fine[index[inside]].astype(np.float64)
@@ -232,6 +246,8 @@ def _windows(side: int, shortest: int, longest: int) -> F64:
 
 
 _WINDOWS, _LARGER_WINDOWS = _windows(FINE_GRID, 1, 3), _windows(FINE_GRID, 2, 3)
+_OFF_SECONDS = (-0.08, 0.0, 0.08)
+"""At another speed the fine grid is looked at so far off as well: its changes lie less exactly."""
 _LEAST_STEPS = 2.0
 """A change of less than this many dead zones may be the encoder's: a still emblem becomes a little brighter and darker
 from frame to frame."""
@@ -246,6 +262,16 @@ def needed_agreement(seconds: float, doubt: float, settings: ProofSettings) -> f
     sure = settings.sure_agreement + settings.sure_agreement_seconds / seconds if seconds > 0 else 1.0
     doubtful = settings.doubtful_agreement + settings.doubtful_agreement_seconds / seconds if seconds > 0 else 1.0
     return min(settings.max_agreement, sure + (doubtful - sure) * doubt)
+
+
+def tells_the_moment(proof: Proof, settings: ProofSettings) -> bool:
+    """Return whether the movement would prove a stretch even where all is in doubt, whatever the pictures say."""
+    return proof.proven or (
+        proof.seconds >= settings.min_seconds
+        and proof.events >= settings.doubtful_events
+        and proof.agreement >= needed_agreement(proof.seconds, 1.0, settings)
+        and proof.agreement >= proof.runner_up + settings.doubtful_margin
+    )
 
 
 def _runner_up(

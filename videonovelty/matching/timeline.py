@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from videonovelty.matching.remembered import remembered
 from videonovelty.records import F64, MotionProfile
+from videonovelty.signatures.motion import signs_at_speed
 
 I8 = npt.NDArray[np.int8]
 I16 = npt.NDArray[np.int16]
@@ -141,7 +142,8 @@ def correlate_motion(query: MotionProfile, known: MotionProfile, *, speed: float
     step = query.step_seconds
     every = max(1, round(known.step_seconds / step))
     ticks = int(len(query.signs) * speed)
-    resampled = query.signs[np.minimum((np.arange(ticks) / speed).round().astype(np.int64), len(query.signs) - 1)]
+    signs = signs_at_speed(query, speed)
+    resampled = signs[np.minimum((np.arange(ticks) / speed).round().astype(np.int64), len(signs) - 1)]
     n_known = len(known.signs) * every
     if ticks == 0 or n_known == 0:
         empty = np.zeros(0)

@@ -11,6 +11,7 @@ grid at fewer ticks (`fine`) shows whether something else plays in a part of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -39,6 +40,8 @@ GRID = 4
 FINE_GRID = 8
 LAG_SECONDS = 0.4
 """Signs compare pictures this far apart: long against half a tick of the store, short against a movement."""
+OTHER_LAGS_SECONDS = (0.2, 0.3, 0.5, 0.6, 0.8)
+"""A query that plays at another speed shows in this time what the known video shows in `LAG_SECONDS`."""
 DEAD_ZONE = 0.02
 """Change of a cell's mean, in standard deviations of the picture, below which nothing is said to have changed."""
 DETAIL_UNIT = 0.5
@@ -56,10 +59,14 @@ class MotionRecorder:
     def __init__(self, step_seconds: float) -> None:
         self._step = step_seconds
         self._lag = max(1, round(LAG_SECONDS / step_seconds))
-        self._block = max(self._lag + 1, round(BLOCK_SECONDS / step_seconds))
-        self._held: list[npt.NDArray[np.uint8]] = []  # pictures of the ticks not yet measured, lag overlap first
+        self._other_lags = [max(1, round(lag / step_seconds)) for lag in OTHER_LAGS_SECONDS]
+        self._overlap = max(self._lag, *self._other_lags)
+        self._block = max(self._overlap + 1, round(BLOCK_SECONDS / step_seconds))
+        self._held: list[npt.NDArray[np.uint8]] = []  # pictures of the ticks not yet measured, the overlap first
+        self._measured = 0  # of `_held`, how many are measured already
         self._fine: list[npt.NDArray[np.int8]] = []
         self._signs: list[npt.NDArray[np.int8]] = []
+        self._lagged: list[npt.NDArray[np.int8]] = []
         self._detail: list[npt.NDArray[np.int8]] = []
         self._tick = 0
         self._last: Frame | None = None
@@ -83,19 +90,25 @@ class MotionRecorder:
                 )
             self._held.append(self._last_picture)
             self._tick += 1
-            if len(self._held) >= self._block + self._lag:
+            if len(self._held) - self._measured >= self._block + (0 if self._signs else self._lag):
                 self._measure()
 
     def _measure(self) -> None:
-        first = self._lag if self._signs else 0
-        if len(self._held) <= first:
+        if len(self._held) <= self._measured:
             return
         pictures = np.stack(self._held)
-        signs, fine = _profile(pictures, lag=self._lag)
-        self._fine.append(fine[first:])
-        self._detail.append(_detail(pictures, lag=self._lag)[first:])
-        self._signs.append(signs[first:])
-        self._held = self._held[-self._lag :]
+        recent = pictures[max(0, self._measured - self._lag) :]
+        first = self._measured - (len(pictures) - len(recent))
+        box = _common_box(recent)
+        normal = _normal(pictures, box)
+        recently = normal.since(len(pictures) - len(recent))
+        self._signs.append(_signs(recently.cells, self._lag)[first:])
+        self._fine.append(_fine(recently, self._lag)[first:])
+        self._detail.append(_detail(recent, lag=self._lag)[first:])
+        lagged = np.stack([_signs(normal.cells, lag) for lag in self._other_lags], axis=1)
+        self._lagged.append(lagged[self._measured :])
+        self._held = self._held[-self._overlap :]
+        self._measured = len(self._held)
 
     def finish(self, end_seconds: float) -> MotionProfile:
         """Return the profile of everything watched, its last tick before `end_seconds`."""
@@ -105,7 +118,11 @@ class MotionRecorder:
         if not self._signs:
             return no_motion(self._step)
         return MotionProfile(
-            self._step, np.concatenate(self._signs), np.concatenate(self._fine), detail=np.concatenate(self._detail)
+            self._step,
+            np.concatenate(self._signs),
+            np.concatenate(self._fine),
+            detail=np.concatenate(self._detail),
+            lagged=np.concatenate(self._lagged),
         )
 
 
@@ -114,27 +131,55 @@ def no_motion(step_seconds: float) -> MotionProfile:
     return MotionProfile(step_seconds, np.zeros((0, MOTION_CELLS), np.int8), np.zeros((0, FINE_CELLS), np.int8))
 
 
-def _profile(pictures: npt.NDArray[np.uint8], *, lag: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
-    """Return signs (m, 16) and fine (m, 64) of `pictures` (m, 36, 64); the first ticks have nothing before them."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Normal:
+    """What the changes of some pictures are taken of."""
+
+    cells: F64
+    """Shape (m, 16): contrast-normalised means of the 4 × 4 grid."""
+    small: F64
+    """Shape (m, 8, 8): grey levels of the 8 × 8 grid."""
+    deviation: F64
+    """Shape (m, 1, 1): standard deviation of the picture."""
+
+    def since(self, first: int) -> _Normal:
+        """Return the pictures from `first` on."""
+        return _Normal(self.cells[first:], self.small[first:], self.deviation[first:])
+
+
+def _normal(pictures: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> _Normal:
+    """Return the cells of `pictures` (m, 36, 64) within a box: first and last row, first and last column."""
     m = len(pictures)
-    top, bottom, left, right = _common_box(pictures)
+    top, bottom, left, right = box
     inner = np.ascontiguousarray(pictures[:, top:bottom, left:right])
     small = _area_means(inner, FINE_GRID, FINE_GRID)
     mean = small.mean((1, 2), keepdims=True)
     deviation = np.array([cv2.meanStdDev(picture)[1] for picture in inner])
     side = FINE_GRID // GRID
     normal = (small - mean) / (deviation + 4.0)
-    cells = normal.reshape(m, GRID, side, GRID, side).mean((2, 4)).reshape(m, MOTION_CELLS)
-    signs, fine = np.zeros((m, MOTION_CELLS), np.int8), np.zeros((m, FINE_CELLS), np.int8)
-    if m > lag:
+    return _Normal(normal.reshape(m, GRID, side, GRID, side).mean((2, 4)).reshape(m, MOTION_CELLS), small, deviation)
+
+
+def _signs(cells: F64, lag: int) -> npt.NDArray[np.int8]:
+    """Return whether each cell rose or fell over `lag` ticks, shape (m, 16); the first have nothing before them."""
+    signs = np.zeros(cells.shape, np.int8)
+    if len(cells) > lag:
         change = cells[lag:] - cells[:-lag]
         signs[lag:] = np.where(change > DEAD_ZONE, 1, np.where(change < -DEAD_ZONE, -1, 0))
+    return signs
+
+
+def _fine(normal: _Normal, lag: int) -> npt.NDArray[np.int8]:
+    """Return the changes of the fine grid in dead zones, shape (m, 64); the first ticks have nothing before them."""
+    m, small, deviation = len(normal.cells), normal.small, normal.deviation
+    fine = np.zeros((m, FINE_CELLS), np.int8)
+    if m > lag:
         # in grey levels, so that what is still stays still when the rest of the picture becomes brighter
         zone = DEAD_ZONE * (0.5 * (deviation[lag:] + deviation[:-lag]) + 4.0)
         # whole dead zones, so that what is within one is 0
         steps = np.clip(np.trunc((small[lag:] - small[:-lag]) / zone), -FINE_MOST, FINE_MOST)
         fine[lag:] = steps.reshape(m - lag, FINE_CELLS)
-    return signs, fine
+    return fine
 
 
 def _detail(pictures: npt.NDArray[np.uint8], *, lag: int) -> npt.NDArray[np.int8]:
@@ -205,14 +250,30 @@ def turned(profile: MotionProfile, variant: int) -> MotionProfile:
 
     It has no `detail`, which is of the picture as it is.
     """
+    cells = _COARSE_CELLS_OF[variant]
     return MotionProfile(
         profile.step_seconds,
-        profile.signs[:, _COARSE_CELLS_OF[variant]],
+        profile.signs[:, cells],
         profile.fine[:, _FINE_CELLS_OF[variant]],
         profile.fine_every,
+        lagged=None if profile.lagged is None else profile.lagged[:, :, cells],
     )
 
 
 def excerpt(profile: MotionProfile, first: int, last: int) -> MotionProfile:
     """Return the ticks `[first, last)` of a query's profile, the first of them at time 0, without `detail`."""
-    return MotionProfile(profile.step_seconds, profile.signs[first:last], profile.fine[first:last])
+    lagged = None if profile.lagged is None else profile.lagged[first:last]
+    return MotionProfile(profile.step_seconds, profile.signs[first:last], profile.fine[first:last], lagged=lagged)
+
+
+def signs_at_speed(profile: MotionProfile, speed: float) -> npt.NDArray[np.int8]:
+    """Return the signs, shape (m, 16), over the lag in which a query at `speed` shows what is `LAG_SECONDS` long."""
+    lag = lag_at_speed(speed)
+    return profile.signs if lag is None or profile.lagged is None else profile.lagged[:, lag]
+
+
+def lag_at_speed(speed: float) -> int | None:
+    """Return which of `OTHER_LAGS_SECONDS` fits a speed best; None where `LAG_SECONDS` does."""
+    off = [abs(np.log(lag * speed / LAG_SECONDS)) for lag in (LAG_SECONDS, *OTHER_LAGS_SECONDS)]
+    best = int(np.argmin(off))
+    return None if best == 0 else best - 1

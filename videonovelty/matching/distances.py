@@ -1,0 +1,52 @@
+"""PDQ distances between the keyframes of a query and those of a known video, all to all and along a line in time."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.matching.timeline import Line
+from videonovelty.records import F64, U8, KnownFrames, Signatures
+
+I16 = npt.NDArray[np.int16]
+
+FAR = 256
+NOTHING = -1
+"""Aligned distance of a keyframe that says nothing about a line."""
+
+
+def keyframe_distances(query: Signatures, known: KnownFrames, variant: int) -> I16:
+    """Return PDQ distances, shape (n_query, n_known), the least over full and border-removed pictures of both sides."""
+    distance = code_distances(query.pdq[:, variant], known.pdq)
+    if query.has_inner.any():
+        distance = np.minimum(distance, code_distances(query.pdq_inner[:, variant], known.pdq))
+    if not np.array_equal(known.pdq, known.pdq_inner):
+        distance = np.minimum(distance, code_distances(query.pdq[:, variant], known.pdq_inner))
+        if query.has_inner.any():
+            distance = np.minimum(distance, code_distances(query.pdq_inner[:, variant], known.pdq_inner))
+    return distance
+
+
+def code_distances(one: U8, other: U8) -> I16:
+    """Return the bits in which codes differ, shape (n, m), of `one`, shape (n, 32), and `other`, shape (m, 32)."""
+    left, right = np.ascontiguousarray(one).view(np.uint64), np.ascontiguousarray(other).view(np.uint64)
+    total = np.zeros((len(left), len(right)), np.int16)
+    for word in range(left.shape[1]):
+        total += np.bitwise_count(left[:, word, None] ^ right[None, :, word])
+    return total
+
+
+def aligned_distance(query_seconds: F64, known: KnownFrames, distance: I16, line: Line, reach_seconds: float) -> I16:
+    """Return, shape (n_query,), each keyframe's least distance to what the known video shows at the aligned moment.
+
+    That is the known keyframe standing for the moment, and those within `reach_seconds`; `NOTHING` where the line is
+    outside the known video or the known keyframes there are uninformative.
+    """
+    at = line.known_seconds(query_seconds)
+    order = np.searchsorted(known.pts_seconds, at + 1e-6, side="right") - 1
+    standing = np.arange(len(known.pts_seconds))[None, :] == order[:, None]
+    near = np.abs(at[:, None] - known.pts_seconds[None, :]) <= reach_seconds
+    candidates = (standing | near) & known.informative[None, :]
+    least = np.where(candidates, distance, 300).min(axis=1).astype(np.int16)
+    last = float(known.pts_seconds[-1]) + 2.0
+    return np.where((least > FAR) | (at < -0.5) | (at > last), np.int16(NOTHING), least)

@@ -1,0 +1,208 @@
+"""Lines at other speeds than the plain one, found by the movement: footage that was sped up or slowed down.
+
+The keyframes of some seconds lie on a line of nearly any speed within their tolerance, so they cannot tell 1.1 from 1.
+The movement can: windows of some seconds are held against the known video at many speeds and places around where the
+keyframes put them. Windows whose places lie on one line propose it, and its speed and offset are moved to where the
+movement from the first of them to the last agrees best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.matching.kernels import jit, ones
+from videonovelty.matching.timeline import Line
+from videonovelty.records import F64, MotionProfile
+from videonovelty.signatures.motion import lag_at_speed, signs_at_speed
+
+U16 = npt.NDArray[np.uint16]
+
+SLOWEST, FASTEST = 0.45, 2.2
+SPEED_STEP = 0.06
+"""Speeds tried in a window, the logarithm of one over the last: off by half of that, its ends are off by hundredths."""
+PLAIN = 0.03
+"""A speed this close to 1 is the plain one, which its own lines prove piece by piece: chance needs no tries there."""
+OFF_SECONDS, OFF_SHARE = 0.15, 0.04
+"""A window lies on the line of another one this close to it, and this share of the time between them."""
+ALIKE = 0.1
+"""Speeds of windows on one line, as the logarithm of their ratio."""
+REFINED_WITHIN = 0.05
+"""A line's speed is moved by at most this share of it."""
+REFINED = ((0.05, 0.3), (0.0125, 0.05))
+"""Steps and reach, in seconds at the ends of a line and at its middle, of two rounds."""
+MAX_SPEED_LINES = 4
+LEAST_CHANGES = 40.0
+"""Windows in which less changes tell nothing."""
+
+_TRIED = np.exp(np.arange(np.log(SLOWEST), np.log(FASTEST), SPEED_STEP))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Seconds of a query, and where in the known video their middle is looked for."""
+
+    start_seconds: float
+    end_seconds: float
+    known_seconds: float
+
+    @property
+    def middle_seconds(self) -> float:
+        """Query time of the middle."""
+        return 0.5 * (self.start_seconds + self.end_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A window at the speed and place, known time of its middle, at which its movement agrees best."""
+
+    window: Window
+    speed: float
+    known_seconds: float
+    agreement: float
+    score: float
+
+
+def lines_at_other_speeds(
+    query: MotionProfile,
+    known: MotionProfile,
+    windows: Sequence[Window],
+    *,
+    variant: int,
+    reach_seconds: float,
+    least_agreement: float,
+) -> list[Line]:
+    """Return up to `MAX_SPEED_LINES` lines that are not at the plain speed, best first; `score` is the agreement.
+
+    `query` is turned by `variant` already. A window is sought `reach_seconds` to both sides, and counts where its
+    movement agrees by `least_agreement` over `LEAST_CHANGES`.
+    """
+    if len(query.signs) == 0 or len(known.signs) == 0:
+        return []
+    sides = _Sides(query, *_packed(known.signs), known.step_seconds)
+    places = np.arange(-reach_seconds, reach_seconds + 1e-9, 0.5 * known.step_seconds)
+    found = []
+    for window in windows:
+        one = sides.best(window, _TRIED, window.known_seconds + places)
+        if one is not None and one.agreement >= least_agreement:
+            found.append(one)
+    lines: list[Line] = []
+    while found and len(lines) < MAX_SPEED_LINES:
+        members = max((_on_line_of(one, found) for one in found), key=lambda some: sum(each.score for each in some))
+        line = _refined(sides, members, variant)
+        if line is not None and abs(line.speed - 1.0) > PLAIN:
+            lines.append(line)
+        found = [one for one in found if one not in members]
+    return lines
+
+
+def _on_line_of(one: _Found, found: Sequence[_Found]) -> list[_Found]:
+    """Return the windows that lie on the line of one of them, itself included."""
+    members = []
+    for other in found:
+        apart = other.window.middle_seconds - one.window.middle_seconds
+        off = abs(other.known_seconds - one.known_seconds - one.speed * apart)
+        if abs(np.log(other.speed / one.speed)) <= ALIKE and off <= OFF_SECONDS + OFF_SHARE * one.speed * abs(apart):
+            members.append(other)
+    return members
+
+
+def _refined(sides: _Sides, members: Sequence[_Found], variant: int) -> Line | None:
+    """Return the line through some windows, moved to where the movement from the first to the last agrees best."""
+    start = min(one.window.start_seconds for one in members)
+    end = max(one.window.end_seconds for one in members)
+    middle, half = 0.5 * (start + end), max(0.5 * (end - start), 0.5)
+    speed, known = _fitted(members, middle)
+    agreement = 0.0
+    for step, reach in REFINED:
+        n = int(min(reach, REFINED_WITHIN * speed * half) / step)
+        speeds = np.asarray(speed + np.arange(-n, n + 1) * (step / half), np.float64)
+        places = known + np.arange(-reach, reach + 1e-9, step)
+        best = sides.best(Window(start, end, known), speeds, places)
+        if best is None:
+            return None
+        speed, known, agreement = best.speed, best.known_seconds, best.agreement
+    return Line(round(speed, 4), known - round(speed, 4) * middle, variant, agreement)
+
+
+def _fitted(members: Sequence[_Found], at_seconds: float) -> tuple[float, float]:
+    """Return speed and known time at a query time of the line through some windows, by weighted least squares."""
+    at = np.array([one.window.middle_seconds for one in members])
+    there = np.array([one.known_seconds for one in members])
+    weight = np.array([one.score for one in members])
+    middle, known = float(np.average(at, weights=weight)), float(np.average(there, weights=weight))
+    spread = float((weight * (at - middle) ** 2).sum())
+    # one window tells the speed by half a step; several far from one another tell it better
+    own = float(np.average([one.speed for one in members], weights=weight))
+    fitted = float((weight * (at - middle) * (there - known)).sum()) / spread if spread > 0 else own
+    speed = float(np.clip(fitted, own * (1 - REFINED_WITHIN), own * (1 + REFINED_WITHIN)))
+    return speed, known + speed * (at_seconds - middle)
+
+
+@dataclass(slots=True, eq=False)
+class _Sides:
+    """Both profiles as bits: one word a tick for what became brighter, one for what became darker."""
+
+    query: MotionProfile
+    known_up: U16
+    known_down: U16
+    known_step: float
+    _at_lag: dict[int | None, tuple[U16, U16]] = field(default_factory=dict)
+
+    def best(self, window: Window, speeds: F64, places: F64) -> _Found | None:
+        """Return a window at the best of `speeds` and `places`, known times of its middle; None: too little moves."""
+        best: _Found | None = None
+        for speed in speeds:
+            place, agreement, score = _best_place(
+                *self._query_at(float(speed)), self.known_up, self.known_down, self.query.step_seconds,
+                self.known_step, window.start_seconds, window.end_seconds, speed, places,
+            )  # fmt: skip
+            if score > (0.0 if best is None else best.score):
+                best = _Found(window, float(speed), float(place), float(agreement), float(score))
+        return best
+
+    def _query_at(self, speed: float) -> tuple[U16, U16]:
+        lag = lag_at_speed(speed)
+        if lag not in self._at_lag:
+            self._at_lag[lag] = _packed(signs_at_speed(self.query, speed))
+        return self._at_lag[lag]
+
+
+def _packed(signs: npt.NDArray[np.int8]) -> tuple[U16, U16]:
+    """Return which of the 16 cells became brighter, and which darker, a bit each; shape (m,)."""
+    bits = np.uint16(1) << np.arange(16, dtype=np.uint16)
+    return ((signs > 0) * bits).sum(axis=1, dtype=np.uint16), ((signs < 0) * bits).sum(axis=1, dtype=np.uint16)
+
+
+@jit
+def _best_place(  # type: ignore[no-untyped-def]
+    query_up, query_down, known_up, known_down, query_step, known_step, start, end, speed, places
+):
+    """Return the best place, known time of the window's middle, its agreement and score; score 0 where none counts."""
+    middle = 0.5 * (start + end)
+    best_place, best_agreement, best_score = 0.0, 0.0, 0.0
+    for place in places:
+        first = max(0, int(np.ceil((place + speed * (start - middle)) / known_step)))
+        last = min(len(known_up), int(np.ceil((place + speed * (end - middle)) / known_step)))
+        agree, changed, known_changed = 0, 0, 0
+        for tick in range(first, last):
+            at = int(np.round((middle + (tick * known_step - place) / speed) / query_step))
+            if at < 0 or at >= len(query_up):
+                continue
+            up, down, there_up, there_down = query_up[at], query_down[at], known_up[tick], known_down[tick]
+            agree += int(ones(up & there_up)) + int(ones(down & there_down))
+            agree -= int(ones(up & there_down)) + int(ones(down & there_up))
+            changed += int(ones(up | down))
+            known_changed += int(ones(there_up | there_down))
+        events = np.sqrt(float(changed) * known_changed)
+        if events < LEAST_CHANGES:
+            continue
+        agreement = agree / events
+        # the faster, the more known ticks there are to change
+        score = agreement * np.sqrt(events / speed)
+        if score > best_score:
+            best_place, best_agreement, best_score = place, agreement, score
+    return best_place, best_agreement, best_score
