@@ -22,6 +22,7 @@ from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS, excerpt, signs_at_speed
 
 I64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +97,7 @@ def holding(
     expected: float,
     switch_cost: float,
     penalty: F64 | float = 0.0,
-) -> npt.NDArray[np.bool_]:
+) -> Bool:
     """Return for each tick whether the line holds there: the two-state path with the highest total score.
 
     A tick scores its agreement minus `expected` of its changes; a keyframe's score (shape (k,), positive: looks like
@@ -216,6 +217,9 @@ def _moves_otherwise_on(
     inside = (at >= start - 1e-6) & (at < end + 1e-6)
     steps = query.fine[index[inside]].astype(np.float64)
     there = known.fine[known_index[inside]].astype(np.float64)
+    lit = _relit(steps, there)
+    if lit.mean() <= _MOST_RELIT:
+        steps, there = steps[~lit], there[~lit]
     large = np.where(np.abs(steps) >= _LEAST_STEPS, steps, 0.0)
     changes, agree, squares = np.abs(large).sum(axis=0), (large * there).sum(axis=0), (large**2).sum(axis=0)
     known_changes, followed = np.abs(there).sum(axis=0), (np.sign(steps) * there).sum(axis=0)
@@ -232,6 +236,16 @@ def _moves_otherwise_on(
     return bool(otherwise.any() or unmoved.any())
 
 
+def _relit(steps: F64, there: F64) -> Bool:
+    """Return at which ticks the query's picture becomes brighter or darker as a whole, as in a fade, shape (t,).
+
+    `steps` and `there` are the changes of both sides, shape (t, cells). Grey levels then say nothing about a part.
+    """
+    brighter = (steps >= _LEAST_STEPS).mean(axis=1) - (there > 0).mean(axis=1)
+    darker = (steps <= -_LEAST_STEPS).mean(axis=1) - (there < 0).mean(axis=1)
+    return np.asarray(np.maximum(brighter, darker) >= _RELIT)
+
+
 def _windows(side: int, shortest: int, longest: int) -> F64:
     """Return every window of `shortest` … `longest` cells each way, nearly square, as a column of 0 and 1."""
     found = []
@@ -246,6 +260,11 @@ def _windows(side: int, shortest: int, longest: int) -> F64:
 
 
 _WINDOWS, _LARGER_WINDOWS = _windows(FINE_GRID, 1, 3), _windows(FINE_GRID, 2, 3)
+_RELIT = 0.35
+"""A tick is lit anew where so much more of the cells becomes brighter than in the known video, or darker: more than any
+inset of half the sides covers."""
+_MOST_RELIT = 1 / 3
+"""Such ticks are left out where they are no more of a stretch: a fade at either end, and not a flicker."""
 _OFF_SECONDS = (-0.08, 0.0, 0.08)
 """At another speed the fine grid is looked at so far off as well: its changes lie less exactly."""
 _LEAST_STEPS = 2.0
