@@ -1,5 +1,6 @@
 """Lines, stretches and proof: planted truth is found, and other takes are not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,10 @@ from signing_help import SETTINGS, sign
 
 from videonovelty import footage
 from videonovelty.grouping import explain_any
-from videonovelty.matching.proof import TickEvidence, holding
+from videonovelty.matching.proof import TickEvidence, holding, moves_otherwise_somewhere
 from videonovelty.matching.stretch import Stretch
-from videonovelty.matching.timeline import correlate_motion, lines_through_matches
-from videonovelty.records import PART_COVERED, MotionProfile, SignedVideo
+from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
+from videonovelty.records import PART_COVERED, U8, MotionProfile, SignedVideo
 
 FAR = 128
 LARGE = {"width": 320, "height": 180}
@@ -116,6 +117,53 @@ def _pasted(picture: np.ndarray, other: np.ndarray, side: float, left: float, to
     whole = picture.copy()
     whole[y : y + small.shape[0], x : x + small.shape[1]] = small
     return whole
+
+
+def _faded(pictures: Sequence[U8], seconds: float) -> list[U8]:
+    """Return pictures that become bright from black in `seconds`, and black again at the end."""
+    ramp = seconds * make_video.FPS
+    count = len(pictures)
+    return [
+        (picture * min(1.0, (n + 1) / ramp, (count - n) / ramp)).astype(np.uint8) for n, picture in enumerate(pictures)
+    ]
+
+
+def test_a_fade_at_both_ends_does_not_stop_the_proof_and_hides_nothing(clips: Path, known: SignedVideo) -> None:
+    pictures = list(make_video.frames(21, 12.0))
+    query = sign(make_video.edited(clips / "fade.mp4", _faded(pictures, 1.0), crf=28))
+    assert sum(s.end_seconds - s.start_seconds for s in _proven(query, known)) >= 9.0
+    height, width = pictures[0].shape[:2]
+    size = (width * 2 // 5, height * 2 // 5)
+    for picture, new in zip(pictures, make_video.frames(60, 12.0), strict=True):
+        picture[: size[1], : size[0]] = cv2.resize(new, size, interpolation=cv2.INTER_AREA)
+    covered = sign(make_video.edited(clips / "fade_inset.mp4", _faded(pictures, 1.0), crf=28))
+    assert _proven(covered, known) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ticks_lit_anew_say_nothing_about_a_part_unless_there_are_many(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    there = rng.integers(-1, 2, (40, 64)).astype(np.int8)  # every 0.4 s, 16 s
+    known = MotionProfile(0.2, np.zeros((80, 16), np.int8), there, 2)
+
+    def otherwise(steps: np.ndarray) -> bool:
+        query = MotionProfile(0.1, np.zeros((160, 16), np.int8), np.repeat(steps, 4, axis=0).astype(np.int8))
+        return moves_otherwise_somewhere(query, known, Line(1.0, 0.0, 0, 0.0), 0.0, 16.0, SETTINGS.proof)
+
+    copy = there * 4
+    fade, flicker, inset = copy.copy(), copy.copy(), copy.copy()
+    level = np.where(np.arange(64) % 8 < 4, 8, 2)  # what is bright on the left changes more than what is dark
+    fade[:5], fade[-5:] = level, -level
+    flicker[::2] = level * rng.choice([-1, 1], (20, 1))
+    corner = np.arange(64).reshape(8, 8)[5:, 5:].ravel()
+    inset[:, corner] = 4 * rng.integers(-1, 2, (40, 9))
+    both = fade.copy()
+    both[5:-5, corner] = inset[5:-5, corner]
+    assert not otherwise(copy)
+    assert not otherwise(fade)
+    assert otherwise(flicker)
+    assert otherwise(inset)
+    assert otherwise(both)
 
 
 def test_other_footage_has_no_stretch_at_all(clips: Path, known: SignedVideo) -> None:

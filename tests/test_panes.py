@@ -21,8 +21,8 @@ from videonovelty.errors import Reason
 from videonovelty.grouping import as_known, explain_any
 from videonovelty.judging import judge_signed
 from videonovelty.known.shards import ShardCodes, VideoIds
-from videonovelty.matching.candidates import PANE, collect_codes, match_shard, rank_candidates
-from videonovelty.matching.panes import in_a_pane
+from videonovelty.matching.candidates import NEGATIVE, PANE, collect_codes, match_shard, rank_candidates
+from videonovelty.matching.naming import in_a_pane
 from videonovelty.matching.stretch import KnownSide
 from videonovelty.records import (
     N_DIHEDRAL,
@@ -223,14 +223,14 @@ def test_codes_of_panes_are_looked_up_in_the_order_of_their_keyframes_and_can_be
     assert (np.diff(found.video) >= 0).all()
     for video in (0, 1):
         assert (np.diff(found.keyframe[found.video == video]) >= 0).all()
-    paned = found.variant >= PANE
+    paned = (found.variant >= PANE) & (found.variant < NEGATIVE)
     assert np.unique(found.keyframe[paned]).tolist() == [1, 3]
     assert int(paned.sum()) == 2 * 2 * N_DIHEDRAL
     one = query.panes.pdq[0, 5]
     assert (found.codes[(found.keyframe == 1) & (found.variant == PANE + 5)][0] == one).all()
-    without = collect_codes([query, query], panes=False)
+    without = collect_codes([query, query], apart=False)
     assert not (without.variant >= PANE).any()
-    assert len(without.codes) == int((~paned).sum())
+    assert len(without.codes) == int((found.variant < PANE).sum())
 
 
 def test_what_a_pane_meets_is_ranked_apart_from_what_the_picture_meets() -> None:

@@ -30,9 +30,9 @@ from videonovelty.lookup import (
     query_limit,
 )
 from videonovelty.matching.alignment import align
-from videonovelty.matching.candidates import Candidates
+from videonovelty.matching.candidates import Candidate, Candidates
 from videonovelty.matching.local_candidates import LocalCandidate
-from videonovelty.matching.panes import in_a_pane
+from videonovelty.matching.naming import in_a_pane, in_negative
 from videonovelty.matching.placement import in_one_place
 from videonovelty.matching.stretch import KnownSide, Stretch, doubted
 from videonovelty.records import SignedVideo, Verdict
@@ -93,7 +93,12 @@ def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -
     local = local_candidates_of(task.local or [Hits() for _ in task.parts], settings.matching)
     if any(task.apart):
         found = [
-            replace(one, ranked=_without(no, one.ranked), in_panes=_without(no, one.in_panes))
+            replace(
+                one,
+                ranked=_without(no, one.ranked),
+                in_panes=_without(no, one.in_panes),
+                in_negative=_without(no, one.in_negative),
+            )
             for no, one in zip(task.apart, found, strict=True)
         ]
         local = [_without(no, some) for no, some in zip(task.apart, local, strict=True)]
@@ -116,7 +121,9 @@ def read_sides(
 ) -> dict[str, KnownSide]:
     """Return what the store keeps of every candidate, by id; descriptors not found by them are read on demand."""
     by_local = {one.known_video_id for found in local for one in found}
-    by_pdq = {one.known_video_id for found in candidates for one in (*found.ranked, *found.in_panes)}
+    by_pdq = {
+        one.known_video_id for found in candidates for one in (*found.ranked, *found.in_panes, *found.in_negative)
+    }
     wanted = sorted(by_pdq | by_local)
     motions = snapshot.motion_of(wanted, scheme_name)
     features = snapshot.local_of(sorted(by_local), scheme_name)
@@ -144,8 +151,8 @@ def judge_signed(
 ) -> Verdict:
     """Return the verdict on one signed video: aligned with every candidate, proven, tiled and judged.
 
-    A candidate that a pane shows is named where nothing is proven; one that only a small part of the picture shows,
-    pane or not, where no stretch lies on any.
+    A candidate that a pane or the negative shows is named where nothing is proven; one that only a small part of the
+    picture shows, pane or not, where no stretch lies on any.
 
     `sides` holds the candidates' known sides; `aligner` is `align`, or what remembers its answers.
     """
@@ -161,22 +168,28 @@ def judge_signed(
             variants = (_variant(one),)
             stretches += _aligned(aligner, signed, side, variants, candidates.common, settings, local_pairs=one.pairs)
     if not any(stretch.proof.proven for stretch in stretches):
-        stretches += _in_panes(signed, candidates, sides, settings)
+        stretches += _named(in_a_pane, candidates.in_panes, signed, candidates.common, sides, settings)
+        stretches += _named(in_negative, candidates.in_negative, signed, candidates.common, sides, settings)
     stretches = stretches or _in_one_place(signed, local_candidates, candidates.common, sides, settings)
     return judge_video(signed, stretches, candidates.common, settings)
 
 
-def _in_panes(
-    signed: SignedVideo, candidates: Candidates, sides: Mapping[str, KnownSide], settings: Settings
+def _named(
+    naming: Callable[..., list[Stretch]],
+    candidates: Sequence[Candidate],
+    signed: SignedVideo,
+    common: npt.NDArray[np.bool_],
+    sides: Mapping[str, KnownSide],
+    settings: Settings,
 ) -> list[Stretch]:
     stretches: list[Stretch] = []
-    for one in candidates.in_panes:
+    for one in candidates:
         if one.known_video_id in sides:
-            stretches += in_a_pane(
+            stretches += naming(
                 signed.signatures,
                 sides[one.known_video_id].frames,
                 variants=one.variants,
-                common=candidates.common,
+                common=common,
                 matching=settings.matching,
                 proof=settings.proof,
             )
@@ -315,8 +328,8 @@ class _Search:
         self._folders: list[Path] = []
 
     def by_pdq(self, batch: Sequence[Part]) -> list[Hits]:
-        """Return where the hits of each content of the batch lie, whole pictures and panes compared."""
-        folders = tuple(self._lookup.by_pdq(batch, panes=True))
+        """Return where the hits of each content of the batch lie, pictures, panes and negatives compared."""
+        folders = tuple(self._lookup.by_pdq(batch, apart=True))
         self._folders += folders
         return [Hits(number, folders) for number in range(len(batch))]
 

@@ -85,7 +85,7 @@ def with_listed_frames(
     for cut in batches(waiting, [query_bytes(part) for part in waiting], query_limit(lookup.settings)):
         batch = waiting[cut]
         lookups = (replace(lookup, scheme_name=name, work=work) for name in schemes)
-        folders = tuple(folder for one in lookups for folder in one.by_pdq(batch, panes=False))
+        folders = tuple(folder for one in lookups for folder in one.by_pdq(batch, apart=False))
         hit = np.flatnonzero(has_hits(folders, len(batch))).tolist()
         tasks = [
             LikenessTask(

@@ -83,9 +83,10 @@ def batches(parts: Sequence[Part], sizes: Sequence[int], limit_bytes: int) -> It
 
 
 def query_bytes(part: Part) -> int:
-    """Return how many bytes the codes of a content take at most: eight variants, twice where there are borders, and
-    those of its panes."""
-    return ((part.keyframes or UNKNOWN_KEYFRAMES) * 2 + part.panes) * N_DIHEDRAL * QUERY_BYTES
+    """Return how many bytes the codes of a content take at most: eight variants and two negatives, twice where there
+    are borders, and those of its panes."""
+    pictures = (part.keyframes or UNKNOWN_KEYFRAMES) * 2
+    return (pictures * (N_DIHEDRAL + 2) + part.panes * N_DIHEDRAL) * QUERY_BYTES
 
 
 def local_query_bytes(part: Part) -> int:
@@ -204,14 +205,14 @@ _LOCAL_HITS = ("video", "keyframe", "mirrored", "known", "known_seconds", "votes
 
 
 def collect(task: CollectTask) -> int:
-    """Write the codes of some contents, of whole pictures, and return how many there are; for a worker."""
+    """Write the codes of some contents, of their pictures, and return how many there are; for a worker."""
     # one content is read at a time: signatures are many times as large as their codes
-    found = [collect_codes([part.read().signatures], panes=False) for part in task.parts]
+    found = [collect_codes([part.read().signatures], apart=False) for part in task.parts]
     return _save_codes(task, found, _QUERIES)
 
 
-def collect_with_panes(task: CollectTask) -> int:
-    """Write the codes of some contents, of their panes too, and return how many there are; for a worker."""
+def collect_all(task: CollectTask) -> int:
+    """Write the codes of some contents, of panes and negatives too, and return how many there are; for a worker."""
     found = [collect_codes([part.read().signatures]) for part in task.parts]
     return _save_codes(task, found, _QUERIES)
 
@@ -361,11 +362,13 @@ class Lookup:
     work: WorkFolder
     report: Report
 
-    def by_pdq(self, batch: Sequence[Part], *, panes: bool) -> list[Path]:
-        """Return the folders of hits of a batch, whole pictures and, where asked for, panes compared; contents are
-        numbered as in `batch`."""
+    def by_pdq(self, batch: Sequence[Part], *, apart: bool) -> list[Path]:
+        """Return the folders of hits of a batch; its contents are numbered as in it.
+
+        Pictures are compared and, where asked for, what is counted apart: panes and negatives.
+        """
         shards = len(self.snapshot.frame_shards(self.scheme_name))
-        return self._join(collect_with_panes if panes else collect, join_shard, batch, shards, "matching")
+        return self._join(collect_all if apart else collect, join_shard, batch, shards, "matching")
 
     def by_local(self, batch: Sequence[Part]) -> list[Path]:
         """Return the folders of hits of a batch by local descriptors; contents are numbered as in `batch`."""

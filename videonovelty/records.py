@@ -473,6 +473,8 @@ MOVES_OTHERWISE = "it looks alike, but moves otherwise"
 """Reason of stretches that look like a known video at whatever moment, on no line through it (`why_not`)."""
 PLAIN_AS_GOOD = "at the plain speed it agrees as well"
 """Reason of stretches at another speed that movement does not tell from the plain one, which has to prove itself."""
+COLOURS_INVERTED = "its colours are inverted, so what covers a part of the picture cannot be seen"
+"""Reason of stretches that show the negative of the known video (`why_not`)."""
 IN_A_PART = frozenset({PART_COVERED, PART_MOVES})
 """Reasons for which footage that agrees with known footage elsewhere in the picture is not proven (`why_not`)."""
 

@@ -121,9 +121,9 @@ def compare(
 
 
 def _movement(row: Mapping[str, Any]) -> str:
-    from videonovelty.records import PLAYS_IN_A_PART
+    from videonovelty.records import COLOURS_INVERTED, PLAYS_IN_A_PART
 
-    if row["why_not"] == PLAYS_IN_A_PART:
+    if row["why_not"] in (COLOURS_INVERTED, PLAYS_IN_A_PART):
         return "movement not compared"
     return (
         f"movement agrees {row['agreement']:.2f} over {row['changes']} changes, "

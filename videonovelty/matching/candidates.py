@@ -4,7 +4,8 @@ All informative keyframes of a batch of queries, in all their dihedral variants,
 What a shard returns is already reduced to the best match of each keyframe with each known video, so it stays small
 however long the known videos are. Votes are weighted by rarity: a keyframe found in many known videos says little, and
 one found in too many is *common material*, which neither proves nor costs anything. Panes of the queries are looked up
-along with them, and counted apart: what plays in a corner says nothing about the picture around it.
+along with them, and counted apart: what plays in a corner says nothing about the picture around it. So are negatives,
+as they are and mirrored, which only name what they look like.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from videonovelty.known.shards import ShardCodes
 from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, PAIR_BYTES, in_parts, join
 from videonovelty.records import N_DIHEDRAL, PDQ_BYTES, U8, Signatures
 from videonovelty.settings import MatchingSettings
+from videonovelty.signatures.pdq import DIHEDRAL, negative
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-PANE = N_DIHEDRAL
-"""What is added to the dihedral variant of a pane's code."""
+PANE, NEGATIVE = N_DIHEDRAL, 2 * N_DIHEDRAL
+"""What is added to the dihedral variant of the code of a pane, and of the negative of the picture."""
+_NEGATIVES = np.array([DIHEDRAL.index("original"), DIHEDRAL.index("flip_horizontal")], np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +41,12 @@ class QueryCodes:
     keyframe: I64
     """Index of the keyframe in the query, ascending within a video."""
     variant: U8
-    """Dihedral variant of the picture, or of a pane: that plus `PANE`."""
+    """Dihedral variant of the picture; plus `PANE` that of a pane, plus `NEGATIVE` that of the negative."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardHits:
-    """The best match of each keyframe of a batch, and of its panes, with each known video of one shard."""
+    """The best match of each keyframe of a batch, of its panes and its negative, with each known video of one shard."""
 
     video: I64
     keyframe: I64
@@ -53,7 +56,7 @@ class ShardHits:
     variant: U8
     known_ids: tuple[str, ...]
     overflowed: I64
-    """Shape (o, 2): (video, keyframe) with more matches than may be returned: common material. Panes are left out."""
+    """Shape (o, 2): (video, keyframe) with more matches than may be returned: common material. Pictures alone count."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,25 +80,39 @@ class Candidates:
     """Shape (n_keyframes,): the keyframe is common material."""
     in_panes: tuple[Candidate, ...] = ()
     """Known videos that panes look like."""
+    in_negative: tuple[Candidate, ...] = ()
+    """Known videos that negatives look like."""
 
 
-def collect_codes(signatures: Sequence[Signatures], *, panes: bool = True) -> QueryCodes:
+def collect_codes(signatures: Sequence[Signatures], *, apart: bool = True) -> QueryCodes:
     """Return the codes of all informative keyframes: eight variants each, of the picture, of what is inside its borders
-    where it has some, and, unless they are left out, of its panes.
+    where it has some, and, unless what is counted `apart` is left out, of its panes; and the negatives.
     """
     codes, video, keyframe, variant = [], [], [], []
     for number, signed in enumerate(signatures):
         useful = np.flatnonzero(signed.informative)
         bordered = np.flatnonzero(signed.informative & signed.has_inner)
-        paned = np.flatnonzero(signed.informative[signed.panes.keyframe] & panes)
+        paned = np.flatnonzero(signed.informative[signed.panes.keyframe] & apart)
         rows = np.concatenate([useful, bordered, signed.panes.keyframe[paned]])
         first = np.repeat(np.array([0, PANE], np.uint8), [len(useful) + len(bordered), len(paned)])
         order = np.argsort(rows, kind="stable")
         found = np.concatenate([signed.pdq[useful], signed.pdq_inner[bordered], signed.panes.pdq[paned]])
-        codes.append(found[order].reshape(-1, PDQ_BYTES))
-        video.append(np.full(len(rows) * N_DIHEDRAL, number, np.int64))
-        keyframe.append(np.repeat(rows[order].astype(np.int64), N_DIHEDRAL))
-        variant.append((first[order, None] + np.arange(N_DIHEDRAL, dtype=np.uint8)).ravel())
+        turns = first[order, None] + np.arange(N_DIHEDRAL, dtype=np.uint8)
+        found, rows = found[order], rows[order].astype(np.int64)
+        of = np.repeat(rows, N_DIHEDRAL)
+        looked_up, turns = found.reshape(-1, PDQ_BYTES), turns.ravel()
+        if apart:
+            pictures = first[order] == 0
+            negatives = negative(found[pictures][:, _NEGATIVES]).reshape(-1, PDQ_BYTES)
+            looked_up = np.concatenate([looked_up, negatives])
+            turns = np.concatenate([turns, np.tile(_NEGATIVES + np.uint8(NEGATIVE), int(pictures.sum()))])
+            of = np.concatenate([of, np.repeat(rows[pictures], len(_NEGATIVES))])
+            by_keyframe = np.argsort(of, kind="stable")
+            looked_up, turns, of = looked_up[by_keyframe], turns[by_keyframe], of[by_keyframe]
+        codes.append(looked_up)
+        video.append(np.full(len(of), number, np.int64))
+        keyframe.append(of)
+        variant.append(turns)
     if not codes:
         empty = np.zeros(0, np.int64)
         return QueryCodes(np.zeros((0, PDQ_BYTES), np.uint8), empty, empty, np.zeros(0, np.uint8))
@@ -137,13 +154,13 @@ def match_shard(
         query = low + pairs.query_index
         video, keyframe, known_video = queries.video[query], queries.keyframe[query], row_video[pairs.known_index]
         variant = queries.variant[query]
-        in_pane = variant >= PANE
+        kind = variant // N_DIHEDRAL
         # the plain variant wins a tie, then the lower number
-        order = np.lexsort((variant, pairs.distance, in_pane, known_video, keyframe, video))
-        video, keyframe, known_video, in_pane = video[order], keyframe[order], known_video[order], in_pane[order]
+        order = np.lexsort((variant, pairs.distance, kind, known_video, keyframe, video))
+        video, keyframe, known_video, kind = video[order], keyframe[order], known_video[order], kind[order]
         changed = np.ones(len(order), np.bool_)
         changed[1:] = (np.diff(video) != 0) | (np.diff(keyframe) != 0) | (np.diff(known_video) != 0)
-        changed[1:] |= in_pane[1:] != in_pane[:-1]
+        changed[1:] |= kind[1:] != kind[:-1]
         kept = order[changed]
         spilled = low + np.flatnonzero(pairs.overflowed & (queries.variant[low:high] < PANE))
         return (
@@ -197,14 +214,14 @@ def rank_candidates(
     found: list[Candidates] = []
     for number, n_keyframes in enumerate(keyframes):
         rows = order[bounds[number] : bounds[number + 1]]
-        in_pane = variant[rows] >= PANE
+        kind = variant[rows] - variant[rows] % N_DIHEDRAL
 
         def rank(some: I64, never: Bool, rows: I64 = rows) -> tuple[tuple[Candidate, ...], Bool]:
             mine = rows[some]
             return _ranked(
                 keyframe[mine],
                 target[mine],
-                variant[mine] % np.uint8(PANE),
+                variant[mine] % np.uint8(N_DIHEDRAL),
                 distance[mine],
                 names,
                 never,
@@ -214,9 +231,9 @@ def rank_candidates(
 
         overflowed = np.zeros(n_keyframes, np.bool_)
         overflowed[spilled[spilled[:, 0] == number, 1]] = True
-        ranked, common = rank(np.flatnonzero(~in_pane), overflowed)
-        in_panes, _ = rank(np.flatnonzero(in_pane), common)
-        found.append(Candidates(ranked, common, in_panes))
+        ranked, common = rank(np.flatnonzero(kind == 0), overflowed)
+        in_panes, in_negative = (rank(np.flatnonzero(kind == one), common)[0] for one in (PANE, NEGATIVE))
+        found.append(Candidates(ranked, common, in_panes, in_negative))
     return found
 
 

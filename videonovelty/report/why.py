@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from videonovelty.errors import FAILURES, Reason
-from videonovelty.records import IN_A_PART, PLAYS_IN_A_PART
+from videonovelty.records import COLOURS_INVERTED, IN_A_PART, PLAYS_IN_A_PART
 from videonovelty.report.collect import Entry, Stretch, reason_text
 from videonovelty.report.legible import clock, spoken
 
@@ -116,7 +116,9 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
         )
         return
     yield from _doubts(alike)
-    if not alike or any(s.why_not not in IN_A_PART for s in alike):
+    if alike and all(s.why_not == COLOURS_INVERTED for s in alike):
+        yield "Its pictures are the negatives of known ones. Look at what may be put over them."
+    elif not alike or any(s.why_not not in IN_A_PART for s in alike):
         yield (
             "In a true copy everything moves at the same moments as in the original; here it does not, or too little "
             "moves to tell. Another take in the same room looks like this, so it is likely new material."

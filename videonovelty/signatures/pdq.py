@@ -116,3 +116,8 @@ def _quality(luma: U8) -> U8:
     for one, other in ((luma[:, 1:], luma[:, :-1]), (luma[:, :, 1:], luma[:, :, :-1])):
         total += _PERCENT[np.maximum(one, other) - np.minimum(one, other)].sum(axis=(1, 2), dtype=np.int64)
     return np.minimum(total // 90, 100).astype(np.uint8)
+
+
+def negative(codes: U8) -> U8:
+    """Return the codes, shape kept, of pictures with inverted colours: each component is on its median's other side."""
+    return ~codes

@@ -273,7 +273,7 @@ class _Memory:
 
     def judge(self, place: int, candidates: Candidates, local: tuple[LocalCandidate, ...], trace: Trace) -> Verdict:
         """Return the verdict on one query under the setting of `trace`."""
-        by_pdq = (*candidates.ranked, *candidates.in_panes)
+        by_pdq = (*candidates.ranked, *candidates.in_panes, *candidates.in_negative)
         missing = [one for one in by_pdq if one.known_video_id not in self._sides]
         without_local = [
             one
