@@ -13,10 +13,11 @@ from signing_help import SETTINGS, sign
 
 from videonovelty import footage
 from videonovelty.grouping import explain_any
-from videonovelty.matching.proof import TickEvidence, holding, moves_otherwise_somewhere
+from videonovelty.matching.proof import TickEvidence, best_offset, holding, moves_otherwise_somewhere
 from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
 from videonovelty.records import PART_COVERED, U8, MotionProfile, SignedVideo
+from videonovelty.signatures.motion import excerpt
 
 FAR = 128
 LARGE = {"width": 320, "height": 180}
@@ -221,6 +222,29 @@ def test_contradicted_ticks_never_hold(ticks: int, at: int, length: int) -> None
     path = holding(evidence, np.zeros(0), np.zeros(0), expected=0.3, switch_cost=8.0)
     contradicted = path[at : at + length]
     assert not contradicted.any() or len(contradicted) < 8  # too few at an end to speak
+
+
+@pytest.mark.parametrize("speed", [1.0, 0.8, 1.25])
+@pytest.mark.parametrize("place", [0.0, 37.3, 180.0, 236.0])
+def test_offset_in_a_long_video_is_the_best_of_all_near_the_line(speed: float, place: float) -> None:
+    rng = np.random.default_rng(int(10 * place))
+    ticks = 2400  # four minutes at ten a second
+    fine = np.sign(np.convolve(rng.normal(size=ticks * 16), np.ones(5), mode="same")).reshape(16, ticks).T
+    known = MotionProfile(0.2, fine[::2].astype(np.int8), np.zeros((600, 64), np.int8), 2)
+    query = MotionProfile(0.1, rng.integers(-1, 2, (120, 16)).astype(np.int8), np.zeros((120, 64), np.int8))
+    line, stretch, reach = Line(speed, place, 0, 0.0), (3.0, 7.0), 2.2
+    found = best_offset(query, known, line, stretch=stretch, reach_seconds=reach)
+    everywhere = correlate_motion(excerpt(query, 30, 71), known, speed=speed, least_ticks=4)
+    offset = everywhere.offset_seconds - 3.0 * speed
+    near = np.abs(offset - place) <= reach + 1e-9
+    score = np.where(near, np.nan_to_num(everywhere.agreement * np.sqrt(everywhere.events), nan=-1.0), -1.0)
+    if score.max() <= 0:
+        assert found.score == 0.0
+        return
+    assert abs(found.offset_seconds - place) <= reach + 1e-9
+    at = int(np.abs(offset - found.offset_seconds).argmin())
+    assert score[at] == pytest.approx(score.max(), abs=1e-9)
+    assert found.score == pytest.approx(everywhere.agreement[at], abs=1e-9)
 
 
 def test_line_of_a_silent_video_holds_nowhere_by_motion_alone() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.timeline import Correlation, Line, correlate_motion
-from videonovelty.records import F64, MotionProfile
+from videonovelty.records import F64, FINE_CELLS, MotionProfile
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS, excerpt, signs_at_speed
 
@@ -72,16 +72,25 @@ def best_offset(
     first = max(0, int(stretch[0] / query.step_seconds))
     last = min(len(query.signs), int(np.ceil(stretch[1] / query.step_seconds)) + 1)
     part = excerpt(query, first, last)
-    shift = first * query.step_seconds * line.speed
-    correlation = correlate_motion(part, known, speed=line.speed, least_ticks=4)
-    # the correlation's offset is known time minus speed × (query time − start of the part)
+    # of a long known video only what the part can lie on is looked at
+    known_first = max(0, int((line.speed * stretch[0] + line.offset_seconds - reach_seconds) / known.step_seconds) - 2)
+    known_last = int((line.speed * stretch[1] + line.offset_seconds + reach_seconds) / known.step_seconds) + 3
+    there = known.signs[known_first : max(known_first, known_last)]
+    nearby = MotionProfile(known.step_seconds, there, np.zeros((len(there), FINE_CELLS), np.int8))
+    shift = first * query.step_seconds * line.speed - known_first * known.step_seconds
+    correlation = correlate_motion(part, nearby, speed=line.speed, least_ticks=4)
+    # the correlation's offset is time of what is nearby minus speed × (query time − start of the part)
     near = np.abs(correlation.offset_seconds - (line.offset_seconds + shift)) <= reach_seconds + 1e-9
     score = np.where(
         near & np.isfinite(correlation.agreement), correlation.agreement * np.sqrt(correlation.events), -1.0
     )
     if len(score) == 0 or score.max() <= 0:
         return replace(line, score=0.0)
-    best = int(np.argmax(score))
+    # of those that agree best, the one nearest to the line
+    best = min(
+        map(int, np.flatnonzero(score >= score.max() - 1e-9)),
+        key=lambda one: abs(float(correlation.offset_seconds[one]) - line.offset_seconds - shift),
+    )
     return replace(
         line,
         offset_seconds=float(correlation.offset_seconds[best]) - shift,

@@ -160,7 +160,9 @@ def correlate_motion(query: MotionProfile, known: MotionProfile, *, speed: float
         if spectrum.ndim == 2:
             spectrum = spectrum.sum(axis=1)
         product = np.fft.irfft(spectrum, length)
-        return np.asarray(np.concatenate([product[length - (ticks - 1) :], product[:n_known]]), np.float64)
+        found = np.concatenate([product[length - (ticks - 1) :], product[:n_known]])
+        # sums of whole numbers: without what the transform adds, equal agreements are equal on every machine
+        return np.asarray(np.rint(found), np.float64)
 
     both = correlate(spread, other)
     energy_known = correlate((spread**2).sum(axis=1), np.ones(ticks, np.float32))
