@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from make_run import HOSTILE_NAMES, RunTables, a_night, known, video_id
 
 from videonovelty.errors import REASON_TEXT, Reason, RunError, SettingsError
-from videonovelty.records import PART_COVERED, PART_MOVES, PLAYS_IN_A_PART
+from videonovelty.records import COLOURS_INVERTED, PART_COVERED, PART_MOVES, PLAYS_IN_A_PART
 from videonovelty.report.collect import VERDICT_ORDER, Report, collect
 from videonovelty.report.decisions import DECISIONS, read_decisions
 from videonovelty.report.exports import (
@@ -324,6 +324,20 @@ def test_what_plays_in_a_part_of_the_picture_is_not_taken_for_another_take(tmp_p
     assert "What is around it nobody has compared. It plays at 0:00.0–0:09.0." in pane
     assert "Another take in the same room" not in pane
     assert f"Not proven, because {PLAYS_IN_A_PART}: 0:00.0–0:09.0." in mixed
+    assert "Another take in the same room" in mixed
+
+
+def test_a_negative_is_not_taken_for_another_take(tmp_path: Path) -> None:
+    t = RunTables()
+    inverted = known("k", 0, 9, proof="none", why_not=COLOURS_INVERTED)
+    otherwise = known("k", 0, 9, proof="none", why_not="the movements do not agree")
+    t.add("negative", "same_scene", "not_proven", [(0, 9, "same_scene", inverted)])
+    t.add("mixed", "same_scene", "not_proven", [(0, 9, "same_scene", inverted), (9, 12, "same_scene", otherwise)])
+    report = collect(t.write(tmp_path / "run"))
+    negative, mixed = (" ".join(why(entry_of(report, name))) for name in ("negative", "mixed"))
+    assert f"Not proven, because {COLOURS_INVERTED}: 0:00.0–0:09.0." in negative
+    assert "Its pictures are the negatives of known ones." in negative
+    assert "Another take in the same room" not in negative
     assert "Another take in the same room" in mixed
 
 
