@@ -463,14 +463,18 @@ def _same_speed(one: float, other: float) -> bool:
 
 
 def _at_one_speed(stretches: Sequence[Stretch]) -> list[Stretch]:
-    """Return the stretches with proof left only to those at the speed that explains most.
+    """Return the stretches with proof left only to those at the speed that explains most, and best.
 
     A slower line bridges new seconds put into known footage: both ends fit, and the middle is stretched over them.
     """
+    # what moves otherwise in a part tells the speed as well as what is proven, and the better agreement tells it better
+    telling = [one for one in stretches if one.proof.proven or one.proof.why_not == PART_MOVES]
     seconds: dict[float, float] = {}
-    for speed in {stretch.line.speed for stretch in stretches if stretch.proof.proven}:
-        same = [one for one in stretches if one.proof.proven and _same_speed(one.line.speed, speed)]
-        seconds[speed] = sum(one.end_seconds - one.start_seconds for one in without_overlap(same))
+    for speed in {stretch.line.speed for stretch in telling}:
+        same = [one for one in telling if _same_speed(one.line.speed, speed)]
+        seconds[speed] = sum(
+            (one.end_seconds - one.start_seconds) * one.proof.agreement for one in without_overlap(same)
+        )
     if len(seconds) < 2:
         return list(stretches)
     main = max(
