@@ -22,7 +22,7 @@ from videonovelty.grouping import as_known, explain_any
 from videonovelty.judging import judge_signed
 from videonovelty.known.shards import ShardCodes, VideoIds
 from videonovelty.matching.candidates import NEGATIVE, PANE, collect_codes, match_shard, rank_candidates
-from videonovelty.matching.naming import in_a_pane
+from videonovelty.matching.naming import named_along_lines
 from videonovelty.matching.stretch import KnownSide
 from videonovelty.records import (
     N_DIHEDRAL,
@@ -269,8 +269,8 @@ def named(
     query: Signatures, known: KnownFrames, *, variant: int = 0, common: Sequence[int] = ()
 ) -> list[tuple[float, float]]:
     marked = np.isin(np.arange(len(query.pts_seconds)), common)
-    found = in_a_pane(
-        query, known, variants=(variant,), common=marked, matching=SETTINGS.matching, proof=SETTINGS.proof
+    found = named_along_lines(
+        PANE, query, known, variants=(variant,), common=marked, matching=SETTINGS.matching, proof=SETTINGS.proof
     )
     for stretch in found:
         assert not stretch.proof.proven

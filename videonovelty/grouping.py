@@ -40,7 +40,7 @@ from videonovelty.lookup import (
 )
 from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import collect_codes, match_shard, rank_candidates
-from videonovelty.matching.naming import in_a_pane, in_negative
+from videonovelty.matching.naming import named
 from videonovelty.matching.stretch import KnownSide, Stretch, without_overlap
 from videonovelty.records import KnownFrames, SignedVideo, best_points, thinned
 from videonovelty.segments import tile_segments
@@ -509,14 +509,6 @@ def explain_any(query: SignedVideo, by: SignedVideo, settings: Settings) -> list
     stretches = explain(query, by, found.ranked[0].variants if found.ranked else (0,), settings)
     if any(stretch.proof.proven for stretch in stretches):
         return stretches
-    for naming, candidates in ((in_a_pane, found.in_panes), (in_negative, found.in_negative)):
-        for one in candidates:
-            stretches += naming(
-                query.signatures,
-                as_known(by),
-                variants=one.variants,
-                common=found.common,
-                matching=settings.matching,
-                proof=settings.proof,
-            )
-    return without_overlap(stretches)
+    known = {by.signatures.video_id: as_known(by)}
+    more = named(query.signatures, found, known, matching=settings.matching, proof=settings.proof)
+    return without_overlap([*stretches, *more])

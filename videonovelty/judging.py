@@ -30,9 +30,9 @@ from videonovelty.lookup import (
     query_limit,
 )
 from videonovelty.matching.alignment import align
-from videonovelty.matching.candidates import Candidate, Candidates
+from videonovelty.matching.candidates import Candidates
 from videonovelty.matching.local_candidates import LocalCandidate
-from videonovelty.matching.naming import in_a_pane, in_negative
+from videonovelty.matching.naming import named
 from videonovelty.matching.placement import in_one_place
 from videonovelty.matching.stretch import KnownSide, Stretch, doubted
 from videonovelty.records import SignedVideo, Verdict
@@ -168,32 +168,10 @@ def judge_signed(
             variants = (_variant(one),)
             stretches += _aligned(aligner, signed, side, variants, candidates.common, settings, local_pairs=one.pairs)
     if not any(stretch.proof.proven for stretch in stretches):
-        stretches += _named(in_a_pane, candidates.in_panes, signed, candidates.common, sides, settings)
-        stretches += _named(in_negative, candidates.in_negative, signed, candidates.common, sides, settings)
+        frames = {video_id: side.frames for video_id, side in sides.items()}
+        stretches += named(signed.signatures, candidates, frames, matching=settings.matching, proof=settings.proof)
     stretches = stretches or _in_one_place(signed, local_candidates, candidates.common, sides, settings)
     return judge_video(signed, stretches, candidates.common, settings)
-
-
-def _named(
-    naming: Callable[..., list[Stretch]],
-    candidates: Sequence[Candidate],
-    signed: SignedVideo,
-    common: npt.NDArray[np.bool_],
-    sides: Mapping[str, KnownSide],
-    settings: Settings,
-) -> list[Stretch]:
-    stretches: list[Stretch] = []
-    for one in candidates:
-        if one.known_video_id in sides:
-            stretches += naming(
-                signed.signatures,
-                sides[one.known_video_id].frames,
-                variants=one.variants,
-                common=common,
-                matching=settings.matching,
-                proof=settings.proof,
-            )
-    return stretches
 
 
 def _in_one_place(

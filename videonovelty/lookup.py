@@ -29,6 +29,7 @@ from videonovelty.errors import RunError
 from videonovelty.known.shards import VideoIds
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.matching.candidates import (
+    NEGATIVES,
     Candidates,
     QueryCodes,
     ShardHits,
@@ -86,7 +87,7 @@ def query_bytes(part: Part) -> int:
     """Return how many bytes the codes of a content take at most: eight variants and two negatives, twice where there
     are borders, and those of its panes."""
     pictures = (part.keyframes or UNKNOWN_KEYFRAMES) * 2
-    return (pictures * (N_DIHEDRAL + 2) + part.panes * N_DIHEDRAL) * QUERY_BYTES
+    return (pictures * (N_DIHEDRAL + len(NEGATIVES)) + part.panes * N_DIHEDRAL) * QUERY_BYTES
 
 
 def local_query_bytes(part: Part) -> int:

@@ -10,7 +10,7 @@ as they are and mirrored, which only name what they look like.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,8 @@ Bool = npt.NDArray[np.bool_]
 
 PANE, NEGATIVE = N_DIHEDRAL, 2 * N_DIHEDRAL
 """What is added to the dihedral variant of the code of a pane, and of the negative of the picture."""
-_NEGATIVES = np.array([DIHEDRAL.index("original"), DIHEDRAL.index("flip_horizontal")], np.uint8)
+NEGATIVES = np.array([DIHEDRAL.index("original"), DIHEDRAL.index("flip_horizontal")], np.uint8)
+"""Dihedral variants in which negatives are looked up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,29 +91,13 @@ def collect_codes(signatures: Sequence[Signatures], *, apart: bool = True) -> Qu
     """
     codes, video, keyframe, variant = [], [], [], []
     for number, signed in enumerate(signatures):
-        useful = np.flatnonzero(signed.informative)
-        bordered = np.flatnonzero(signed.informative & signed.has_inner)
-        paned = np.flatnonzero(signed.informative[signed.panes.keyframe] & apart)
-        rows = np.concatenate([useful, bordered, signed.panes.keyframe[paned]])
-        first = np.repeat(np.array([0, PANE], np.uint8), [len(useful) + len(bordered), len(paned)])
+        blocks = list(_blocks(signed, apart=apart))
+        rows = np.concatenate([np.repeat(of, len(turns)) for _, of, turns in blocks]).astype(np.int64)
         order = np.argsort(rows, kind="stable")
-        found = np.concatenate([signed.pdq[useful], signed.pdq_inner[bordered], signed.panes.pdq[paned]])
-        turns = first[order, None] + np.arange(N_DIHEDRAL, dtype=np.uint8)
-        found, rows = found[order], rows[order].astype(np.int64)
-        of = np.repeat(rows, N_DIHEDRAL)
-        looked_up, turns = found.reshape(-1, PDQ_BYTES), turns.ravel()
-        if apart:
-            pictures = first[order] == 0
-            negatives = negative(found[pictures][:, _NEGATIVES]).reshape(-1, PDQ_BYTES)
-            looked_up = np.concatenate([looked_up, negatives])
-            turns = np.concatenate([turns, np.tile(_NEGATIVES + np.uint8(NEGATIVE), int(pictures.sum()))])
-            of = np.concatenate([of, np.repeat(rows[pictures], len(_NEGATIVES))])
-            by_keyframe = np.argsort(of, kind="stable")
-            looked_up, turns, of = looked_up[by_keyframe], turns[by_keyframe], of[by_keyframe]
-        codes.append(looked_up)
-        video.append(np.full(len(of), number, np.int64))
-        keyframe.append(of)
-        variant.append(turns)
+        codes.append(np.concatenate([found.reshape(-1, PDQ_BYTES) for found, _, _ in blocks])[order])
+        video.append(np.full(len(rows), number, np.int64))
+        keyframe.append(rows[order])
+        variant.append(np.concatenate([np.tile(turns, len(of)) for _, of, turns in blocks])[order])
     if not codes:
         empty = np.zeros(0, np.int64)
         return QueryCodes(np.zeros((0, PDQ_BYTES), np.uint8), empty, empty, np.zeros(0, np.uint8))
@@ -122,6 +107,21 @@ def collect_codes(signatures: Sequence[Signatures], *, apart: bool = True) -> Qu
         np.concatenate(keyframe),
         np.concatenate(variant),
     )
+
+
+def _blocks(signed: Signatures, *, apart: bool) -> Iterator[tuple[U8, I64, U8]]:
+    """Yield codes (k, v, 32), the keyframes (k,) they are of, and their variants (v,)."""
+    useful = np.flatnonzero(signed.informative)
+    bordered = np.flatnonzero(signed.informative & signed.has_inner)
+    every = np.arange(N_DIHEDRAL, dtype=np.uint8)
+    pictures = ((signed.pdq[useful], useful), (signed.pdq_inner[bordered], bordered))
+    for codes, rows in pictures:
+        yield codes, rows, every
+    if apart:
+        paned = np.flatnonzero(signed.informative[signed.panes.keyframe])
+        yield signed.panes.pdq[paned], signed.panes.keyframe[paned], every + np.uint8(PANE)
+        for codes, rows in pictures:
+            yield negative(codes[:, NEGATIVES]), rows, NEGATIVES + np.uint8(NEGATIVE)
 
 
 def match_shard(

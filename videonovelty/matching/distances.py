@@ -17,13 +17,19 @@ NOTHING = -1
 
 def keyframe_distances(query: Signatures, known: KnownFrames, variant: int) -> I16:
     """Return PDQ distances, shape (n_query, n_known), the least over full and border-removed pictures of both sides."""
-    distance = code_distances(query.pdq[:, variant], known.pdq)
-    if query.has_inner.any():
-        distance = np.minimum(distance, code_distances(query.pdq_inner[:, variant], known.pdq))
+    inner = query.pdq_inner[:, variant] if query.has_inner.any() else None
+    return least_distances(query.pdq[:, variant], inner, known)
+
+
+def least_distances(codes: U8, inner: U8 | None, known: KnownFrames) -> I16:
+    """Return the same of codes, shape (n_query, 32), of full pictures and, where there are any, border-removed ones."""
+    distance = code_distances(codes, known.pdq)
+    if inner is not None:
+        distance = np.minimum(distance, code_distances(inner, known.pdq))
     if not np.array_equal(known.pdq, known.pdq_inner):
-        distance = np.minimum(distance, code_distances(query.pdq[:, variant], known.pdq_inner))
-        if query.has_inner.any():
-            distance = np.minimum(distance, code_distances(query.pdq_inner[:, variant], known.pdq_inner))
+        distance = np.minimum(distance, code_distances(codes, known.pdq_inner))
+        if inner is not None:
+            distance = np.minimum(distance, code_distances(inner, known.pdq_inner))
     return distance
 
 

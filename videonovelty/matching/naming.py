@@ -7,12 +7,13 @@ one with every bit the other way round; but local descriptors do not find each o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.distances import FAR, I16, aligned_distance, code_distances
+from videonovelty.matching.candidates import NEGATIVE, PANE, Candidates
+from videonovelty.matching.distances import FAR, I16, aligned_distance, code_distances, least_distances
 from videonovelty.matching.proof import Proof
 from videonovelty.matching.proposals import MAX_LINES
 from videonovelty.matching.stretch import Stretch, runs, without_overlap
@@ -24,28 +25,37 @@ from videonovelty.signatures.pdq import negative
 Bool = npt.NDArray[np.bool_]
 
 
-def in_a_pane(
+def named(
     query: Signatures,
-    known: KnownFrames,
+    candidates: Candidates,
+    known: Mapping[str, KnownFrames],
     *,
-    variants: Sequence[int],
-    common: Bool,
     matching: MatchingSettings,
     proof: ProofSettings,
 ) -> list[Stretch]:
-    """Return the runs of keyframes that show the known video in a pane, unproven, in time order, not overlapping.
+    """Return the unproven stretches on candidates that panes or negatives of a query show, of those in `known`.
 
-    For queries that have no proven stretch. `variants` and `common` as for `align`. As many keyframes of a
-    line as a stretch needs must be within the exact radius; those beside them within `aligned_bits`.
+    For queries that have no proven stretch.
     """
-    found: list[Stretch] = []
-    for variant in variants:
-        distance, share = _pane_distances(query, known, variant)
-        found += _along_lines(query, known, variant, distance, share, PLAYS_IN_A_PART, common, matching, proof)
-    return without_overlap(found)
+    return [
+        stretch
+        for kind, some in ((PANE, candidates.in_panes), (NEGATIVE, candidates.in_negative))
+        for one in some
+        if one.known_video_id in known
+        for stretch in named_along_lines(
+            kind,
+            query,
+            known[one.known_video_id],
+            variants=one.variants,
+            common=candidates.common,
+            matching=matching,
+            proof=proof,
+        )
+    ]
 
 
-def in_negative(
+def named_along_lines(
+    kind: int,
     query: Signatures,
     known: KnownFrames,
     *,
@@ -54,19 +64,33 @@ def in_negative(
     matching: MatchingSettings,
     proof: ProofSettings,
 ) -> list[Stretch]:
-    """Return the runs of keyframes that show the negative of the known video, as `in_a_pane`."""
+    """Return the runs of keyframes that show the known video in a pane (`PANE`) or as its negative (`NEGATIVE`),
+    unproven, in time order, not overlapping.
+
+    `variants` and `common` as for `align`. As many keyframes of a line as a stretch needs must be within the exact
+    radius; those beside them within `aligned_bits`.
+    """
+    distances, why_not = {
+        PANE: (_pane_distances, PLAYS_IN_A_PART),
+        NEGATIVE: (_negative_distances, COLOURS_INVERTED),
+    }[kind]
     found: list[Stretch] = []
     for variant in variants:
-        codes, inner = negative(query.pdq[:, variant]), negative(query.pdq_inner[:, variant])
-        distance = np.full((len(codes), len(known.pts_seconds)), FAR, np.int16)
-        for ours in (codes, inner):
-            for theirs in (known.pdq, known.pdq_inner):
-                distance = np.minimum(distance, code_distances(ours, theirs))
-        distance[:, ~known.informative] = FAR
-        distance[~query.informative] = FAR
-        whole = np.ones(len(codes))
-        found += _along_lines(query, known, variant, distance, whole, COLOURS_INVERTED, common, matching, proof)
+        distance, share = distances(query, known, variant)
+        found += _along_lines(query, known, variant, distance, share, why_not, common, matching, proof)
     return without_overlap(found)
+
+
+def _negative_distances(query: Signatures, known: KnownFrames, variant: int) -> tuple[I16, F64]:
+    """Return PDQ distances, shape (n_query, n_known), of each keyframe's negative, and the share of the picture: 1.
+
+    `FAR` where either side is uninformative.
+    """
+    codes, inner = negative(query.pdq[:, variant]), negative(query.pdq_inner[:, variant])
+    distance = least_distances(codes, inner, known)
+    distance[:, ~known.informative] = FAR
+    distance[~query.informative] = FAR
+    return distance, np.ones(len(codes))
 
 
 def _along_lines(
@@ -117,9 +141,7 @@ def _along_lines(
     return found
 
 
-def _pane_distances(
-    query: Signatures, known: KnownFrames, variant: int
-) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float64]]:
+def _pane_distances(query: Signatures, known: KnownFrames, variant: int) -> tuple[I16, F64]:
     """Return PDQ distances, shape (n_query, n_known), of each keyframe's nearest pane, and the share of the nearest.
 
     `FAR` where a keyframe has no pane or either side is uninformative; the share, shape (n_query,), is 0 there.

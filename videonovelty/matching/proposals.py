@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from videonovelty.matching.proof import best_offset
 from videonovelty.matching.speeds import Window, lines_at_other_speeds
 from videonovelty.matching.stretch import KnownSide, Stretch, without_overlap
 from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
-from videonovelty.records import MotionProfile, Signatures
+from videonovelty.records import F64, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 
 Bool = npt.NDArray[np.bool_]
@@ -100,7 +100,7 @@ def _lines_by_window(a: Alignment, line: Line, known_motion: MotionProfile) -> l
         return []
     times = a.query.pts_seconds[on_line]
     found = []
-    for start in np.arange(max(0.0, times[0] - WINDOW_SECONDS / 2), times[-1] + 1e-6, WINDOW_SECONDS / 2):
+    for start in _window_starts(times):
         stop = start + WINDOW_SECONDS
         if not ((times >= start) & (times < stop)).any():
             continue
@@ -111,12 +111,18 @@ def _lines_by_window(a: Alignment, line: Line, known_motion: MotionProfile) -> l
                 a.motion,
                 known_motion,
                 Line(speed, offset, a.variant, 0.0),
-                stretch=(float(start), float(stop)),
+                stretch=(start, stop),
                 reach_seconds=a.proof.offset_search_seconds,
             )
             if better.score >= a.proof.min_line_agreement:
                 found.append(better)
     return found
+
+
+def _window_starts(times: F64) -> list[float]:
+    """Return where windows begin that overlap by half and cover all of some keyframes' times, in ascending order."""
+    half = WINDOW_SECONDS / 2
+    return [float(start) for start in np.arange(max(0.0, times[0] - half), times[-1] + 1e-6, half)]
 
 
 def _distinct(lines: Sequence[Line]) -> list[Line]:
@@ -146,10 +152,9 @@ def lines_at_speeds(a: Alignment, lines: Sequence[Line], stretches: Sequence[Str
         times = a.query.pts_seconds[_near_line(a, line)]
         if len(times) == 0:
             continue
-        for start in np.arange(max(0.0, times[0] - WINDOW_SECONDS / 2), times[-1] + 1e-6, WINDOW_SECONDS / 2):
-            window = Window(float(start), min(float(start) + WINDOW_SECONDS, end), 0.0)
-            middle = window.middle_seconds
-            windows.append(replace(window, known_seconds=line.speed * middle + line.offset_seconds))
+        for start in _window_starts(times):
+            stop = min(start + WINDOW_SECONDS, end)
+            windows.append(Window(start, stop, line.speed * 0.5 * (start + stop) + line.offset_seconds))
     return lines_at_other_speeds(
         a.motion,
         a.known.motion,
