@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from videonovelty.errors import Reason
 from videonovelty.records import (
+    CONTRAST_CELLS,
     DETAIL_CELLS,
     FINE_CELLS,
     FINE_MOST,
@@ -169,6 +170,9 @@ def motion_profiles(draw: st.DrawFn) -> MotionProfile:
         signs=draw(hnp.arrays(np.int8, (ticks, MOTION_CELLS), elements=st.integers(-1, 1))),
         fine=draw(hnp.arrays(np.int8, (ticks, FINE_CELLS), elements=st.integers(-FINE_MOST, FINE_MOST))),
         detail=draw(st.none() | hnp.arrays(np.int8, (ticks, DETAIL_CELLS), elements=st.integers(-127, 127)))
+        if ticks
+        else None,
+        contrast=draw(st.none() | hnp.arrays(np.int8, (ticks, CONTRAST_CELLS), elements=st.integers(-127, 127)))
         if ticks
         else None,
         lagged=draw(st.none() | hnp.arrays(np.int8, (ticks, OTHER_LAGS, MOTION_CELLS), elements=st.integers(-1, 1)))

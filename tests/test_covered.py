@@ -88,8 +88,10 @@ class Scene:
             self.angle.reshape(-1),
         )
 
-    def looked_at(self, query: Signatures, **known: object) -> list[Stretch]:
-        whole = Stretch("k" * 64, Line(1.0, 0.0, 0, 0.9), 0.0, EVERY * self.keyframes, PROOF, self.keyframes, 12.0)
+    def looked_at(self, query: Signatures, inliers: int | None = None, **known: object) -> list[Stretch]:
+        whole = Stretch(
+            "k" * 64, Line(1.0, 0.0, 0, 0.9), 0.0, EVERY * self.keyframes, PROOF, self.keyframes, 12.0, inliers=inliers
+        )
         altered = np.ones(self.keyframes, np.bool_)
         return uncovered(
             query, whole, replace(self.known(), **known), altered=altered, aspect=ASPECT, proof=ProofSettings()
@@ -132,6 +134,16 @@ def test_only_the_covered_seconds_lose_their_proof() -> None:
     assert parts[1].start_seconds <= 16.0
     assert parts[1].end_seconds >= 24.0
     assert parts[1].end_seconds - parts[1].start_seconds <= 12.0
+
+
+def test_less_evidence_is_enough_where_the_proof_rests_on_a_placement() -> None:
+    # a hole of a quarter of the sides at two of ten keyframes: too little for a whole picture
+    scene = Scene(1)
+    query = scene.query((0.1, 0.1, 0.35, 0.35), found=0.5, during=slice(4, 6))
+    assert [stretch.proof.proven for stretch in scene.looked_at(query)] == [True]
+    parts = scene.looked_at(query, inliers=30)
+    assert [stretch.proof.proven for stretch in parts] == [True, False, True]
+    assert (parts[1].start_seconds, parts[1].end_seconds) == (4 * EVERY, 6 * EVERY)
 
 
 def test_unaltered_pictures_are_not_looked_into() -> None:

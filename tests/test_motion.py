@@ -41,7 +41,7 @@ def _agreement(one: MotionProfile, other: MotionProfile) -> float:
 
 def test_profile_has_a_tick_every_step() -> None:
     profile = _profile(footage.clip(1, 4.0), 4.0)
-    assert len(profile.signs) == len(profile.fine) == len(profile.detail) == 40
+    assert len(profile.signs) == len(profile.fine) == len(profile.detail) == len(profile.contrast) == 40
     assert not profile.signs[:4].any() and not profile.fine[:4].any()  # nothing before it
     assert profile.signs[4:].any(axis=1).mean() > 0.5
     assert 4 <= np.abs(profile.fine).max() <= 8

@@ -12,8 +12,13 @@ from videonovelty import footage
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.alignment import KnownSide, Stretch, align
 from videonovelty.matching.geometry import GeometricMatch
-from videonovelty.matching.region import motion_in_region
+from videonovelty.matching.proof import evidence_on_line
+from videonovelty.matching.region import GRADE, Region, motion_in_region
+from videonovelty.matching.shown import Shown, agreed_placement
+from videonovelty.matching.timeline import Line, correlate_motion
 from videonovelty.records import (
+    CONTRAST_COLUMNS,
+    CONTRAST_ROWS,
     DETAIL_COLUMNS,
     DETAIL_ROWS,
     KnownFrames,
@@ -41,17 +46,36 @@ def _known(ticks: int, seed: int) -> tuple[KnownFrames, KnownLocal, MotionProfil
     return frames, KnownLocal("k", np.zeros(1), features), MotionProfile(0.2, signs, fine, 2)
 
 
+def _cells(left: float, top: float, side: float, grid: int, rows: int, columns: int) -> np.ndarray:
+    """Return the known cell each of the query's cells lies in, shape (rows, columns)."""
+    y = top + side * (np.arange(rows) + 0.5) / rows
+    x = left + side * (np.arange(columns) + 0.5) / columns
+    return np.floor(y * grid).astype(int)[:, None] * grid + np.floor(x * grid).astype(int)[None, :]
+
+
 def _shown(known: MotionProfile, left: float, top: float, side: float, *, mirrored: bool = False) -> MotionProfile:
-    """Return the motion of a query that shows `side` of the known picture's width, from (left, top), shares of it."""
-    y = top + side * (np.arange(DETAIL_ROWS) + 0.5) / DETAIL_ROWS
-    x = left + side * (np.arange(DETAIL_COLUMNS) + 0.5) / DETAIL_COLUMNS
-    rows, columns = np.floor(y * 4).astype(int), np.floor(x * 4).astype(int)
-    cell = rows[:, None] * 4 + columns[None, :]
+    """Return the motion of a query that shows `side` of the known picture's width, from (left, top), shares of it.
+
+    The fine grid moves as its own cells say, ticks between them standing still.
+    """
+    coarse = _cells(left, top, side, 4, CONTRAST_ROWS, CONTRAST_COLUMNS)
+    fine = _cells(left, top, side, 8, DETAIL_ROWS, DETAIL_COLUMNS)
     if mirrored:
-        cell = cell[:, ::-1]
-    detail = (20 * known.signs[:, cell.ravel()]).astype(np.int8)
+        coarse, fine = coarse[:, ::-1], fine[:, ::-1]
+    contrast = (15 * known.signs[:, coarse.ravel()]).astype(np.int8)
+    detail = np.zeros((len(known.signs), fine.size), np.int8)
+    detail[:: known.fine_every] = 10 * known.fine[:, fine.ravel()]
     nothing = np.zeros((len(known.signs), 64), np.int8)
-    return MotionProfile(0.2, np.zeros_like(known.signs), nothing, detail=detail)
+    return MotionProfile(0.2, np.zeros_like(known.signs), nothing, detail=detail, contrast=contrast)
+
+
+def _likeness(found: Region) -> tuple[float, float]:
+    """Return how well the changes of both sides agree, in the coarse grid and in the fine one, −1 … 1."""
+    one, other = found.query.signs.astype(float), found.known.signs.astype(float)
+    fine, there = found.query.fine[:: found.known.fine_every].astype(float), found.known.fine.astype(float)
+    return tuple(  # type: ignore[return-value]
+        float((a * b).sum() / max(1.0, np.sqrt((a**2).sum() * (b**2).sum()))) for a, b in ((one, other), (fine, there))
+    )
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -69,9 +93,69 @@ def test_changes_are_laid_over_the_known_cells(left: float, top: float, side: fl
     # of 0.8 of the picture's sides the outer cells are seen to 60 %, the corners to 36 %
     assert found.cells == int(seen.sum())
     assert found.cells in {1.0: (16,), 0.5: (4,), 0.8: (8, 10, 12)}[side]
-    moved = found.known.signs[:, seen] != 0
-    agree = (found.query.signs[:, seen] * found.known.signs[:, seen]).sum() / moved.sum()
-    assert agree > 0.6  # the mean of the cells in view is taken off, which turns some weak signs
+    coarse, fine = _likeness(found)
+    assert coarse > 0.85
+    assert fine > 0.75
+
+
+@pytest.mark.parametrize("side", [0.5, 0.8, 1.0])
+def test_what_moves_the_whole_picture_in_view_says_nothing(side: float) -> None:
+    # the rest of the known picture turns dark: against its mean every cell in view becomes brighter
+    frames, local, known = _known(200, 6)
+    placed = [GeometricMatch(30, side * side, np.array([[side, 0, 0], [0, side, 0]], np.float64))]
+    alone = motion_in_region(_shown(known, 0.0, 0.0, side), WIDE, placed, frames, local, known, mirrored=False)
+    lit = MotionProfile(0.2, known.signs.copy(), known.fine, 2)
+    seen = np.flatnonzero((alone.known.signs != 0).any(axis=0))
+    lit.signs[::5, seen] = 1
+    after = motion_in_region(_shown(known, 0.0, 0.0, side), WIDE, placed, frames, local, lit, mirrored=False)
+    assert not after.known.signs[::5].any()
+    others = np.arange(200) % 5 != 0
+    assert np.array_equal(after.known.signs[others], alone.known.signs[others])
+
+
+@pytest.mark.parametrize(("right", "down", "zoom"), [(0.03, 0.0, 1.0), (-0.02, 0.02, 1.0), (0.0, 0.0, 1.05)])
+def test_a_placement_is_moved_to_where_the_movement_agrees(right: float, down: float, zoom: float) -> None:
+    frames, local, known = _known(300, 7)
+    query = _shown(known, 0.1, 0.1, 0.8)
+    off = np.array([[0.8 * zoom, 0, 0.1 + right], [0, 0.8 * zoom, 0.1 / WIDE + down]], np.float64)
+    sides = (query, WIDE, [GeometricMatch(30, 0.64, off)], frames, local, known)
+    as_placed = motion_in_region(*sides, mirrored=False)
+    moved = motion_in_region(*sides, [Line(1.0, 0.1, 0, 0.0)], mirrored=False)
+    assert _likeness(moved)[1] > _likeness(as_placed)[1] + 0.01
+    assert _likeness(moved)[1] > 0.97
+    elsewhere = motion_in_region(*sides, [Line(1.0, 500.0, 0, 0.0)], mirrored=False)
+    assert _likeness(elsewhere) == _likeness(as_placed)
+
+
+def test_corners_lie_where_the_median_inlier_has_them() -> None:
+    one, another = (np.array([[0.8, 0, x], [0, 0.8, 0.1]], np.float64) for x in (0.10, 0.14))
+    far = np.array([[0.3, 0, 0.6], [0, 0.3, 0.1]], np.float64)
+    matches = [GeometricMatch(20, 0.6, one)] * 3 + [GeometricMatch(30, 0.6, another), GeometricMatch(80, 0.1, far)]
+    assert np.allclose(agreed_placement(matches, WIDE, mirrored=False), one)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_every_seen_cell_is_made_up_of_the_query(mirrored: bool) -> None:
+    placement = np.array([[0.5, 0.02, 0.7 if mirrored else 0.2], [-0.02, 0.5, 0.1]], np.float64)
+    cells = Shown(placement, WIDE, (0.0, 0.0, 1.0, 1.0 / WIDE), mirrored).in_cells(8, DETAIL_ROWS, DETAIL_COLUMNS)
+    assert 0 < cells.visible.sum() < 64
+    assert np.allclose(cells.weight[cells.visible].sum(axis=1), 1.0)
+    assert cells.filled > 0.9
+
+
+def test_graded_changes_count_as_parts_of_one() -> None:
+    chance = np.random.default_rng(1)
+    signs = [chance.integers(-1, 2, (ticks, 16)).astype(np.int8) for ticks in (120, 40)]
+    fine = [np.zeros((ticks, 64), np.int8) for ticks in (120, 40)]
+    query, known = MotionProfile(0.1, signs[0], fine[0]), MotionProfile(0.2, signs[1], fine[1])
+    graded = [MotionProfile(one.step_seconds, GRADE * one.signs, one.fine, grade=GRADE) for one in (query, known)]
+    plain = correlate_motion(query, known, speed=1.0, least_ticks=4)
+    parts = correlate_motion(*graded, speed=1.0, least_ticks=4)
+    assert np.allclose(plain.agreement, parts.agreement, equal_nan=True)
+    assert np.allclose(plain.events, parts.events)
+    line = Line(1.0, 0.4, 0, 0.0)
+    one, other = evidence_on_line(query, known, line), evidence_on_line(*graded, line)
+    assert np.allclose(one.agree, other.agree) and np.allclose(one.known_changes, other.known_changes)
 
 
 def test_too_small_a_part_says_nothing() -> None:

@@ -20,16 +20,18 @@ F64 = npt.NDArray[np.float64]
 PDQ_BYTES = 32
 N_DIHEDRAL = 8
 """PDQ variants of one picture: index 0 as it is, then the order of `signatures.pdq.DIHEDRAL`."""
-MOTION_CELLS = 16
 OTHER_LAGS = 5
+MOTION_CELLS = 16
 """A motion profile looks at a 4 × 4 grid of the picture."""
 FINE_CELLS = 64
 """…and at an 8 × 8 grid."""
 FINE_MOST = 8
 """Largest change a cell of the fine grid counts, in dead zones."""
-DETAIL_ROWS, DETAIL_COLUMNS = 9, 16
+DETAIL_ROWS, DETAIL_COLUMNS = 18, 32
 DETAIL_CELLS = DETAIL_ROWS * DETAIL_COLUMNS
-"""…and, on the query side, at a finer one, which can be laid over part of a known picture."""
+CONTRAST_ROWS, CONTRAST_COLUMNS = 9, 16
+CONTRAST_CELLS = CONTRAST_ROWS * CONTRAST_COLUMNS
+"""…and, on the query side, at finer ones, which can be laid over part of a known picture."""
 LOCAL_BYTES = 8
 DIGEST_BYTES = 16
 """Of a coded packet: what decides that nobody decodes has 128 bits, so that nobody can make two alike."""
@@ -221,10 +223,15 @@ class MotionProfile:
     the change in steps of `signatures.motion.DEAD_ZONE`, −8 … 8; the store keeps −1, 0, +1."""
     fine_every: int = 1
     detail: npt.NDArray[np.int8] | None = None
-    """Shape (m, 144): by how many steps of `signatures.motion.DETAIL_UNIT` each cell of a 9 × 16 grid of the whole
-    picture (row-major) became brighter. The query side only; the store does not keep it."""
+    """Shape (m, 576): by how many grey levels each cell of an 18 × 32 grid of the whole picture (row-major) became
+    brighter. The query side only; the store does not keep it."""
     lagged: npt.NDArray[np.int8] | None = None
     """Shape (m, 5, 16): `signs` over each of `signatures.motion.OTHER_LAGS_SECONDS`. The query side only."""
+    contrast: npt.NDArray[np.int8] | None = None
+    """Shape (m, 144): the same of a 9 × 16 grid once the contrast of each picture is normalised, as that of `signs` is,
+    in steps of `signatures.motion.CONTRAST_UNIT`. The query side only."""
+    grade: int = 1
+    """`signs` are in this many parts of one: those of a part of the picture (`matching.region`) are graded."""
 
     def __post_init__(self) -> None:
         m = len(self.signs)
@@ -241,7 +248,13 @@ class MotionProfile:
         if self.detail is not None:
             _check(
                 self.detail.shape == (m, DETAIL_CELLS) and self.detail.dtype == np.int8,
-                "detail must be (m, 144) int8",
+                "detail must be (m, 576) int8",
+            )
+        _check(self.grade >= 1, "grade must be positive")
+        if self.contrast is not None:
+            _check(
+                self.contrast.shape == (m, CONTRAST_CELLS) and self.contrast.dtype == np.int8,
+                "contrast must be (m, 144) int8",
             )
         if self.lagged is not None:
             _check(

@@ -178,6 +178,10 @@ class ProofSettings(_Table):
     covered_evidence: float = Field(20.0, gt=0)
     """Log likelihood ratio of a hole in the picture, where no local descriptors of both sides find each other, from
     which something covers it: half of the channel logos, most large stickers, 1 % of other copies reach it."""
+    region_window_agreement: float = Field(0.75, ge=0, lt=1)
+    """`window_agreement` where a proof rests on a placement, as that of a crop does: fewer cells are compared…"""
+    region_covered_evidence: float = Field(12.0, gt=0)
+    """…and `covered_evidence`."""
     telling_bits: float = Field(32.0, gt=0)
     """Pictures tell the moments apart when those of other moments are this much farther than the aligned ones."""
     sped_doubt: float = Field(0.5, ge=0, le=1)

@@ -42,6 +42,8 @@ ELSEWHERE_SECONDS = 2.0
 """Moments farther than this from the aligned one are other moments."""
 CONTRADICTED_TICK = 3.0
 """What a tick costs, in agreeing changes, around which the movement contradicts the line."""
+LEAST_MOVEMENT = 0.5
+"""Changes of both sides below which a tick is still."""
 SNAP_SECONDS = 0.6
 """A stretch that ends this close to a keyframe's boundary ends there."""
 
@@ -70,8 +72,9 @@ def align(
     stretches: list[Stretch] = []
     for variant in variants:
         alignment = _prepared(query, known, variant, useful, matching, proof, aspect, local_pairs)
-        for one in (alignment, *_in_region(alignment)):
-            proposed = proposed_lines(one)
+        lines = proposed_lines(alignment)
+        for one in (alignment, *_in_region(alignment, lines)):
+            proposed = lines if one is alignment else proposed_lines(one)
             for line in proposed:
                 stretches += _stretches_on(one, line)
             for line in lines_at_speeds(one, proposed, stretches):
@@ -126,7 +129,7 @@ def _prepared(
     return Alignment(query, known, variant, useful, distance, motion, local, pairs, matching, proof)
 
 
-def _in_region(a: Alignment) -> list[Alignment]:
+def _in_region(a: Alignment, lines: Sequence[Line]) -> list[Alignment]:
     """Return the alignment with the movement of that part of the known picture only which the query shows, if any."""
     if a.local is None or a.known.local is None or a.known.motion is None:
         return []
@@ -137,9 +140,12 @@ def _in_region(a: Alignment) -> list[Alignment]:
         a.known.frames,
         a.known.local,
         a.known.motion,
+        lines,
         mirrored=a.local.mirrored,
     )
-    return [] if region is None else [replace(a, motion=region.query, known=replace(a.known, motion=region.known))]
+    if region is None:
+        return []
+    return [replace(a, motion=region.query, known=replace(a.known, motion=region.known), in_region=True)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -284,7 +290,7 @@ def _tested(
     if (
         result.proven
         and median >= a.proof.altered_bits
-        and moves_otherwise_somewhere(a.motion, a.known.motion, line, start, end, a.proof)
+        and moves_otherwise_somewhere(a.motion, a.known.motion, line, start, end, a.proof, in_region=a.in_region)
     ):
         result = replace(result, proven=False, why_not=PART_MOVES)
     sped = line.speed != 1.0 and tells_the_moment(result, a.proof)
@@ -435,7 +441,7 @@ def _moving_part(
     A still passage longer than `max_still_seconds` ends the proof, unless movement on both sides holds it in its place,
     it is no longer than `max_still_inside_seconds` and its pictures are the same.
     """
-    moving = (evidence.query_changes + evidence.known_changes > 0) & (evidence.query_seconds >= start)
+    moving = (evidence.query_changes + evidence.known_changes >= LEAST_MOVEMENT) & (evidence.query_seconds >= start)
     moving &= evidence.query_seconds < end
     times = evidence.query_seconds[moving]
     if len(times) == 0:

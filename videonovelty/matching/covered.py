@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from videonovelty.matching.geometry import GeometricMatch
 from videonovelty.matching.local_evidence import LocalPair
-from videonovelty.matching.region import agreed_placement, placed
+from videonovelty.matching.shown import agreed_placement, placed
 from videonovelty.matching.stretch import KnownSide, Stretch, of_rest
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, KNOWN_POINTS, PART_COVERED, U8, MotionProfile, Signatures
@@ -118,7 +118,7 @@ def _cut(
 ) -> Iterator[Stretch]:
     """Yield the parts of a stretch in time order, the run with the deepest hole cut out, over and over."""
     evidence, first, last = _deepest(stretch.line, counts, bounds, motion, altered, off)
-    if evidence < proof.covered_evidence:
+    if evidence < (proof.covered_evidence if stretch.inliers is None else proof.region_covered_evidence):
         yield stretch
         return
     unproven = replace(stretch.proof, proven=False, why_not=PART_COVERED)

@@ -22,7 +22,7 @@ from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import DISTINCT, TOLERANCE, OwnChange, as_shares, own_change, similarity
 from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.proof import Proof
-from videonovelty.matching.region import placed
+from videonovelty.matching.shown import placed
 from videonovelty.matching.stretch import Stretch, runs
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, PLAYS_IN_A_PART, Signatures

@@ -45,15 +45,13 @@ class TickEvidence:
 
 def evidence_on_line(query: MotionProfile, known: MotionProfile, line: Line) -> TickEvidence:
     """Return the evidence at every known tick that the line maps into the query. `query` is already turned."""
-    index, known_index, at = _ticks_on(line, query, len(known.signs), known.step_seconds)
-    one, other = (
-        signs_at_speed(query, line.speed)[index].astype(np.float64),
-        known.signs[known_index].astype(np.float64),
-    )
+    index, known_index, at = ticks_on(line, query, len(known.signs), known.step_seconds)
+    one = signs_at_speed(query, line.speed)[index] / query.grade
+    other = known.signs[known_index] / known.grade
     return TickEvidence(at, (one * other).sum(axis=1), (one**2).sum(axis=1), (other**2).sum(axis=1))
 
 
-def _ticks_on(line: Line, query: MotionProfile, ticks: int, step_seconds: float) -> tuple[I64, I64, F64]:
+def ticks_on(line: Line, query: MotionProfile, ticks: int, step_seconds: float) -> tuple[I64, I64, F64]:
     """Return the query's ticks, the known ticks (of `ticks`, every `step_seconds`) they lie on, and query times."""
     known_index = np.arange(ticks)
     at = (known_index * step_seconds - line.offset_seconds) / line.speed
@@ -76,7 +74,7 @@ def best_offset(
     known_first = max(0, int((line.speed * stretch[0] + line.offset_seconds - reach_seconds) / known.step_seconds) - 2)
     known_last = int((line.speed * stretch[1] + line.offset_seconds + reach_seconds) / known.step_seconds) + 3
     there = known.signs[known_first : max(known_first, known_last)]
-    nearby = MotionProfile(known.step_seconds, there, np.zeros((len(there), FINE_CELLS), np.int8))
+    nearby = MotionProfile(known.step_seconds, there, np.zeros((len(there), FINE_CELLS), np.int8), grade=known.grade)
     shift = first * query.step_seconds * line.speed - known_first * known.step_seconds
     correlation = correlate_motion(part, nearby, speed=line.speed, least_ticks=4)
     # the correlation's offset is time of what is nearby minus speed × (query time − start of the part)
@@ -203,27 +201,40 @@ class PictureEvidence:
 
 
 def moves_otherwise_somewhere(
-    query: MotionProfile, known: MotionProfile, line: Line, start: float, end: float, settings: ProofSettings
+    query: MotionProfile,
+    known: MotionProfile,
+    line: Line,
+    start: float,
+    end: float,
+    settings: ProofSettings,
+    *,
+    in_region: bool = False,
 ) -> bool:
     """Return whether much moves in some window of the fine grid, and far less of it as in the known video than around.
 
     New footage playing in a corner of a known one leaves most of the picture in agreement; what moves in its corner
     does not agree, and does not follow what moves there in the known video. A caption or a logo covers cells, but does
     not move in them. At another speed than the plain one it must be so around the line as well. `query` is turned
-    already.
+    already; `in_region`: both sides are of a part of the known picture, in which less may move otherwise.
     """
     # the fine grid is of one lag: a change is centred in its lag, which is another time at another speed
     centre = line.offset_seconds + 0.5 * LAG_SECONDS * (1.0 - line.speed)
     off = (0.0,) if line.speed == 1.0 else _OFF_SECONDS
     lines = [replace(line, offset_seconds=centre + one) for one in off]
-    return all(_moves_otherwise_on(query, known, one, start, end, settings) for one in lines)
+    least = settings.region_window_agreement if in_region else settings.window_agreement
+    return all(_moves_otherwise_on(query, known, one, (start, end), settings, least) for one in lines)
 
 
 def _moves_otherwise_on(
-    query: MotionProfile, known: MotionProfile, line: Line, start: float, end: float, settings: ProofSettings
+    query: MotionProfile,
+    known: MotionProfile,
+    line: Line,
+    stretch: tuple[float, float],
+    settings: ProofSettings,
+    window_agreement: float,
 ) -> bool:
-    index, known_index, at = _ticks_on(line, query, len(known.fine), known.step_seconds * known.fine_every)
-    inside = (at >= start - 1e-6) & (at < end + 1e-6)
+    index, known_index, at = ticks_on(line, query, len(known.fine), known.step_seconds * known.fine_every)
+    inside = (at >= stretch[0] - 1e-6) & (at < stretch[1] + 1e-6)
     steps = query.fine[index[inside]].astype(np.float64)
     there = known.fine[known_index[inside]].astype(np.float64)
     lit = _relit(steps, there)
@@ -236,7 +247,7 @@ def _moves_otherwise_on(
     whole = max(0.0, float(agree.sum()) / max(1.0, float(changes.sum())))
     moving = changes @ _WINDOWS
     otherwise = (moving >= settings.window_changes) & (
-        agree @ _WINDOWS + np.sqrt(squares @ _WINDOWS) < settings.window_agreement * whole * moving
+        agree @ _WINDOWS + np.sqrt(squares @ _WINDOWS) < window_agreement * whole * moving
     )
     whole = max(0.0, float(followed.sum()) / max(1.0, float(known_changes.sum())))
     due = known_changes @ _LARGER_WINDOWS

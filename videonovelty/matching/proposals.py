@@ -45,6 +45,8 @@ class Alignment:
     """Verified pairs the descriptor join proposed: query keyframe, known seconds, inliers."""
     matching: MatchingSettings
     proof: ProofSettings
+    in_region: bool = False
+    """`motion` and that of `known` are of the part of the known picture that the query shows."""
 
     def reach_seconds(self, line: Line) -> float:
         """Return how far from a line, in known time, a keyframe may look like its aligned moment."""

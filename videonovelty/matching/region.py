@@ -1,45 +1,63 @@
-"""The part of a known picture that a query shows, and what moves there: proof by movement for crops and insets.
+"""What moves in the part of a known picture that a query shows: proof by movement for crops and pictures in pictures.
 
-The geometry of the local descriptors says where the query's picture lies in the known one. The query keeps the changes
-of a fine grid, so they can be summed over the cells of the known video's grid as the query shows them; known cells the
-query does not show are left out on both sides.
+The query keeps the changes of finer grids, so they can be summed over the cells of the known video's grids as the query
+shows them; known cells the query does not show are left out on both sides.
+
+A known cell's sign says how it changed against the whole known picture. A crop shows a part of that, and what the rest
+does is taken off both sides: of the query's changes, and of the known signs, the mean of the cells that are seen. What
+is left is graded, not only up or down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import GeometricMatch
+from videonovelty.matching.proof import ticks_on
+from videonovelty.matching.shown import Cells, Shown, agreed_placement, corners, picture_box, placed
+from videonovelty.matching.timeline import Line
 from videonovelty.records import (
-    DETAIL_CELLS,
+    CONTRAST_COLUMNS,
+    CONTRAST_ROWS,
     DETAIL_COLUMNS,
     DETAIL_ROWS,
     F64,
-    FINE_CELLS,
     FINE_MOST,
     KnownFrames,
     MotionProfile,
 )
-from videonovelty.signatures.motion import DETAIL_UNIT, FINE_GRID, GRID
+from videonovelty.signatures.motion import CONTRAST_UNIT, DEAD_ZONE, FINE_GRID, GRID
 
 Bool = npt.NDArray[np.bool_]
+F32 = npt.NDArray[np.float32]
+I8 = npt.NDArray[np.int8]
 
-MIN_VISIBLE_SHARE = 0.6
-"""A known cell of which the query shows less than this is left out."""
 MIN_VISIBLE_CELLS = 4
-SAME_PLACE = 0.06
-"""Two verified keyframes say the same when they put the query's corners this close, in known longer sides."""
 LEAST_CHANGE = 0.5
 """Changes of a cell below this many grey levels are noise, whatever the known side counts."""
-_SAMPLES = 8
-"""Points along a known cell's side at which the query is looked up."""
-_EDGE = 0.015
-"""Descriptors keep this far from the picture's edge, in its longer side."""
+FULL_ZONES = 3.0
+"""A change of the query counts as 1, as each of the known signs does, from so many dead zones on."""
+PARTS, LEAST_PARTS = 12, 4
+"""Changes are graded in so many parts of the largest, and this many are the least that count…"""
+GRADE = 10
+"""…and so many count as one: as large in sum, the mean taken off, as signs would be."""
+FILLED = 0.9
+"""Where the known picture takes less of the query's, the query's contrast is not that of the known picture."""
+LINES_TRIED = 3
+TRIED_OFF_SECONDS = tuple(0.1 * step for step in range(-4, 5))
+"""A placement is moved on the best of some lines, each so far off: the keyframes' vote may be."""
+STEPS, MOST_MOVES = (0.02, 0.01, 0.005), 4
+"""A placement is moved in steps, shares of the longer side, so many times each…"""
+LEAST_GAIN = 4.0
+"""…by which so many more changes must agree."""
+LEAST_TICKS, MOST_TICKS = 8, 1000
+MOST_LEVELS = 6.0
+"""Larger changes, in grey levels, count no more when a placement is moved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,132 +77,144 @@ def motion_in_region(
     frames: KnownFrames,
     local: KnownLocal,
     known: MotionProfile,
+    lines: Sequence[Line] = (),
     *,
     mirrored: bool,
 ) -> Region | None:
     """Return the motion of both sides where the query shows the known picture, or None where too little is seen.
 
     `motion` and `aspect` (width over height) are the query's, as it is; `matches` are verified keyframe pairs, of which
-    the placement most agree on is taken.
+    the placement most agree on is taken, moved a little to where the movement agrees best on one of `lines`.
     """
-    if motion.detail is None or not matches or len(local.features.xy) == 0:
+    if motion.detail is None or motion.contrast is None or not matches or len(local.features.xy) == 0:
         return None
     placement = agreed_placement(matches, aspect, mirrored=mirrored)
-    box = _picture_box(frames, local)
-    weight, visible = _cell_weights(placement, aspect, box, GRID, mirrored=mirrored)
-    if int(visible.sum()) < MIN_VISIBLE_CELLS:
+    shown = _moved(Shown(placement, aspect, picture_box(frames, local), mirrored), motion, known, lines)
+    cells = shown.in_cells(GRID, CONTRAST_ROWS, CONTRAST_COLUMNS)
+    if int(cells.visible.sum()) < MIN_VISIBLE_CELLS:
         return None
-    signs, there = _in_cells(motion.detail, known.signs, weight, visible, centred=True)
-    fine, fine_there = np.zeros_like(motion.fine), np.zeros_like(known.fine)
-    if _cell_area(placement, aspect, box) >= 1.0:
-        fine, fine_there = _in_cells(
-            motion.detail,
-            known.fine,
-            *_cell_weights(placement, aspect, box, FINE_GRID, mirrored=mirrored),
-            centred=False,
-        )
+    if cells.filled >= FILLED:
+        change = _summed(motion.contrast, cells.weight, CONTRAST_UNIT / (FULL_ZONES * DEAD_ZONE))
+    else:
+        by_detail = shown.in_cells(GRID, DETAIL_ROWS, DETAIL_COLUMNS).weight
+        change = _centred(_summed(motion.detail, by_detail), cells.visible)
+        change /= FULL_ZONES * _zone(change, known.signs, cells.visible)
+    signs = _graded(np.clip(_centred(change, cells.visible), -1.0, 1.0), cells.visible)
+    there = _graded(known.signs.astype(np.float32), cells.visible)
+    fine, fine_there = _fine(shown, motion.detail, known.fine)
     return Region(
-        MotionProfile(motion.step_seconds, np.sign(signs), fine),
-        MotionProfile(known.step_seconds, there, fine_there, known.fine_every),
-        int(visible.sum()),
+        MotionProfile(motion.step_seconds, signs, fine, grade=GRADE),
+        MotionProfile(known.step_seconds, there, fine_there, known.fine_every, grade=GRADE),
+        int(cells.visible.sum()),
     )
 
 
-def _in_cells(
-    detail: npt.NDArray[np.int8], known: npt.NDArray[np.int8], weight: F64, visible: Bool, *, centred: bool
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
-    """Return the query's changes in the known video's cells, in dead zones, and the known ones that are seen.
+def _fine(shown: Shown, detail: I8, known: I8) -> tuple[I8, I8]:
+    """Return the query's changes in the known video's fine cells, in dead zones, and the known ones that are seen.
 
-    The dead zone is taken such that as many changes are counted on both sides. `centred` takes the change of the whole
-    off, as the coarse grid does.
+    Nothing where those cells, as they are shown, are smaller than the query's own.
     """
-    # (m, cells of the query) → (m, cells of the known video), in grey levels
-    change = (detail.astype(np.float32) @ weight.T.astype(np.float32)) * np.float32(DETAIL_UNIT)
-    if centred:
-        change[:, visible] -= change[:, visible].mean(axis=1, keepdims=True)
-    change[:, ~visible] = 0.0
-    there = np.where(visible[None, :], known, 0).astype(np.int8)
-    share = float((there[:, visible] != 0).mean()) if len(there) else 0.0
-    zone = max(LEAST_CHANGE, float(np.quantile(np.abs(change[:, visible]), 1.0 - share)) if change.size else 0.0)
-    return np.clip(np.trunc(change / zone), -FINE_MOST, FINE_MOST).astype(np.int8), there
+    if shown.cell_area(FINE_GRID, DETAIL_ROWS, DETAIL_COLUMNS) < 1.0:
+        return np.zeros((len(detail), FINE_GRID**2), np.int8), np.zeros_like(known)
+    cells = shown.in_cells(FINE_GRID, DETAIL_ROWS, DETAIL_COLUMNS)
+    change = np.where(cells.visible, _summed(detail, cells.weight), np.float32(0.0))
+    steps = np.trunc(change / _zone(change, known, cells.visible))
+    return np.clip(steps, -FINE_MOST, FINE_MOST).astype(np.int8), np.where(cells.visible, known, np.int8(0))
 
 
-def _cell_area(placement: F64, aspect: float, box: tuple[float, float, float, float]) -> float:
-    """Return how many cells of the query's detail one cell of the known video's fine grid covers, as it is shown."""
-    left, top, right, bottom = box
-    width, height = _sides(aspect)
-    known = (right - left) * (bottom - top) / FINE_CELLS
-    shown = known / max(1e-9, abs(float(np.linalg.det(placement[:, :2]))))
-    return shown / (width * height / DETAIL_CELLS)
+def _summed(changes: npt.NDArray[np.int8 | np.float32], weight: F64, unit: float = 1.0) -> F32:
+    """Return the changes (m, cells) of the known video's cells, given the query's (m, n) and their weights in them."""
+    return changes.astype(np.float32) @ (weight.T * unit).astype(np.float32)
 
 
-def _corners(aspect: float, mirrored: bool) -> F64:
-    """Return the query's corners in shares of its longer side, as `verify` counts them; shape (4, 2)."""
-    width, height = _sides(aspect)
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
-    if mirrored:
-        corners[:, 0] = -corners[:, 0]
-    return corners
+def _zone(change: F32, known: I8, visible: Bool) -> float:
+    """Return the dead zone, in grey levels, with which as many changes are counted on both sides."""
+    if not change.size or not known.size or not visible.any():
+        return LEAST_CHANGE
+    share = float((known[:, visible] != 0).mean())
+    return max(LEAST_CHANGE, float(np.quantile(np.abs(change[:, visible]), 1.0 - share)))
 
 
-def _sides(aspect: float) -> tuple[float, float]:
-    return (1.0, 1.0 / aspect) if aspect >= 1 else (aspect, 1.0)
+def _centred(change: F32, visible: Bool) -> F32:
+    """Return changes (m, cells) less the mean of the visible cells'; those not seen are 0."""
+    return np.where(visible, change - change[:, visible].mean(axis=1, keepdims=True), np.float32(0.0))
 
 
-def placed(points: F64, transform: F64) -> F64:
-    """Return where a transform (2, 3) puts points (n, 2)."""
-    return points @ transform[:, :2].T + transform[:, 2]
+def _graded(change: F32, visible: Bool) -> I8:
+    """Return changes −1 … 1 (m, cells) less the mean of what is seen, in `PARTS` of one; little is nothing."""
+    parts = np.rint(_centred(change, visible) * PARTS).astype(np.int8)
+    return np.where(np.abs(parts) >= LEAST_PARTS, parts, np.int8(0))
 
 
-def agreed_placement(matches: Sequence[GeometricMatch], aspect: float, *, mirrored: bool) -> F64:
-    """Return the transform, query to known, that most inliers stand behind; shape (2, 3)."""
-    corners = _corners(aspect, mirrored)
-    where = np.array([placed(corners, match.transform) for match in matches])
-    inliers = np.array([match.inliers for match in matches])
-    close = np.abs(where[:, None] - where[None]).max(axis=(2, 3)) <= SAME_PLACE
-    support = (close * inliers[None, :]).sum(axis=1)
-    group = close[int(support.argmax())]
-    return matches[int(np.where(group, inliers, -1).argmax())].transform
+# ---------------------------------------------------------------------------------------------------------------------
+# A placement moved by the movement
 
 
-def _picture_box(frames: KnownFrames, local: KnownLocal) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of the known picture inside its borders, in shares of its longer side.
+def _moved(shown: Shown, motion: MotionProfile, known: MotionProfile, lines: Sequence[Line]) -> Shown:
+    """Return the placement moved, by little, to where the fine movement agrees best on the best of `lines`.
 
-    The store does not keep the known picture's shape; its descriptors, which keep off borders, give it within 2 %.
+    Descriptors place a picture within some hundredths where the camera moves between the keyframes compared, and the
+    known picture's height is a guess; both are a good part of a cell.
     """
-    xy = local.features.xy / 65535.0
-    left, top = np.maximum(xy.min(axis=0) - _EDGE, 0.0)
-    right, bottom = np.minimum(xy.max(axis=0) + _EDGE, 1.0)
-    bordered = (frames.pdq != frames.pdq_inner).any(axis=1).mean() > 0.5
-    if not bordered:
-        left, top = 0.0, 0.0
-        if right >= bottom:
-            right = 1.0
+    near = [
+        replace(line, offset_seconds=line.offset_seconds + off)
+        for line in lines[:LINES_TRIED]
+        for off in TRIED_OFF_SECONDS
+    ]
+    on_line = [compared for line in near if (compared := _on_line(motion, known, line)) is not None]
+    if not on_line:
+        return shown
+    cells = shown.in_cells(FINE_GRID, DETAIL_ROWS, DETAIL_COLUMNS)
+    best, compared = max(((_agreement(cells, one), one) for one in on_line), key=lambda pair: pair[0])
+    least = LEAST_GAIN / max(1.0, float((compared[1] ** 2).sum()))
+    for step in STEPS:
+        for _ in range(MOST_MOVES):
+            score, other = max(
+                (
+                    (_agreement(other.in_cells(FINE_GRID, DETAIL_ROWS, DETAIL_COLUMNS), compared), other)
+                    for other in _around(shown, step)
+                ),
+                key=lambda pair: pair[0],
+            )
+            if score < best + least:
+                break
+            best, shown = score, other
+    return shown
+
+
+def _on_line(motion: MotionProfile, known: MotionProfile, line: Line) -> tuple[F32, F32] | None:
+    """Return the query's detail and the known video's fine changes at the ticks on a line; None where it is none."""
+    index, known_index, _ = ticks_on(line, motion, len(known.fine), known.step_seconds * known.fine_every)
+    if len(index) < LEAST_TICKS or motion.detail is None:
+        return None
+    some = np.unique(np.linspace(0, len(index) - 1, MOST_TICKS).astype(int))
+    return motion.detail[index[some]].astype(np.float32), known.fine[known_index[some]].astype(np.float32)
+
+
+def _agreement(cells: Cells, compared: tuple[F32, F32]) -> float:
+    """Return how well the changes of both sides agree in the cells that are seen, −1 … 1."""
+    if int(cells.visible.sum()) < MIN_VISIBLE_CELLS:
+        return -1.0
+    change = _summed(compared[0], cells.weight[cells.visible])
+    one, other = np.clip(change / MOST_LEVELS, -1.0, 1.0), compared[1][:, cells.visible]
+    return float((one * other).sum() / max(1e-6, float(np.sqrt((one**2).sum() * (other**2).sum()))))
+
+
+def _around(shown: Shown, step: float) -> list[Shown]:
+    """Return placements moved, zoomed, or of a known picture of another height, by a step each."""
+    middle = placed(corners(shown.aspect, mirrored=shown.mirrored), shown.placement).mean(axis=0)
+    left, top, right, bottom = shown.box
+    found = []
+    for way in (-step, step):
+        for axis in (0, 1):
+            moved = shown.placement.copy()
+            moved[axis, 2] += way
+            found.append(replace(shown, placement=moved))
+        zoomed = shown.placement * (1.0 + way)
+        zoomed[:, 2] -= way * middle
+        found.append(replace(shown, placement=zoomed))
+        if right > bottom:
+            found.append(replace(shown, box=(left, top, right, bottom + way)))
         else:
-            bottom = 1.0
-    return float(left), float(top), float(right), float(bottom)
-
-
-def _cell_weights(
-    placement: F64, aspect: float, box: tuple[float, float, float, float], grid: int, *, mirrored: bool
-) -> tuple[F64, Bool]:
-    """Return how the query's detail makes up each cell of the known `grid`, (cells, n_detail), and which are seen."""
-    left, top, right, bottom = box
-    steps = (np.arange(grid * _SAMPLES) + 0.5) / (grid * _SAMPLES)
-    y, x = np.meshgrid(top + steps * (bottom - top), left + steps * (right - left), indexing="ij")
-    points = np.stack([x.ravel(), y.ravel()], axis=1)
-    back = np.linalg.inv(placement[:, :2])
-    query = (points - placement[:, 2]) @ back.T
-    if mirrored:
-        query[:, 0] = -query[:, 0]
-    width, height = _sides(aspect)
-    column = np.floor(query[:, 0] / width * DETAIL_COLUMNS).astype(np.int64)
-    row = np.floor(query[:, 1] / height * DETAIL_ROWS).astype(np.int64)
-    inside = (column >= 0) & (column < DETAIL_COLUMNS) & (row >= 0) & (row < DETAIL_ROWS)
-    place = np.arange(grid * _SAMPLES) // _SAMPLES
-    cell = (place[:, None] * grid + place[None, :]).ravel()
-    weight = np.zeros((grid * grid, DETAIL_ROWS * DETAIL_COLUMNS))
-    np.add.at(weight, (cell[inside], row[inside] * DETAIL_COLUMNS + column[inside]), 1.0)
-    seen = weight.sum(axis=1)
-    visible = seen >= MIN_VISIBLE_SHARE * _SAMPLES**2
-    return weight / np.maximum(seen, 1.0)[:, None], np.asarray(visible)
+            found.append(replace(shown, box=(left, top, right + way, bottom)))
+    return found

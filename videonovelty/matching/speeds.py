@@ -84,7 +84,7 @@ def lines_at_other_speeds(
     """
     if len(query.signs) == 0 or len(known.signs) == 0:
         return []
-    sides = _Sides(query, *_packed(known.signs), known.step_seconds)
+    sides = _Sides(query, *_packed(known.signs, known.grade), known.step_seconds)
     places = np.arange(-reach_seconds, reach_seconds + 1e-9, 0.5 * known.step_seconds)
     found = []
     for window in windows:
@@ -177,14 +177,16 @@ class _Sides:
     def _query_at(self, speed: float) -> tuple[U16, U16]:
         lag = lag_at_speed(speed)
         if lag not in self._at_lag:
-            self._at_lag[lag] = _packed(signs_at_speed(self.query, speed))
+            self._at_lag[lag] = _packed(signs_at_speed(self.query, speed), self.query.grade)
         return self._at_lag[lag]
 
 
-def _packed(signs: npt.NDArray[np.int8]) -> tuple[U16, U16]:
+def _packed(signs: npt.NDArray[np.int8], grade: int) -> tuple[U16, U16]:
     """Return which of the 16 cells became brighter, and which darker, a bit each; shape (m,)."""
     bits = np.uint16(1) << np.arange(16, dtype=np.uint16)
-    return ((signs > 0) * bits).sum(axis=1, dtype=np.uint16), ((signs < 0) * bits).sum(axis=1, dtype=np.uint16)
+    return ((2 * signs.astype(np.int16) >= grade) * bits).sum(axis=1, dtype=np.uint16), (
+        (2 * signs.astype(np.int16) <= -grade) * bits
+    ).sum(axis=1, dtype=np.uint16)
 
 
 @jit

@@ -164,11 +164,13 @@ def correlate_motion(query: MotionProfile, known: MotionProfile, *, speed: float
         # sums of whole numbers: without what the transform adds, equal agreements are equal on every machine
         return np.asarray(np.rint(found), np.float64)
 
-    both = correlate(spread, other)
+    grades = float(query.grade * known.grade)
+
+    both = correlate(spread, other) / grades
     energy_known = correlate((spread**2).sum(axis=1), np.ones(ticks, np.float32))
     energy_query = correlate(present, (other**2).sum(axis=1))
     overlap = correlate(present, np.ones(ticks, np.float32))
-    events = np.sqrt(np.maximum(energy_known * energy_query, 0.0)).round(6)
+    events = (np.sqrt(np.maximum(energy_known * energy_query, 0.0)) / grades).round(6)
     enough = (overlap >= least_ticks - 0.5) & (events >= 0.5)
     agreement = np.where(enough, both / np.maximum(events, 0.5), np.nan)
     offset = np.arange(-(ticks - 1), n_known) * step

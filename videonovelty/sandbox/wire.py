@@ -34,6 +34,7 @@ from videonovelty.errors import (
 )
 from videonovelty.intake import display_text
 from videonovelty.records import (
+    CONTRAST_CELLS,
     DETAIL_CELLS,
     DIGEST_BYTES,
     FINE_CELLS,
@@ -55,7 +56,7 @@ from videonovelty.records import (
 
 MAGIC = b"VNSV"
 CODED_MAGIC = b"VNCP"
-WIRE_VERSION = 5
+WIRE_VERSION = 6
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 256
@@ -93,6 +94,7 @@ ARRAYS = (
     _Array("signs", "|i1", lambda c: (c["ticks"], MOTION_CELLS), 1, -1),
     _Array("fine", "|i1", lambda c: (c["ticks"], FINE_CELLS), FINE_MOST, -FINE_MOST),
     _Array("detail", "|i1", lambda c: (c["detailed"], DETAIL_CELLS), 127, -127),
+    _Array("contrast", "|i1", lambda c: (c["contrasted"], CONTRAST_CELLS), 127, -127),
     _Array("lagged", "|i1", lambda c: (c["lagged"], OTHER_LAGS, MOTION_CELLS), 1, -1),
     _Array("offsets", "<i8", lambda c: (c["keyframes"] + 1,), 2**40, 0),
     _Array("codes", "|u1", lambda c: (c["descriptors"], LOCAL_BYTES)),
@@ -109,7 +111,7 @@ CODED_ARRAYS = (
     _Array("starts", "|u1", lambda c: (c["packets"],), 1),
     _Array("digests", "|u1", lambda c: (c["packets"], DIGEST_BYTES)),
 )
-COUNTS = ("undecoded", "keyframes", "ticks", "detailed", "lagged", "descriptors", "mirrored", "panes")
+COUNTS = ("undecoded", "keyframes", "ticks", "detailed", "contrasted", "lagged", "descriptors", "mirrored", "panes")
 
 
 def encode_signed(signed: SignedVideo) -> bytes:
@@ -121,6 +123,7 @@ def encode_signed(signed: SignedVideo) -> bytes:
         "keyframes": len(signatures.pts_seconds),
         "ticks": len(motion.signs),
         "detailed": 0 if motion.detail is None else len(motion.detail),
+        "contrasted": 0 if motion.contrast is None else len(motion.contrast),
         "lagged": 0 if motion.lagged is None else len(motion.lagged),
         "descriptors": len(local.codes),
         "mirrored": len(local.mirrored_codes),
@@ -162,6 +165,7 @@ def encode_signed(signed: SignedVideo) -> bytes:
         "signs": motion.signs,
         "fine": motion.fine,
         "detail": np.zeros((0, DETAIL_CELLS), np.int8) if motion.detail is None else motion.detail,
+        "contrast": np.zeros((0, CONTRAST_CELLS), np.int8) if motion.contrast is None else motion.contrast,
         "lagged": np.zeros((0, OTHER_LAGS, MOTION_CELLS), np.int8) if motion.lagged is None else motion.lagged,
         **{name: getattr(local, name) for name in ("offsets", "codes", "mirrored_codes", "xy", "scale", "angle")},
         **{f"pane_{name}": getattr(signatures.panes, name) for name in ("keyframe", "box", "pdq")},
@@ -253,6 +257,8 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
         raise WireError("mirrored descriptors are of another number")
     if counts["detailed"] not in (0, counts["ticks"]):
         raise WireError("the detail has another number of ticks")
+    if counts["contrasted"] not in (0, counts["ticks"]):
+        raise WireError("the contrast has another number of ticks")
     if counts["lagged"] not in (0, counts["ticks"]):
         raise WireError("the signs over other lags have another number of ticks")
     arrays = _arrays(payload, end, ARRAYS, counts)
@@ -282,6 +288,7 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
                 signs=arrays["signs"],
                 fine=arrays["fine"],
                 detail=arrays["detail"] if counts["detailed"] else None,
+                contrast=arrays["contrast"] if counts["contrasted"] else None,
                 lagged=arrays["lagged"] if counts["lagged"] else None,
             ),
             local=LocalFeatures(

@@ -19,6 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.records import (
+    CONTRAST_CELLS,
+    CONTRAST_COLUMNS,
+    CONTRAST_ROWS,
     DETAIL_CELLS,
     DETAIL_COLUMNS,
     DETAIL_ROWS,
@@ -44,8 +47,8 @@ OTHER_LAGS_SECONDS = (0.2, 0.3, 0.5, 0.6, 0.8)
 """A query that plays at another speed shows in this time what the known video shows in `LAG_SECONDS`."""
 DEAD_ZONE = 0.02
 """Change of a cell's mean, in standard deviations of the picture, below which nothing is said to have changed."""
-DETAIL_UNIT = 0.5
-"""Grey levels a step of `MotionProfile.detail` stands for."""
+CONTRAST_UNIT = 0.004
+"""Standard deviations of the picture a step of `MotionProfile.contrast` stands for."""
 BLOCK_SECONDS = 30.0
 """Pictures are held this long at a time, so memory does not grow with the video."""
 MAX_TICKS = 1_000_000
@@ -68,6 +71,7 @@ class MotionRecorder:
         self._signs: list[npt.NDArray[np.int8]] = []
         self._lagged: list[npt.NDArray[np.int8]] = []
         self._detail: list[npt.NDArray[np.int8]] = []
+        self._contrast: list[npt.NDArray[np.int8]] = []
         self._tick = 0
         self._last: Frame | None = None
         self._last_picture: npt.NDArray[np.uint8] | None = None
@@ -104,7 +108,10 @@ class MotionRecorder:
         recently = normal.since(len(pictures) - len(recent))
         self._signs.append(_signs(recently.cells, self._lag)[first:])
         self._fine.append(_fine(recently, self._lag)[first:])
-        self._detail.append(_detail(recent, lag=self._lag)[first:])
+        cells = _area_means(recent, DETAIL_ROWS, DETAIL_COLUMNS).reshape(len(recent), DETAIL_CELLS)
+        self._detail.append(_steps(cells, self._lag, 1.0)[first:])
+        cells = _area_means(recent, CONTRAST_ROWS, CONTRAST_COLUMNS).reshape(len(recent), CONTRAST_CELLS)
+        self._contrast.append(_steps(recently.normalised(cells), self._lag, CONTRAST_UNIT)[first:])
         lagged = np.stack([_signs(normal.cells, lag) for lag in self._other_lags], axis=1)
         self._lagged.append(lagged[self._measured :])
         self._held = self._held[-self._overlap :]
@@ -122,6 +129,7 @@ class MotionRecorder:
             np.concatenate(self._signs),
             np.concatenate(self._fine),
             detail=np.concatenate(self._detail),
+            contrast=np.concatenate(self._contrast),
             lagged=np.concatenate(self._lagged),
         )
 
@@ -145,6 +153,10 @@ class _Normal:
     def since(self, first: int) -> _Normal:
         """Return the pictures from `first` on."""
         return _Normal(self.cells[first:], self.small[first:], self.deviation[first:])
+
+    def normalised(self, levels: F64) -> F64:
+        """Return grey levels (m, c) in deviations from the mean."""
+        return np.asarray((levels - self.small.mean((1, 2))[:, None]) / (self.deviation[:, 0] + 4.0))
 
 
 def _normal(pictures: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> _Normal:
@@ -182,14 +194,12 @@ def _fine(normal: _Normal, lag: int) -> npt.NDArray[np.int8]:
     return fine
 
 
-def _detail(pictures: npt.NDArray[np.uint8], *, lag: int) -> npt.NDArray[np.int8]:
-    """Return the changes (m, 144) of the fine grid's cells over the lag; the first ticks have nothing before them."""
-    m = len(pictures)
-    cells = _area_means(pictures, DETAIL_ROWS, DETAIL_COLUMNS).reshape(m, DETAIL_CELLS)
-    detail = np.zeros((m, DETAIL_CELLS), np.int8)
-    if m > lag:
-        detail[lag:] = np.clip(np.round((cells[lag:] - cells[:-lag]) / DETAIL_UNIT), -127, 127)
-    return detail
+def _steps(cells: F64, lag: int, unit: float) -> npt.NDArray[np.int8]:
+    """Return the changes of cells (m, c) over the lag, in steps of `unit`; the first ticks have nothing before them."""
+    steps = np.zeros(cells.shape, np.int8)
+    if len(cells) > lag:
+        steps[lag:] = np.clip(np.round((cells[lag:] - cells[:-lag]) / unit), -127, 127)
+    return steps
 
 
 def _area_means(pictures: npt.NDArray[np.uint8], rows: int, columns: int) -> F64:
@@ -263,7 +273,9 @@ def turned(profile: MotionProfile, variant: int) -> MotionProfile:
 def excerpt(profile: MotionProfile, first: int, last: int) -> MotionProfile:
     """Return the ticks `[first, last)` of a query's profile, the first of them at time 0, without `detail`."""
     lagged = None if profile.lagged is None else profile.lagged[first:last]
-    return MotionProfile(profile.step_seconds, profile.signs[first:last], profile.fine[first:last], lagged=lagged)
+    return MotionProfile(
+        profile.step_seconds, profile.signs[first:last], profile.fine[first:last], lagged=lagged, grade=profile.grade
+    )
 
 
 def signs_at_speed(profile: MotionProfile, speed: float) -> npt.NDArray[np.int8]:

@@ -1,0 +1,141 @@
+"""Where a query shows a known picture, all of it or a part, alone or beside something else.
+
+The geometry of the local descriptors says it: a transform from the query's positions to the known ones, both as shares
+of their picture's longer side, a mirrored query's horizontal positions negated first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.known.snapshot import KnownLocal
+from videonovelty.matching.geometry import GeometricMatch
+from videonovelty.records import F64, KnownFrames
+
+Bool = npt.NDArray[np.bool_]
+
+MIN_VISIBLE_SHARE = 0.55
+"""A known cell of which the query shows less than this is left out."""
+SAME_PLACE = 0.06
+"""Two verified keyframes say the same when they put the query's corners this close, in known longer sides."""
+_SAMPLES = 8
+"""Points along a known cell's side at which the query is looked up."""
+_EDGE = 0.015
+"""Descriptors keep this far from the picture's edge, in its longer side."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """A known video's cells as a query shows them."""
+
+    weight: F64
+    """Shape (known cells, query's cells): how the query's cells make up each known one; a row of a cell that is seen
+    has the sum 1."""
+    visible: Bool
+    """Shape (known cells,): those of which the query shows enough."""
+    filled: float
+    """Share of the query's cells that show the known picture, 0 … 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """Where a query shows a known picture."""
+
+    placement: F64
+    """Shape (2, 3): query positions to known positions."""
+    aspect: float
+    """The query's width over its height."""
+    box: tuple[float, float, float, float]
+    """Left, top, right and bottom of the known picture inside its borders, in shares of its longer side."""
+    mirrored: bool
+
+    def in_cells(self, grid: int, rows: int, columns: int) -> Cells:
+        """Return how `rows` × `columns` cells of the query make up the cells of the known `grid` × `grid`."""
+        left, top, right, bottom = self.box
+        steps = (np.arange(grid * _SAMPLES) + 0.5) / (grid * _SAMPLES)
+        y, x = np.meshgrid(top + steps * (bottom - top), left + steps * (right - left), indexing="ij")
+        points = np.stack([x.ravel(), y.ravel()], axis=1)
+        back = np.linalg.inv(self.placement[:, :2])
+        query = (points - self.placement[:, 2]) @ back.T
+        if self.mirrored:
+            query[:, 0] = -query[:, 0]
+        width, height = sides(self.aspect)
+        column = np.floor(query[:, 0] / width * columns).astype(np.int64)
+        row = np.floor(query[:, 1] / height * rows).astype(np.int64)
+        inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+        place = np.arange(grid * _SAMPLES) // _SAMPLES
+        cell = (place[:, None] * grid + place[None, :]).ravel()
+        pair = cell[inside] * (rows * columns) + row[inside] * columns + column[inside]
+        weight = np.bincount(pair, minlength=grid * grid * rows * columns).reshape(grid * grid, rows * columns)
+        seen = weight.sum(axis=1)
+        return Cells(
+            weight / np.maximum(seen, 1.0)[:, None],
+            np.asarray(seen >= MIN_VISIBLE_SHARE * _SAMPLES**2),
+            float((weight.sum(axis=0) > 0).mean()),
+        )
+
+    def cell_area(self, grid: int, rows: int, columns: int) -> float:
+        """Return how many of `rows` × `columns` cells of the query one cell of the known `grid` covers."""
+        left, top, right, bottom = self.box
+        width, height = sides(self.aspect)
+        known = (right - left) * (bottom - top) / grid**2
+        shown = known / max(1e-9, abs(float(np.linalg.det(self.placement[:, :2]))))
+        return shown / (width * height / (rows * columns))
+
+
+def corners(aspect: float, *, mirrored: bool) -> F64:
+    """Return the query's corners in shares of its longer side, as `geometry.verify` counts them; shape (4, 2)."""
+    width, height = sides(aspect)
+    found = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+    if mirrored:
+        found[:, 0] = -found[:, 0]
+    return found
+
+
+def sides(aspect: float) -> tuple[float, float]:
+    """Return width and height in shares of the longer side."""
+    return (1.0, 1.0 / aspect) if aspect >= 1 else (aspect, 1.0)
+
+
+def placed(points: F64, transform: F64) -> F64:
+    """Return where a transform (2, 3) puts points (n, 2)."""
+    return points @ transform[:, :2].T + transform[:, 2]
+
+
+def agreed_placement(matches: Sequence[GeometricMatch], aspect: float, *, mirrored: bool) -> F64:
+    """Return the transform, query to known, that most inliers stand behind; shape (2, 3).
+
+    Of the matches that put the query's corners where most do, it puts each corner where the median inlier has it.
+    """
+    corner = corners(aspect, mirrored=mirrored)
+    where = np.array([placed(corner, match.transform) for match in matches])
+    inliers = np.array([match.inliers for match in matches])
+    close = np.abs(where[:, None] - where[None]).max(axis=(2, 3)) <= SAME_PLACE
+    support = (close * inliers[None, :]).sum(axis=1)
+    group = close[int(support.argmax())]
+    median = np.median(np.repeat(where[group], inliers[group], axis=0), axis=0)
+    design = np.column_stack((corner, np.ones(len(corner))))
+    return np.asarray(np.linalg.lstsq(design, median, rcond=None)[0].T, np.float64)
+
+
+def picture_box(frames: KnownFrames, local: KnownLocal) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of the known picture inside its borders, in shares of its longer side.
+
+    The store does not keep the known picture's shape. Its descriptors, which keep off borders, give it within 2 %, but
+    where nothing at a side has any.
+    """
+    xy = local.features.xy / 65535.0
+    left, top = np.maximum(xy.min(axis=0) - _EDGE, 0.0)
+    right, bottom = np.minimum(xy.max(axis=0) + _EDGE, 1.0)
+    bordered = (frames.pdq != frames.pdq_inner).any(axis=1).mean() > 0.5
+    if not bordered:
+        left, top = 0.0, 0.0
+        if right >= bottom:
+            right = 1.0
+        else:
+            bottom = 1.0
+    return float(left), float(top), float(right), float(bottom)
