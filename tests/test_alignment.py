@@ -15,7 +15,13 @@ from videonovelty import footage
 from videonovelty.grouping import explain_any
 from videonovelty.matching.proof import TickEvidence, best_offset, holding, moves_otherwise_somewhere
 from videonovelty.matching.stretch import Stretch
-from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
+from videonovelty.matching.timeline import (
+    Line,
+    correlate_motion,
+    direct_sums,
+    lines_through_matches,
+    transformed_sums,
+)
 from videonovelty.records import PART_COVERED, U8, MotionProfile, SignedVideo
 from videonovelty.signatures.motion import excerpt
 
@@ -259,3 +265,11 @@ def test_footage_makes_different_takes_look_alike() -> None:
     one = next(iter(footage.fixed_camera(0, 0, 1.0))).astype(int)
     other = next(iter(footage.fixed_camera(0, 1, 1.0))).astype(int)
     assert (np.abs(one - other) < 12).all(axis=2).mean() > 0.5
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 40), st.integers(1, 3), st.sampled_from((1, 12)))
+def test_sums_one_by_one_are_those_of_the_transform(seed: int, ticks: int, m: int, every: int, grade: int) -> None:
+    rng = np.random.default_rng(seed)
+    query, known = (rng.integers(-grade, grade + 1, (n, 16)).astype(np.int8) for n in (ticks, m))
+    for one, other in zip(direct_sums(query, known, every), transformed_sums(query, known, every), strict=True):
+        assert np.array_equal(one, other)

@@ -6,6 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videonovelty.matching.geometry import MIN_INLIERS, GeometricMatch, verify
+from videonovelty.matching.pair_kernels import (
+    DISTINCT,
+    TOLERANCE,
+    distinct_places,
+    nearest_two,
+    similarity_of,
+    with_perspective,
+    within_bits,
+)
 
 ASPECT = 16 / 9
 
@@ -171,3 +180,71 @@ def test_too_few_descriptors_give_no_match(n_query: int, n_known: int) -> None:
     xy = rng.integers(0, 65536, (50, 2)).astype(np.uint16)
     some = codes(rng, 50)
     assert verify(some[:n_query], xy[:n_query], some[:n_known], xy[:n_known], ASPECT) is None
+
+
+# ---- kernels ---------------------------------------------------------------------------------------------------------
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.bitwise_count(one[:, None] ^ other[None, :])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(2, 40), st.integers(0, 64))
+def test_pairs_are_those_of_the_table_of_distances(seed: int, n: int, m: int, most: int) -> None:
+    rng = np.random.default_rng(seed)
+    # few words, so that many are equally far
+    query, known = (rng.integers(0, 2**64, 4, dtype=np.uint64)[rng.integers(0, 4, count)] for count in (n, m))
+    query ^= rng.integers(0, 4, n, dtype=np.uint64)
+    table = _distances(query, known)
+    one, other, bits = within_bits(query, known, most)
+    assert np.array_equal(np.stack((one, other)), np.stack(np.nonzero(table <= most)))
+    assert np.array_equal(bits, table[one, other])
+    best, nearest, second = nearest_two(query, known)
+    assert np.array_equal(best, table.argmin(axis=1))
+    ordered = np.sort(table, axis=1)
+    assert np.array_equal(nearest, ordered[:, 0]) and np.array_equal(second, ordered[:, 1])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(6, 60), st.floats(-3.1, 3.1), st.floats(0.2, 4.0))
+def test_a_planted_similarity_is_found_among_strangers(seed: int, n: int, turn: float, zoom: float) -> None:
+    rng = np.random.default_rng(seed)
+    z = rng.random(n) + 1j * rng.random(n)
+    a, b = zoom * np.exp(1j * turn), complex(rng.random(), rng.random())
+    w = a * z + b
+    strangers = n // 2
+    z = np.append(z, rng.random(strangers) + 1j * rng.random(strangers))
+    w = np.append(w, 5 * zoom * (rng.random(strangers) + 1j * rng.random(strangers)))
+    one, other = np.triu_indices(len(z), 1)
+    nothing = np.zeros(len(z))
+    found_a, found_b, inside, agrees = similarity_of(z, w, nothing, nothing, False, one, other)
+    assert agrees.all()
+    assert inside[:n].sum() >= n - 1
+    assert abs(found_a - a) < 0.1 * zoom and abs(found_b - b) < 0.1 * zoom
+    assert (np.abs(found_a * z + found_b - w)[inside] <= TOLERANCE + 1e-9).all()
+
+
+def test_without_a_sane_couple_nothing_obeys() -> None:
+    z, nothing = np.full(5, 0.5 + 0.5j), np.zeros(5)
+    one, other = np.triu_indices(5, 1)
+    assert not similarity_of(z, z, nothing, nothing, False, one, other)[2].any()
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-0.25, 0.25))
+def test_a_slanted_plane_explains_more_pairs_than_a_similarity(seed: int, slant: float) -> None:
+    rng = np.random.default_rng(seed)
+    query = rng.random((40, 2))
+    known = query @ np.array([[1.0, slant], [0.0, 1.0 - abs(slant)]]).T + (0.1, 0.2)
+    miss = np.linalg.norm(known - query - (known - query).mean(axis=0), axis=1)
+    inside = miss <= np.sort(miss)[12]
+    assert with_perspective(query, known, inside, np.ones(40, np.bool_)).all()
+    few = np.arange(40) < 5
+    assert np.array_equal(with_perspective(query, known, few, np.ones(40, np.bool_)), few)
+    flat = np.column_stack((query[:, 0], query[:, 0]))  # all in one line: no plane can be told
+    assert np.array_equal(with_perspective(flat, flat, inside, np.ones(40, np.bool_)), inside)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 50))
+def test_places_are_told_apart_in_steps(seed: int, n: int) -> None:
+    places = np.random.default_rng(seed).random((n, 2)) * 0.1 - 0.05
+    cells = np.round(places / DISTINCT)
+    assert distinct_places(places) == len(np.unique(cells, axis=0))

@@ -53,6 +53,8 @@ KEYFRAMES_PER_CHUNK = 25_000
 KEYFRAMES_PER_BUNDLE = 600_000
 """Of leaders, 40 MB of codes: what one task looks a chunk up in."""
 VIDEOS_PER_PROOF = 10
+LEADERS_HELD = 8
+"""Signatures of leaders a task keeps at hand."""
 TRIED_WITHIN = 4
 GOOD_VOTES = 0.5
 """Share of the best candidate's votes that makes another one worth trying before it."""
@@ -269,6 +271,7 @@ def prove_members(task: ProveTask, *, settings: Settings) -> list[Proven]:
         n_known_videos=task.n_others,
         settings=_matching(settings),
     )
+    read = functools.lru_cache(LEADERS_HELD)(Part.read)  # many of them have the same leader
     proven: list[Proven] = []
     for number, signed, candidates in zip(task.numbers, contents, found, strict=True):
         earlier = [c for c in candidates.ranked if places[c.known_video_id][0] < number]
@@ -278,7 +281,7 @@ def prove_members(task: ProveTask, *, settings: Settings) -> list[Proven]:
             earlier = sorted(earlier, key=lambda c: (c.votes < enough, places[c.known_video_id][0]))[:TRIED_WITHIN]
         for candidate in earlier:
             place, digest = places[candidate.known_video_id]
-            leader = Part(task.parts[0].run_path, candidate.known_video_id, digest).read()
+            leader = read(Part(task.parts[0].run_path, candidate.known_video_id, digest))
             member = _member(signed, leader, candidate.variants, settings)
             if member is not None:
                 proven.append(Proven(number, place, member))

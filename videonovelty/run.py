@@ -480,7 +480,9 @@ def _read_payload(path: Path, video_id: str, sha256: str, decode: Callable[..., 
     remedy = "Delete the file and run `videonovelty scan` again: it is signed anew."
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            row = pq.read_table(pa.BufferReader(file.read()), schema=PART).to_pylist()[0]
+            # one row of one group, by hand: half the time of `read_table`, and signatures are read several times a run
+            part = pq.ParquetFile(pa.BufferReader(file.read()))
+            row = part.read_row_group(0, use_threads=False).to_pylist()[0]
         header = json.loads(row["header"])
         payload = row["payload"]
         if hashlib.sha256(payload).hexdigest() != sha256 or row["video_id"] != video_id:

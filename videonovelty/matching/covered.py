@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.geometry import GeometricMatch
+from videonovelty.matching.geometry import GeometricMatch, words
 from videonovelty.matching.local_evidence import LocalPair
+from videonovelty.matching.pair_kernels import within_bits
 from videonovelty.matching.shown import agreed_placement, placed
 from videonovelty.matching.stretch import KnownSide, Stretch, of_rest
 from videonovelty.matching.timeline import Line
@@ -236,11 +237,8 @@ def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
     local, features = pair.query.local, pair.known.features
     mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
     theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
-    codes = np.ascontiguousarray(pair.query_codes[mine]).view(np.uint64)
-    known = np.ascontiguousarray(features.codes[theirs]).view(np.uint64)
-    bits = np.bitwise_count(codes[:, None, 0] ^ known[None, :, 0])
-    one, other = np.nonzero(bits <= SAME_BITS)
-    return _Alike(_own_places(pair, mine), features.xy[theirs] / 65535.0, one, other, bits[one, other])
+    one, other, bits = within_bits(words(pair.query_codes[mine]), words(features.codes[theirs]), SAME_BITS)
+    return _Alike(_own_places(pair, mine), features.xy[theirs] / 65535.0, one, other, bits)
 
 
 def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -> F64 | None:

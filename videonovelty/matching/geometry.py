@@ -15,10 +15,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.matching.pair_kernels import (
+    MAX_TURN,
+    MAX_ZOOM,
+    distinct_places,
+    nearest_two,
+    similarity_of,
+    with_perspective,
+)
 from videonovelty.matching.remembered import remembered
 from videonovelty.records import F64, U8
-
-Complex = npt.NDArray[np.complex128]
 
 MIN_INLIERS = 5
 """Spatially distinct inliers of a match: with scales and angles, ten of 110,500 pairs of other content reached 4 and
@@ -31,22 +37,8 @@ RATIO = 0.85
 """Lowe's: the second-best known descriptor must be farther by 1 / RATIO."""
 _FULL = 65535.0
 """Positions are in 65535ths of the picture's longer side on both axes."""
-TOLERANCE = 6.0 / 320.0
-"""Share of the known picture's longer side by which a pair may miss: 6 px of a 320 px picture."""
-DISTINCT = 4.0 / 320.0
-"""Inliers closer than this in either picture are one."""
-_SCALES = (0.1, 10.0)
-_MIN_FOR_PLANE = 6
-_MAX_SQUEEZE = 0.5
-_HYPOTHESES = 400
-_BLOCK = 64
-"""Hypotheses tried at a time; no more once half of the pairs obey one."""
 _DRAWS = 4000
 _SEED = 5
-_MAX_TURN = 30.0 / 360.0
-"""Turns by which one pair's own angles may differ from the transform's; detections differ by up to 15°."""
-_MAX_ZOOM = 0.75
-"""Octaves by which one pair's own sizes may differ from the transform's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,8 +97,8 @@ def verify(
             mirrored=mirrored,
         )
     transform, inside, agrees = similarity(query, known, own)
-    inside = _with_perspective(query, known, inside, agrees)
-    inliers = min(_distinct(query[inside]), _distinct(known[inside]))
+    inside = with_perspective(query, known, inside, agrees)
+    inliers = min(distinct_places(query[inside]), distinct_places(known[inside]))
     if inliers < min_inliers:
         return None
     longer, shorter = max(query_aspect, 1.0), min(query_aspect, 1.0)
@@ -130,20 +122,17 @@ def own_change(query_scale: U8, query_angle: U8, known_scale: U8, known_angle: U
     return OwnChange(zoom=(known_scale.astype(np.float64) - query_scale) / 8, turn=(known_angle - turned) / 256)
 
 
+def words(codes: U8) -> npt.NDArray[np.uint64]:
+    """Return codes (k, 8) as one word each, shape (k,)."""
+    return np.ascontiguousarray(codes).view(np.uint64)[:, 0]
+
+
 def paired(query: U8, known: U8, *, max_distance: int = MAX_DISTANCE, ratio: float = RATIO) -> npt.NDArray[np.int64]:
     """Return (query row, known row) of the descriptor pairs that hold, best first; shape (m, 2)."""
     none = np.zeros((0, 2), np.int64)
     if len(query) == 0 or len(known) < 2:
         return none
-    words = np.ascontiguousarray(query).view(np.uint64), np.ascontiguousarray(known).view(np.uint64)
-    distance = np.zeros((len(query), len(known)), np.uint8)
-    for one, other in zip(words[0].T, words[1].T, strict=True):
-        distance += np.bitwise_count(one[:, None] ^ other)
-    rows = np.arange(len(query))
-    best = distance.argmin(axis=1)
-    nearest = distance[rows, best]
-    distance[rows, best] = 255
-    second = distance.min(axis=1)
+    best, nearest, second = nearest_two(words(query), words(known))
     kept = np.flatnonzero((nearest <= max_distance) & (nearest < ratio * second))
     kept = kept[np.argsort(nearest[kept], kind="stable")]
     first = np.unique(best[kept], return_index=True)[1]  # one-to-one: the closest query row of each known row
@@ -160,11 +149,11 @@ class OwnChange:
     turn: F64
     """Turns from the query's angle to the known one's, shape (m,), in any whole turn."""
 
-    def agrees(self, a: Complex) -> npt.NDArray[np.bool_]:
+    def agrees(self, a: npt.NDArray[np.complex128]) -> npt.NDArray[np.bool_]:
         """Return which pairs are scaled and turned as the factors `a`, shape (h, 1), say; shape (h, m)."""
         turn = self.turn - np.angle(a) / (2 * np.pi)
         zoom = self.zoom - np.log2(np.abs(a))
-        agreed: npt.NDArray[np.bool_] = (np.abs(turn - np.round(turn)) <= _MAX_TURN) & (np.abs(zoom) <= _MAX_ZOOM)
+        agreed: npt.NDArray[np.bool_] = (np.abs(turn - np.round(turn)) <= MAX_TURN) & (np.abs(zoom) <= MAX_ZOOM)
         return agreed
 
 
@@ -172,67 +161,11 @@ def similarity(
     query: F64, known: F64, own: OwnChange | None
 ) -> tuple[F64, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return the similarity most pairs obey, refined on them, which pairs these are, and which agree by themselves."""
-    # as complex numbers a similarity is w = a z + b
+    m = len(query)
     z, w = query[:, 0] + 1j * query[:, 1], known[:, 0] + 1j * known[:, 1]
-    m = len(z)
-    everyone = np.ones(m, np.bool_)
-    a, b = _hypotheses(z, w, own)
-    if len(a) == 0:
-        return np.zeros((2, 3)), np.zeros(m, np.bool_), everyone
-    inside, a_best, b_best = np.zeros(m, np.bool_), complex(a[0]), complex(b[0])
-    for start in range(0, len(a), _BLOCK):
-        some = slice(start, start + _BLOCK)
-        hits = np.abs(a[some, None] * z + b[some, None] - w) <= TOLERANCE
-        if own is not None:
-            hits &= own.agrees(a[some, None])
-        counts = hits.sum(axis=1)
-        best = int(counts.argmax())
-        if counts[best] > inside.sum():
-            inside, a_best, b_best = hits[best], complex(a[start + best]), complex(b[start + best])
-        if 2 * inside.sum() > m:
-            break
-    agrees = everyone if own is None else own.agrees(np.array([[a_best]]))[0]
-    for _ in range(3):
-        centre_z, centre_w = z[inside].mean(), w[inside].mean()
-        spread = float((np.abs(z[inside] - centre_z) ** 2).sum())
-        if spread == 0:
-            break
-        a_new = complex(((w[inside] - centre_w) * np.conj(z[inside] - centre_z)).sum() / spread)
-        b_new = complex(centre_w - a_new * centre_z)
-        refined = (np.abs(a_new * z + b_new - w) <= TOLERANCE) & agrees
-        if refined.sum() < inside.sum():
-            break
-        inside, a_best, b_best = refined, a_new, b_new
-    matrix = np.array([[a_best.real, -a_best.imag, b_best.real], [a_best.imag, a_best.real, b_best.imag]])
-    return matrix, inside, agrees
-
-
-def _hypotheses(z: Complex, w: Complex, own: OwnChange | None) -> tuple[Complex, Complex]:
-    """Return `a` and `b` of the first similarities w = a z + b through two pairs that are sane and that both agree to.
-
-    At most `_HYPOTHESES`; couples are looked at some at a time, for most often the first ones are enough.
-    """
-    one, other = _drawn(len(z))
-    found: list[tuple[Complex, Complex]] = []
-    missing = _HYPOTHESES
-    for start in range(0, len(one), _HYPOTHESES):
-        i, j = one[start : start + _HYPOTHESES], other[start : start + _HYPOTHESES]
-        far = np.abs(z[i] - z[j]) > 2 * DISTINCT
-        i, j = i[far], j[far]
-        a = (w[i] - w[j]) / (z[i] - z[j])
-        sane = (np.abs(a) > _SCALES[0]) & (np.abs(a) < _SCALES[1])
-        i, j, a = i[sane], j[sane], a[sane]
-        if own is not None:
-            agreed = np.logical_and(*(OwnChange(own.zoom[point], own.turn[point]).agrees(a) for point in (i, j)))
-            i, a = i[agreed], a[agreed]
-        i, a = i[:missing], a[:missing]
-        found.append((a, w[i] - a * z[i]))
-        missing -= len(a)
-        if missing == 0:
-            break
-    if not found:
-        return np.zeros(0, np.complex128), np.zeros(0, np.complex128)
-    return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
+    zoom, turn = (np.zeros(m), np.zeros(m)) if own is None else (own.zoom, own.turn)
+    a, b, inside, agrees = similarity_of(z, w, zoom, turn, own is not None, *_drawn(m))
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]]), inside, agrees
 
 
 def _drawn(m: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -258,28 +191,3 @@ def _draws() -> F64:
     draws: F64 = np.random.default_rng(_SEED).random((_DRAWS, 2)) ** (1.5, 1.0)
     draws.flags.writeable = False
     return draws
-
-
-def _with_perspective(
-    query: F64, known: F64, inside: npt.NDArray[np.bool_], agrees: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
-    """Return the inliers after a plane seen at a slight angle is allowed, where that explains more pairs."""
-    for _ in range(2):
-        if inside.sum() < _MIN_FOR_PLANE:
-            break
-        design = np.column_stack((query[inside], np.ones(int(inside.sum()))))
-        plane = np.linalg.lstsq(design, known[inside], rcond=None)[0]
-        squeeze = np.linalg.svd(plane[:2], compute_uv=False)
-        if squeeze[1] < _MAX_SQUEEZE * squeeze[0] or np.linalg.det(plane[:2]) <= 0:
-            break
-        miss = np.linalg.norm(query @ plane[:2] + plane[2] - known, axis=1)
-        wider = (miss <= TOLERANCE) & agrees
-        if wider.sum() <= inside.sum():
-            break
-        inside = wider
-    return inside
-
-
-def _distinct(places: F64) -> int:
-    cells = np.round(places / DISTINCT).astype(np.int64)
-    return len(np.unique((cells[:, 0] << 32) + cells[:, 1]))

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
-from videonovelty.matching.geometry import DISTINCT, TOLERANCE, OwnChange, as_shares, own_change, similarity
+from videonovelty.matching.geometry import OwnChange, as_shares, own_change, similarity
 from videonovelty.matching.local_evidence import LocalPair
+from videonovelty.matching.pair_kernels import DISTINCT, TOLERANCE
 from videonovelty.matching.proof import Proof
 from videonovelty.matching.shown import placed
 from videonovelty.matching.stretch import Stretch, runs

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import GeometricMatch
+from videonovelty.matching.kernels import jit
 from videonovelty.records import F64, KnownFrames
 
 Bool = npt.NDArray[np.bool_]
@@ -55,22 +56,10 @@ class Shown:
 
     def in_cells(self, grid: int, rows: int, columns: int) -> Cells:
         """Return how `rows` × `columns` cells of the query make up the cells of the known `grid` × `grid`."""
-        left, top, right, bottom = self.box
-        steps = (np.arange(grid * _SAMPLES) + 0.5) / (grid * _SAMPLES)
-        y, x = np.meshgrid(top + steps * (bottom - top), left + steps * (right - left), indexing="ij")
-        points = np.stack([x.ravel(), y.ravel()], axis=1)
         back = np.linalg.inv(self.placement[:, :2])
-        query = (points - self.placement[:, 2]) @ back.T
-        if self.mirrored:
-            query[:, 0] = -query[:, 0]
-        width, height = sides(self.aspect)
-        column = np.floor(query[:, 0] / width * columns).astype(np.int64)
-        row = np.floor(query[:, 1] / height * rows).astype(np.int64)
-        inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-        place = np.arange(grid * _SAMPLES) // _SAMPLES
-        cell = (place[:, None] * grid + place[None, :]).ravel()
-        pair = cell[inside] * (rows * columns) + row[inside] * columns + column[inside]
-        weight = np.bincount(pair, minlength=grid * grid * rows * columns).reshape(grid * grid, rows * columns)
+        weight = _looked_up(
+            grid, *self.box, back, self.placement[:, 2], self.mirrored, *sides(self.aspect), rows, columns
+        )
         seen = weight.sum(axis=1)
         return Cells(
             weight / np.maximum(seen, 1.0)[:, None],
@@ -139,3 +128,23 @@ def picture_box(frames: KnownFrames, local: KnownLocal) -> tuple[float, float, f
         else:
             bottom = 1.0
     return float(left), float(top), float(right), float(bottom)
+
+
+@jit
+def _looked_up(  # type: ignore[no-untyped-def]
+    grid, left, top, right, bottom, back, shift, mirrored, width, height, rows, columns
+):
+    """Count the sample points of each known cell in each of the query's, shape (grid², rows × columns)."""
+    weight = np.zeros((grid * grid, rows * columns))
+    points = grid * _SAMPLES
+    for down in range(points):
+        y = top + (down + 0.5) / points * (bottom - top) - shift[1]
+        for across in range(points):
+            x = left + (across + 0.5) / points * (right - left) - shift[0]
+            query_x, query_y = back[0, 0] * x + back[0, 1] * y, back[1, 0] * x + back[1, 1] * y
+            if mirrored:
+                query_x = -query_x
+            column, row = int(np.floor(query_x / width * columns)), int(np.floor(query_y / height * rows))
+            if 0 <= column < columns and 0 <= row < rows:
+                weight[down // _SAMPLES * grid + across // _SAMPLES, row * columns + column] += 1.0
+    return weight

@@ -13,12 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.matching.kernels import jit
 from videonovelty.matching.remembered import remembered
 from videonovelty.records import F64, MotionProfile
 from videonovelty.signatures.motion import signs_at_speed
 
 I8 = npt.NDArray[np.int8]
 I16 = npt.NDArray[np.int16]
+
+
+MOST_DIRECT = 50_000
+"""Ticks compared one by one, over all offsets, at most: with more the transform is faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +139,11 @@ class Correlation:
 
 @remembered
 def correlate_motion(query: MotionProfile, known: MotionProfile, *, speed: float, least_ticks: int) -> Correlation:
-    """Return the agreement of `query` (fine ticks) with `known` (coarse ticks) at every offset, by FFT.
+    """Return the agreement of `query` (fine ticks) with `known` (coarse ticks) at every offset.
 
     The query is resampled to the known video's time at the query's own step, so offsets come in steps of
-    `query.step_seconds`. Cost n log n in the longer of the two. `least_ticks` coarse ticks must overlap.
+    `query.step_seconds`. By FFT, at a cost of n log n in the longer of the two, or one by one where that is less.
+    `least_ticks` coarse ticks must overlap.
     """
     step = query.step_seconds
     every = max(1, round(known.step_seconds / step))
@@ -148,14 +154,31 @@ def correlate_motion(query: MotionProfile, known: MotionProfile, *, speed: float
     if ticks == 0 or n_known == 0:
         empty = np.zeros(0)
         return Correlation(empty, empty, empty)
-    spread = np.zeros((n_known, known.signs.shape[1]), np.float32)
-    spread[::every] = known.signs
-    present = np.zeros(n_known, np.float32)
+    grades = query.grade * known.grade
+    few = (n_known + ticks) * min(ticks, n_known) // every <= MOST_DIRECT
+    add_up = direct_sums if few else transformed_sums
+    both, energy_known, energy_query, overlap = add_up(resampled, known.signs, every)
+    events = (np.sqrt(np.maximum(energy_known * energy_query, 0.0)) / grades).round(6)
+    enough = (overlap >= least_ticks - 0.5) & (events >= 0.5)
+    agreement = np.where(enough, both / grades / np.maximum(events, 0.5), np.nan)
+    offset = np.arange(-(ticks - 1), n_known) * step
+    return Correlation(offset.astype(np.float64), agreement, np.where(enough, events, 0.0))
+
+
+def transformed_sums(query: I8, known: I8, every: int) -> tuple[F64, F64, F64, F64]:
+    """Return for every offset the sums of products, of both sides' squares, and the known ticks that overlap.
+
+    `query` (ticks, 16) is at the finer step, `known` (m, 16) at every `every`-th of it. By FFT.
+    """
+    ticks, n_known = len(query), len(known) * every
+    spread = np.zeros((n_known, known.shape[1]))
+    spread[::every] = known
+    present = np.zeros(n_known)
     present[::every] = 1
-    other = resampled.astype(np.float32)
+    other = query.astype(np.float64)
     length = 1 << (n_known + ticks).bit_length()
 
-    def correlate(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> F64:
+    def correlate(a: F64, b: F64) -> F64:
         spectrum = np.fft.rfft(a, length, axis=0) * np.conj(np.fft.rfft(b, length, axis=0))
         if spectrum.ndim == 2:
             spectrum = spectrum.sum(axis=1)
@@ -164,14 +187,44 @@ def correlate_motion(query: MotionProfile, known: MotionProfile, *, speed: float
         # sums of whole numbers: without what the transform adds, equal agreements are equal on every machine
         return np.asarray(np.rint(found), np.float64)
 
-    grades = float(query.grade * known.grade)
+    return (
+        correlate(spread, other),
+        correlate((spread**2).sum(axis=1), np.ones(ticks)),
+        correlate(present, (other**2).sum(axis=1)),
+        correlate(present, np.ones(ticks)),
+    )
 
-    both = correlate(spread, other) / grades
-    energy_known = correlate((spread**2).sum(axis=1), np.ones(ticks, np.float32))
-    energy_query = correlate(present, (other**2).sum(axis=1))
-    overlap = correlate(present, np.ones(ticks, np.float32))
-    events = (np.sqrt(np.maximum(energy_known * energy_query, 0.0)) / grades).round(6)
-    enough = (overlap >= least_ticks - 0.5) & (events >= 0.5)
-    agreement = np.where(enough, both / np.maximum(events, 0.5), np.nan)
-    offset = np.arange(-(ticks - 1), n_known) * step
-    return Correlation(offset.astype(np.float64), agreement, np.where(enough, events, 0.0))
+
+@jit
+def direct_sums(query, known, every):  # type: ignore[no-untyped-def]
+    """Return what `transformed_sums` returns, summed one by one: the same numbers, sooner for some seconds."""
+    ticks, cells = query.shape
+    n_known = len(known) * every
+    offsets = ticks - 1 + n_known
+    both, energy_known, energy_query, overlap = (
+        np.zeros(offsets),
+        np.zeros(offsets),
+        np.zeros(offsets),
+        np.zeros(offsets),
+    )
+    query_squares, known_squares = np.zeros(ticks), np.zeros(len(known))
+    for tick in range(ticks):
+        for cell in range(cells):
+            query_squares[tick] += float(query[tick, cell]) ** 2
+    for tick in range(len(known)):
+        for cell in range(cells):
+            known_squares[tick] += float(known[tick, cell]) ** 2
+    for row in range(offsets):
+        offset = row - (ticks - 1)
+        first = max(0, -(-offset // every))
+        last = min(len(known), (offset + ticks - 1) // every + 1)
+        for tick in range(first, last):
+            at = tick * every - offset
+            product = 0
+            for cell in range(cells):
+                product += int(query[at, cell]) * int(known[tick, cell])
+            both[row] += product
+            energy_known[row] += known_squares[tick]
+            energy_query[row] += query_squares[at]
+            overlap[row] += 1
+    return both, energy_known, energy_query, overlap

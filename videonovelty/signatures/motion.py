@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -20,11 +20,7 @@ import numpy.typing as npt
 
 from videonovelty.records import (
     CONTRAST_CELLS,
-    CONTRAST_COLUMNS,
-    CONTRAST_ROWS,
     DETAIL_CELLS,
-    DETAIL_COLUMNS,
-    DETAIL_ROWS,
     F64,
     FINE_CELLS,
     FINE_MOST,
@@ -54,6 +50,7 @@ BLOCK_SECONDS = 30.0
 MAX_TICKS = 1_000_000
 """A profile ends here (27 hours at ten ticks a second): damaged time stamps leap by years."""
 SIDE_ROWS, SIDE_COLUMNS = 36, 64
+"""Of the pictures that are held: twice those of `MotionProfile.detail`, four times those of its `contrast`."""
 
 
 class MotionRecorder:
@@ -108,9 +105,9 @@ class MotionRecorder:
         recently = normal.since(len(pictures) - len(recent))
         self._signs.append(_signs(recently.cells, self._lag)[first:])
         self._fine.append(_fine(recently, self._lag)[first:])
-        cells = _area_means(recent, DETAIL_ROWS, DETAIL_COLUMNS).reshape(len(recent), DETAIL_CELLS)
-        self._detail.append(_steps(cells, self._lag, 1.0)[first:])
-        cells = _area_means(recent, CONTRAST_ROWS, CONTRAST_COLUMNS).reshape(len(recent), CONTRAST_CELLS)
+        cells = _halved(recent.astype(np.float32))
+        self._detail.append(_steps(cells.reshape(-1, DETAIL_CELLS), self._lag, 1.0)[first:])
+        cells = _halved(cells).reshape(-1, CONTRAST_CELLS)
         self._contrast.append(_steps(recently.normalised(cells), self._lag, CONTRAST_UNIT)[first:])
         lagged = np.stack([_signs(normal.cells, lag) for lag in self._other_lags], axis=1)
         self._lagged.append(lagged[self._measured :])
@@ -154,7 +151,7 @@ class _Normal:
         """Return the pictures from `first` on."""
         return _Normal(self.cells[first:], self.small[first:], self.deviation[first:])
 
-    def normalised(self, levels: F64) -> F64:
+    def normalised(self, levels: F32) -> F64:
         """Return grey levels (m, c) in deviations from the mean."""
         return np.asarray((levels - self.small.mean((1, 2))[:, None]) / (self.deviation[:, 0] + 4.0))
 
@@ -194,11 +191,18 @@ def _fine(normal: _Normal, lag: int) -> npt.NDArray[np.int8]:
     return fine
 
 
-def _steps(cells: F64, lag: int, unit: float) -> npt.NDArray[np.int8]:
+def _halved(pictures: F32) -> F32:
+    """Return the means of every two by two cells, shape (m, rows, columns) to (m, rows / 2, columns / 2): exact."""
+    columns = pictures[:, :, 0::2] + pictures[:, :, 1::2]
+    return (columns[:, 0::2] + columns[:, 1::2]) * np.float32(0.25)
+
+
+def _steps(cells: npt.NDArray[np.floating], lag: int, unit: float) -> npt.NDArray[np.int8]:
     """Return the changes of cells (m, c) over the lag, in steps of `unit`; the first ticks have nothing before them."""
     steps = np.zeros(cells.shape, np.int8)
     if len(cells) > lag:
-        steps[lag:] = np.clip(np.round((cells[lag:] - cells[:-lag]) / unit), -127, 127)
+        change = cells[lag:] - cells[:-lag]
+        steps[lag:] = np.rint(np.clip(change / unit if unit != 1.0 else change, -127, 127))
     return steps
 
 
@@ -284,6 +288,7 @@ def signs_at_speed(profile: MotionProfile, speed: float) -> npt.NDArray[np.int8]
     return profile.signs if lag is None or profile.lagged is None else profile.lagged[:, lag]
 
 
+@lru_cache(1024)
 def lag_at_speed(speed: float) -> int | None:
     """Return which of `OTHER_LAGS_SECONDS` fits a speed best; None where `LAG_SECONDS` does."""
     off = [abs(np.log(lag * speed / LAG_SECONDS)) for lag in (LAG_SECONDS, *OTHER_LAGS_SECONDS)]
