@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,6 +69,18 @@ def test_what_stood_against_a_proof_goes_with_the_segment() -> None:
     doubtful = replace(doubtful, proof=replace(doubtful.proof, why_not=PART_COVERED))
     found = tile_segments(_coverage(10.0), [_stretch(0.0, 3.0), doubtful], [], SETTINGS)
     assert [(s.kind, s.why_not) for s in found] == [("known", None), ("same_scene", PART_COVERED), ("novel", None)]
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_what_shows_more_of_the_picture_explains_what_two_known_videos_do(proven: bool) -> None:
+    whole = _stretch(0.0, 9.0, proven=proven, known="whole")
+    whole = replace(whole, proof=replace(whole.proof, agreement=0.8))
+    part = replace(_stretch(0.0, 10.0, proven=proven, known="part"), spatial_share=0.55)
+    for both in ([whole, part], [part, whole]):
+        found = tile_segments(_coverage(10.0), both, [], SETTINGS)
+        assert [(s.known_video_id, s.end_seconds) for s in found] == [("whole", 9.0), ("part", 10.0)]
+    as_much = replace(part, spatial_share=0.98)
+    assert tile_segments(_coverage(10.0), [whole, as_much], [], SETTINGS)[0].known_video_id == "part"
 
 
 def test_what_nobody_decoded_is_never_known() -> None:

@@ -31,7 +31,7 @@ def tile_segments(
 
     What nobody could decode is `undecoded`, whatever lies over it; then proven stretches are `known`; what cannot be
     compared (`uninformative`, sorted intervals) proves and costs nothing; unproven stretches are `same_scene`; all else
-    is `novel`. Where proven stretches overlap, the one with the longer agreement explains.
+    is `novel`. Where stretches overlap, the one counts that explains more: length times share of the picture.
     """
     duration = coverage.duration_seconds
     if duration <= 0:
@@ -55,7 +55,8 @@ def tile_segments(
 
 
 def _rank(stretch: Stretch) -> tuple[bool, float, float]:
-    return (stretch.proof.proven, stretch.end_seconds - stretch.start_seconds, stretch.proof.agreement)
+    seconds = stretch.end_seconds - stretch.start_seconds
+    return (stretch.proof.proven, seconds * round(stretch.spatial_share, 1), stretch.proof.agreement)
 
 
 def _explained(
