@@ -267,6 +267,7 @@ def test_footage_makes_different_takes_look_alike() -> None:
     assert (np.abs(one - other) < 12).all(axis=2).mean() > 0.5
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 40), st.integers(1, 3), st.sampled_from((1, 12)))
 def test_sums_one_by_one_are_those_of_the_transform(seed: int, ticks: int, m: int, every: int, grade: int) -> None:
     rng = np.random.default_rng(seed)

@@ -189,6 +189,7 @@ def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.bitwise_count(one[:, None] ^ other[None, :])
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(2, 40), st.integers(0, 64))
 def test_pairs_are_those_of_the_table_of_distances(seed: int, n: int, m: int, most: int) -> None:
     rng = np.random.default_rng(seed)
@@ -205,6 +206,7 @@ def test_pairs_are_those_of_the_table_of_distances(seed: int, n: int, m: int, mo
     assert np.array_equal(nearest, ordered[:, 0]) and np.array_equal(second, ordered[:, 1])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(6, 60), st.floats(-3.1, 3.1), st.floats(0.2, 4.0))
 def test_a_planted_similarity_is_found_among_strangers(seed: int, n: int, turn: float, zoom: float) -> None:
     rng = np.random.default_rng(seed)
@@ -229,6 +231,7 @@ def test_without_a_sane_couple_nothing_obeys() -> None:
     assert not similarity_of(z, z, nothing, nothing, False, one, other)[2].any()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(-0.25, 0.25))
 def test_a_slanted_plane_explains_more_pairs_than_a_similarity(seed: int, slant: float) -> None:
     rng = np.random.default_rng(seed)
@@ -243,6 +246,7 @@ def test_a_slanted_plane_explains_more_pairs_than_a_similarity(seed: int, slant:
     assert np.array_equal(with_perspective(flat, flat, inside, np.ones(40, np.bool_)), inside)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 50))
 def test_places_are_told_apart_in_steps(seed: int, n: int) -> None:
     places = np.random.default_rng(seed).random((n, 2)) * 0.1 - 0.05
