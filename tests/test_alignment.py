@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from signing_help import SETTINGS, sign
 
 from videonovelty import footage
-from videonovelty.grouping import explain_any
+from videonovelty.comparing import compared
 from videonovelty.matching.proof import TickEvidence, best_offset, holding, moves_otherwise_somewhere
 from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import (
@@ -40,7 +40,7 @@ def known(clips: Path) -> SignedVideo:
 
 
 def _proven(query: SignedVideo, known: SignedVideo) -> list[Stretch]:
-    return [stretch for stretch in explain_any(query, known, SETTINGS) if stretch.proof.proven]
+    return [stretch for stretch in compared(query, known, SETTINGS)[0] if stretch.proof.proven]
 
 
 def test_reencoded_clip_is_proven_from_end_to_end(clips: Path, known: SignedVideo) -> None:
@@ -104,7 +104,7 @@ def test_what_hardly_moves_in_a_part_of_the_picture_is_not_hidden(clips: Path) -
         pictures = (_pasted(a, b, 0.22, 0.75, 0.03) for a, b in zip(host, inside, strict=False))
         query = sign(make_video.edited(clips / f"{what}.mp4", pictures, crf=28))
         assert _proven(query, known) == [], what
-        assert any(s.proof.why_not == PART_COVERED for s in explain_any(query, known, SETTINGS)), what
+        assert any(s.proof.why_not == PART_COVERED for s in compared(query, known, SETTINGS)[0]), what
 
 
 def test_small_emblem_in_a_corner_does_not_stop_the_proof(clips: Path) -> None:
@@ -174,7 +174,7 @@ def test_ticks_lit_anew_say_nothing_about_a_part_unless_there_are_many(seed: int
 
 
 def test_other_footage_has_no_stretch_at_all(clips: Path, known: SignedVideo) -> None:
-    assert explain_any(sign(make_video.make_clip(clips / "new.mp4", 55, 8.0)), known, SETTINGS) == []
+    assert compared(sign(make_video.make_clip(clips / "new.mp4", 55, 8.0)), known, SETTINGS)[0] == []
 
 
 @pytest.mark.parametrize("room", range(3))

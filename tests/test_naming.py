@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from signing_help import SETTINGS, sign
 
-from videonovelty.grouping import explain_any
+from videonovelty.comparing import compared
 from videonovelty.matching.candidates import NEGATIVE, collect_codes
 from videonovelty.records import COLOURS_INVERTED, U8, SignedVideo
 from videonovelty.signatures.pdq import DIHEDRAL, negative
@@ -37,7 +37,7 @@ def test_negative_of_known_footage_is_named_and_not_proven(clips: Path, known: S
     if mirrored:
         pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
     query = sign(make_video.edited(clips / f"negative{mirrored}.mp4", pictures, crf=30))
-    stretches = explain_any(query, known, SETTINGS)
+    stretches = compared(query, known, SETTINGS)[0]
     assert {one.proof.why_not for one in stretches} == {COLOURS_INVERTED}
     assert not any(one.proof.proven for one in stretches)
     assert all(one.mirrored == mirrored for one in stretches)
@@ -48,7 +48,7 @@ def test_negative_of_known_footage_is_named_and_not_proven(clips: Path, known: S
 
 def test_negative_within_new_footage_is_named_where_it_plays(clips: Path, known: SignedVideo) -> None:
     pictures = [*_content(77, 4.0), *_inverted(_content(31, 5.0, start=3.0)), *_content(78, 4.0)]
-    stretches = explain_any(sign(make_video.edited(clips / "inside.mp4", pictures, crf=30)), known, SETTINGS)
+    stretches = compared(sign(make_video.edited(clips / "inside.mp4", pictures, crf=30)), known, SETTINGS)[0]
     assert stretches
     assert stretches[0].start_seconds == pytest.approx(4.0, abs=0.6)
     assert stretches[-1].end_seconds == pytest.approx(9.0, abs=0.6)
@@ -58,9 +58,9 @@ def test_plain_copies_and_negatives_of_other_footage_are_not_taken_for_negatives
     clips: Path, known: SignedVideo
 ) -> None:
     copy = sign(make_video.make_clip(clips / "copy.mp4", 31, 12.0, crf=32))
-    assert COLOURS_INVERTED not in {one.proof.why_not for one in explain_any(copy, known, SETTINGS)}
+    assert COLOURS_INVERTED not in {one.proof.why_not for one in compared(copy, known, SETTINGS)[0]}
     other = sign(make_video.edited(clips / "other.mp4", _inverted(_content(90, 8.0)), crf=30))
-    assert explain_any(other, known, SETTINGS) == []
+    assert compared(other, known, SETTINGS)[0] == []
 
 
 def test_codes_of_a_negative_are_those_of_the_picture_inverted(clips: Path, known: SignedVideo) -> None:

@@ -1,5 +1,6 @@
 """The part of a known picture a query shows: laid over the known cells exactly, and enough to prove a crop by."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 from signing_help import SETTINGS, sign
 
 from videonovelty import footage
+from videonovelty.comparing import compared
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.alignment import KnownSide, Stretch, align
 from videonovelty.matching.geometry import GeometricMatch
@@ -228,3 +230,21 @@ def test_cropped_other_take_is_the_same_scene_and_not_proven(
     stretches = _against(take, known)
     assert stretches, "the scene is recognised"
     assert not any(stretch.proof.proven for stretch in stretches)
+
+
+def test_compare_finds_a_crop_by_its_descriptors_and_proves_no_other_take(tmp_path: Path) -> None:
+    size = {"width": 320, "height": 180}
+
+    def take(number: int) -> Iterator[np.ndarray]:
+        return footage.fixed_camera(9, number, 12.0, fps=12.5, **size)
+
+    known = sign(make_video.edited(tmp_path / "known.mp4", take(0)))
+    copy, other = (
+        sign(make_video.edited(tmp_path / f"{number}.mp4", map(_cropped, take(number)), crf=30)) for number in (0, 1)
+    )
+    stretches, verdict = compared(copy, known, SETTINGS)
+    assert sum(one.end_seconds - one.start_seconds for one in stretches if one.proof.proven) >= 8.0
+    assert all(one.inliers is not None for one in stretches if one.proof.proven)
+    assert verdict.verdict in ("known", "partly_known")
+    stretches, verdict = compared(other, known, SETTINGS)
+    assert stretches and verdict.verdict == "same_scene"

@@ -13,7 +13,7 @@ from signing_help import SETTINGS, sign
 
 from benchmarks.speed_footage import played
 from videonovelty import footage
-from videonovelty.grouping import explain_any
+from videonovelty.comparing import compared
 from videonovelty.matching.speeds import Window, lines_at_other_speeds
 from videonovelty.matching.stretch import Stretch
 from videonovelty.records import PLAIN_AS_GOOD, U8, MotionProfile, SignedVideo
@@ -43,7 +43,7 @@ def known(clips: Path) -> SignedVideo:
 
 
 def _proven(query: SignedVideo, known: SignedVideo) -> list[Stretch]:
-    return [stretch for stretch in explain_any(query, known, SETTINGS) if stretch.proof.proven]
+    return [stretch for stretch in compared(query, known, SETTINGS)[0] if stretch.proof.proven]
 
 
 def _seconds(stretches: Iterable[Stretch]) -> float:
@@ -184,6 +184,6 @@ def test_another_take_of_a_known_room_is_never_proven_at_any_speed(clips: Path, 
 def test_what_agrees_as_well_at_the_plain_speed_is_proven_there(clips: Path, known: SignedVideo) -> None:
     # three seconds at 1.012 times the speed: no movement tells that from the plain speed
     pictures = played(_content(21, 3.0, start=2.0), 1.012)
-    stretches = explain_any(sign(make_video.edited(clips / "nearly.mp4", pictures, crf=28, fps=FPS)), known, SETTINGS)
+    stretches = compared(sign(make_video.edited(clips / "nearly.mp4", pictures, crf=28, fps=FPS)), known, SETTINGS)[0]
     assert any(one.proof.proven and one.line.speed == 1.0 for one in stretches)
     assert all(one.line.speed == 1.0 or one.proof.why_not == PLAIN_AS_GOOD for one in stretches)

@@ -39,9 +39,8 @@ from videonovelty.lookup import (
     save_hits,
 )
 from videonovelty.matching.alignment import align
-from videonovelty.matching.candidates import collect_codes, match_shard, rank_candidates
-from videonovelty.matching.naming import named
-from videonovelty.matching.stretch import KnownSide, Stretch, without_overlap
+from videonovelty.matching.candidates import match_shard
+from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.records import KnownFrames, SignedVideo, best_points, thinned
 from videonovelty.segments import tile_segments
 from videonovelty.settings import MatchingSettings, Settings
@@ -495,23 +494,3 @@ def _member(signed: SignedVideo, leader: SignedVideo, variants: Sequence[int], s
         round(min(1.0, shared / informative), 4),
         round(longest.line.offset_seconds, 3),
     )
-
-
-def explain_any(query: SignedVideo, by: SignedVideo, settings: Settings) -> list[Stretch]:
-    """Return the stretches of `query` that lie on lines through `by`, in whatever orientation matches best."""
-    frames = _as_frames(by)
-    shard = ShardCodes(
-        video_ids=VideoIds(raw_ids([by.signatures.video_id])),
-        video_index=np.zeros(len(frames.seconds), np.int32),
-        **{name: getattr(frames, name) for name in _Frames.__slots__},
-    )
-    hits = match_shard(shard, collect_codes([query.signatures]), settings.matching)
-    (found,) = rank_candidates(
-        [hits], [len(query.signatures.pts_seconds)], n_known_videos=1, settings=settings.matching
-    )
-    stretches = explain(query, by, found.ranked[0].variants if found.ranked else (0,), settings)
-    if any(stretch.proof.proven for stretch in stretches):
-        return stretches
-    known = {by.signatures.video_id: as_known(by)}
-    more = named(query.signatures, found, known, matching=settings.matching, proof=settings.proof)
-    return without_overlap([*stretches, *more])

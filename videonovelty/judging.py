@@ -151,10 +151,25 @@ def judge_signed(
 ) -> Verdict:
     """Return the verdict on one signed video: aligned with every candidate, proven, tiled and judged.
 
+    `sides` holds the candidates' known sides; `aligner` is `align`, or what remembers its answers.
+    """
+    stretches = explained(signed, candidates, local_candidates, sides, settings, aligner=aligner)
+    return judge_video(signed, stretches, candidates.common, settings)
+
+
+def explained(
+    signed: SignedVideo,
+    candidates: Candidates,
+    local_candidates: Sequence[LocalCandidate],
+    sides: Mapping[str, KnownSide],
+    settings: Settings,
+    *,
+    aligner: Aligner = align,
+) -> list[Stretch]:
+    """Return the stretches of one signed video that lie on its candidates; arguments as for `judge_signed`.
+
     A candidate that a pane or the negative shows is named where nothing is proven; one that only a small part of the
     picture shows, pane or not, where no stretch lies on any.
-
-    `sides` holds the candidates' known sides; `aligner` is `align`, or what remembers its answers.
     """
     stretches: list[Stretch] = []
     for candidate in candidates.ranked:
@@ -170,8 +185,7 @@ def judge_signed(
     if not any(stretch.proof.proven for stretch in stretches):
         frames = {video_id: side.frames for video_id, side in sides.items()}
         stretches += named(signed.signatures, candidates, frames, matching=settings.matching, proof=settings.proof)
-    stretches = stretches or _in_one_place(signed, local_candidates, candidates.common, sides, settings)
-    return judge_video(signed, stretches, candidates.common, settings)
+    return stretches or _in_one_place(signed, local_candidates, candidates.common, sides, settings)
 
 
 def _in_one_place(

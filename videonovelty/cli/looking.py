@@ -70,16 +70,10 @@ def compare(
 
     Example: [bold]videonovelty compare new.mp4 known.mp4[/bold]
     """
-    import numpy as np
-
-    from videonovelty.grouping import explain_any
-    from videonovelty.judging import judge_video
+    from videonovelty.comparing import compared
 
     settings = load(config, None, allow_unsandboxed)
-    one, other = _sign(query, settings), _sign(known, settings)
-    stretches = explain_any(one, other, settings)
-    common = np.zeros(len(one.signatures.pts_seconds), np.bool_)
-    verdict = judge_video(one, stretches, common, settings)
+    stretches, verdict = compared(_sign(query, settings), _sign(known, settings), settings)
     rows = [
         {
             "start_seconds": round(s.start_seconds, 3),
