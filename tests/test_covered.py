@@ -1,5 +1,6 @@
 """Holes in known footage: descriptors that find each other everywhere but in one part of the picture."""
 
+import itertools
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,6 +11,16 @@ from hypothesis import strategies as st
 
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.covered import uncovered
+from videonovelty.matching.hole_kernels import (
+    BINS,
+    LEAST_ELSEWHERE,
+    LEAST_IN_HALF,
+    MOST_IN_HALF,
+    MOST_INSIDE,
+    MOVING,
+    WINDOWS,
+    deepest_holes,
+)
 from videonovelty.matching.proof import Proof
 from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.matching.timeline import Line
@@ -172,3 +183,58 @@ def test_a_thing_that_moves_in_the_known_video_is_no_hole() -> None:
     assert stretch.proof.proven
     (elsewhere,) = scene.looked_at(scene.query((0.7, 0.65, 1.0, 1.0)), motion=motion)
     assert not elsewhere.proof.proven
+
+
+def _slowly(counts: np.ndarray, moved: np.ndarray) -> float:
+    """Return the evidence of the deepest hole of one run, window by window; counts (4, BINS, BINS), moved (8, 8)."""
+
+    def likelihood(hits: float, tries: float) -> float:
+        rate = hits / max(tries, 1.0)
+        return hits * np.log(max(rate, 1e-12)) + (tries - hits) * np.log(max(1 - rate, 1e-12))
+
+    total, movement = counts.sum(axis=(1, 2)), np.kron(moved, np.ones((BINS // 8, BINS // 8)))
+    deepest = 0.0
+    for height, width in itertools.product(WINDOWS, repeat=2):
+        for top, left in itertools.product(range(BINS - height + 1), range(BINS - width + 1)):
+            rows, columns = slice(top, top + height), slice(left, left + width)
+            window = counts[:, rows, columns]
+            inside = window.sum(axis=(1, 2))
+            rest = total - inside
+            elsewhere = (rest[1] + rest[3]) / max(rest[0] + rest[2], 1.0)
+            tall, wide = height // 2, width // 2
+            halves = [
+                part.sum(axis=(1, 2))
+                for part in (window[:, :tall], window[:, -tall:], window[:, :, :wide], window[:, :, -wide:])
+            ]
+            if (
+                elsewhere >= LEAST_ELSEWHERE
+                and inside[1] + inside[3] <= MOST_INSIDE * elsewhere * (inside[0] + inside[2])
+                and all(half[1] + half[3] <= MOST_IN_HALF * elsewhere * (half[0] + half[2]) for half in halves)
+                and all((half[0] + half[2]) * elsewhere >= LEAST_IN_HALF for half in halves)
+                and movement[rows, columns].sum() <= MOVING * moved.mean() * height * width
+            ):
+                ratios = [
+                    likelihood(inside[k + 1], inside[k])
+                    + likelihood(rest[k + 1], rest[k])
+                    - likelihood(total[k + 1], total[k])
+                    if inside[k + 1] * rest[k] < rest[k + 1] * inside[k]
+                    else 0.0
+                    for k in (0, 2)
+                ]
+                deepest = max(deepest, min(ratios))
+    return deepest
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_deepest_hole_is_that_of_every_window_looked_at(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    there = rng.poisson(1.5, (2, 3, BINS, BINS))
+    found = rng.binomial(there, 0.7)
+    top, left = rng.integers(0, BINS - 6, 2)
+    found[:, :2, top : top + 6, left : left + 6] = 0  # the third run has no hole
+    counts = np.stack([there[0], found[0], there[1], found[1]]).astype(np.float32)
+    moved = rng.random((3, 8, 8))
+    deepest = deepest_holes(counts, moved)
+    expected = [_slowly(counts[:, run].astype(np.float64), moved[run]) for run in range(3)]
+    assert np.allclose(deepest, expected, atol=1e-3)
+    assert deepest[:2].max() > 5.0

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.geometry import GeometricMatch, words
+from videonovelty.matching.hole_kernels import BINS, deepest_holes
 from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.pair_kernels import within_bits
 from videonovelty.matching.shown import agreed_placement, placed
@@ -48,21 +49,6 @@ SURE_INLIERS = 20
 """A keyframe placed by as many needs no other known moment: the placement is refined on all of them afterwards."""
 LEAST_PAIRS = 12
 """Pairs the affine map is fitted to at least."""
-BINS = 24
-"""Places are counted in a grid of this many cells each way over the known picture."""
-WINDOWS = (5, 6, 8)
-"""Heights and widths of windows, in cells: 0.21, 0.25 and 0.33 of the picture. Lettering and emblems are smaller."""
-LEAST_ELSEWHERE = 0.4
-"""Share of the descriptors outside that must find each other; with fewer, a hole says nothing."""
-MOST_INSIDE = 0.2
-"""Share, of that outside, that may find each other in a hole…"""
-MOST_IN_HALF = 0.3
-"""…and in each half of it: a hole is a hole all over, a line of lettering is not."""
-LEAST_IN_HALF = 3.0
-"""Pairs each half would have, did it look like the rest."""
-MOVING = 1.3
-"""Where more than this much of what moves on average moves in the known picture, descriptors lose each other by
-movement, and the movement itself tells what is there."""
 RUNS_COST = 1.3
 """A run of keyframes is one of many: it takes this much more evidence than the whole stretch…"""
 OFF_COST = 1.5
@@ -292,7 +278,9 @@ def _deepest(
     for at in range(0, len(runs), RUNS_AT_ONCE):
         some = runs[at : at + RUNS_AT_ONCE]
         moved = [_known_movement(motion, line, float(bounds[first]), float(bounds[last])) for first, last in some]
-        depth = _depth(np.stack([summed[:, last] - summed[:, first] for first, last in some], axis=1), np.stack(moved))
+        depth = deepest_holes(
+            np.stack([summed[:, last] - summed[:, first] for first, last in some], axis=1), np.stack(moved)
+        )
         depth /= [_cost(off[first:last], whole=last - first == total) for first, last in some]
         place = int(depth.argmax())
         if depth[place] > best[0]:
@@ -326,70 +314,3 @@ def _known_movement(motion: MotionProfile, line: Line, start: float, end: float)
     if len(changes) == 0:
         return np.zeros((FINE_GRID, FINE_GRID))
     return np.asarray((changes != 0).mean(axis=0).reshape(FINE_GRID, FINE_GRID))
-
-
-def _depth(counts: F32, moved: F64) -> F64:
-    """Return the evidence of the deepest hole of each run; `counts` (4, r, BINS, BINS), `moved` (r, grid, grid)."""
-    sums = _integral(counts)
-    total = counts.sum(axis=(2, 3))[..., None, None]
-    zoom = BINS // FINE_GRID
-    movement = _integral(np.repeat(np.repeat(moved, zoom, axis=1), zoom, axis=2))
-    mean = moved.mean(axis=(1, 2))[:, None, None]
-    deepest = np.zeros(counts.shape[1])
-    for height in WINDOWS:
-        for width in WINDOWS:
-            window = _window(sums, height, width)
-            rest = total - window
-            elsewhere = (rest[1] + rest[3]) / np.maximum(rest[0] + rest[2], 1.0)
-            hole = elsewhere >= LEAST_ELSEWHERE
-            hole &= window[1] + window[3] <= MOST_INSIDE * elsewhere * (window[0] + window[2])
-            for part in _halves(sums, height, width):
-                there, pairs = part[0] + part[2], part[1] + part[3]
-                hole &= pairs <= MOST_IN_HALF * elsewhere * there
-                hole &= there * elsewhere >= LEAST_IN_HALF
-            hole &= _window(movement, height, width) <= MOVING * mean * height * width
-            evidence = np.minimum(
-                *(_likelihood_ratio(window[k], window[k + 1], total[k], total[k + 1]) for k in (0, 2))
-            )
-            deepest = np.maximum(deepest, np.where(hole, evidence, 0.0).max(axis=(1, 2)))
-    return deepest
-
-
-def _integral(values: npt.NDArray[np.floating]) -> F64:
-    """Return sums over everything above and left of each corner of the cells, along the last two axes."""
-    sums = values.astype(np.float64).cumsum(axis=-2).cumsum(axis=-1)
-    return np.asarray(np.pad(sums, [(0, 0)] * (values.ndim - 2) + [(1, 0), (1, 0)]))
-
-
-def _window(sums: F64, height: int, width: int) -> F64:
-    """Return the sums over every window of `height` × `width` cells."""
-    return np.asarray(
-        sums[..., height:, width:]
-        - sums[..., :-height, width:]
-        - sums[..., height:, :-width]
-        + sums[..., :-height, :-width]
-    )
-
-
-def _halves(sums: F64, height: int, width: int) -> Iterator[F64]:
-    """Yield the sums over the upper, lower, left and right half of every window."""
-    rows, columns = BINS - height + 1, BINS - width + 1
-    tall, wide = height // 2, width // 2
-    flat, narrow = _window(sums, tall, width), _window(sums, height, wide)
-    yield flat[..., :rows, :columns]
-    yield flat[..., height - tall :, :columns][..., :rows, :]
-    yield narrow[..., :rows, :columns]
-    yield narrow[..., :rows, width - wide :][..., :columns]
-
-
-def _likelihood_ratio(there: F64, pairs: F64, all_there: F64, all_pairs: F64) -> F64:
-    """Return Kulldorff's log likelihood ratio (Bernoulli) for fewer pairs inside than outside; 0 for more."""
-    rest, rest_pairs = all_there - there, all_pairs - pairs
-    ratio = _likelihood(pairs, there) + _likelihood(rest_pairs, rest) - _likelihood(all_pairs, all_there)
-    return np.where(pairs * rest < rest_pairs * there, ratio, 0.0)
-
-
-def _likelihood(hits: F64, tries: F64) -> F64:
-    """Return the log likelihood of `hits` of `tries` at their own rate."""
-    rate = hits / np.maximum(tries, 1.0)
-    return np.asarray(hits * np.log(np.maximum(rate, 1e-12)) + (tries - hits) * np.log(np.maximum(1.0 - rate, 1e-12)))

@@ -1,0 +1,112 @@
+"""The compiled kernel of `matching.covered`: the deepest hole among descriptors that find each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from videonovelty.matching.kernels import jit
+
+BINS = 24
+"""Places are counted in a grid of this many cells each way over the known picture."""
+WINDOWS = (5, 6, 8)
+"""Heights and widths of windows, in cells: 0.21, 0.25 and 0.33 of the picture. Lettering and emblems are smaller."""
+LEAST_ELSEWHERE = 0.4
+"""Share of the descriptors outside that must find each other; with fewer, a hole says nothing."""
+MOST_INSIDE = 0.2
+"""Share, of that outside, that may find each other in a hole…"""
+MOST_IN_HALF = 0.3
+"""…and in each half of it: a hole is a hole all over, a line of lettering is not."""
+LEAST_IN_HALF = 3.0
+"""Pairs each half would have, did it look like the rest."""
+MOVING = 1.3
+"""Where more than this much of what moves on average moves in the known picture, descriptors lose each other by
+movement, and the movement itself tells what is there."""
+
+
+@jit
+def deepest_holes(counts, moved):  # type: ignore[no-untyped-def]
+    """Return the evidence of the deepest hole of each run, shape (r,), 0 where there is none.
+
+    `counts`, shape (4, r, BINS, BINS): the query's descriptors, those of them that find a known one, the known ones,
+    and those of them that find one of the query's. `moved`, shape (r, grid, grid): the share of ticks at which each
+    cell of the known fine grid changes.
+    """
+    deepest = np.zeros(counts.shape[1])
+    sums, movement = np.zeros((4, BINS + 1, BINS + 1)), np.zeros((BINS + 1, BINS + 1))
+    zoom = BINS // moved.shape[1]
+    for run in range(counts.shape[1]):
+        for row in range(BINS):
+            for column in range(BINS):
+                for kind in range(4):
+                    sums[kind, row + 1, column + 1] = (
+                        counts[kind, run, row, column]
+                        + sums[kind, row, column + 1]
+                        + sums[kind, row + 1, column]
+                        - sums[kind, row, column]
+                    )
+                movement[row + 1, column + 1] = (
+                    moved[run, row // zoom, column // zoom]
+                    + movement[row, column + 1]
+                    + movement[row + 1, column]
+                    - movement[row, column]
+                )
+        for height in WINDOWS:
+            for width in WINDOWS:
+                most_moved = MOVING * moved[run].mean() * height * width
+                for top in range(BINS - height + 1):
+                    for left in range(BINS - width + 1):
+                        evidence = _evidence(sums, top, left, height, width)
+                        if evidence > deepest[run] and _within(movement, top, left, height, width) <= most_moved:
+                            deepest[run] = evidence
+    return deepest
+
+
+@jit
+def _within(sums, top, left, height, width):  # type: ignore[no-untyped-def]
+    """Return the sum over a window, given sums over everything above and left of each corner."""
+    return sums[top + height, left + width] - sums[top, left + width] - sums[top + height, left] + sums[top, left]
+
+
+@jit
+def _evidence(sums, top, left, height, width):  # type: ignore[no-untyped-def]
+    """Return the lesser log likelihood ratio of both sides where a window is a hole in each of its halves; else 0."""
+    ours, ours_found = _within(sums[0], top, left, height, width), _within(sums[1], top, left, height, width)
+    theirs, theirs_found = _within(sums[2], top, left, height, width), _within(sums[3], top, left, height, width)
+    total = sums[:, BINS, BINS]
+    rest, rest_found = total[0] - ours + total[2] - theirs, total[1] - ours_found + total[3] - theirs_found
+    elsewhere = rest_found / max(rest, 1.0)
+    if elsewhere < LEAST_ELSEWHERE or ours_found + theirs_found > MOST_INSIDE * elsewhere * (ours + theirs):
+        return 0.0
+    tall, wide = height // 2, width // 2
+    for down, across, rows, columns in (
+        (0, 0, tall, width),
+        (height - tall, 0, tall, width),
+        (0, 0, height, wide),
+        (0, width - wide, height, wide),
+    ):
+        there = found = 0.0
+        for kind in (0, 2):
+            there += _within(sums[kind], top + down, left + across, rows, columns)
+            found += _within(sums[kind + 1], top + down, left + across, rows, columns)
+        if found > MOST_IN_HALF * elsewhere * there or there * elsewhere < LEAST_IN_HALF:
+            return 0.0
+    return min(
+        _likelihood_ratio(ours, ours_found, total[0], total[1]),
+        _likelihood_ratio(theirs, theirs_found, total[2], total[3]),
+    )
+
+
+@jit
+def _likelihood_ratio(there, pairs, all_there, all_pairs):  # type: ignore[no-untyped-def]
+    """Return Kulldorff's log likelihood ratio (Bernoulli) for fewer pairs inside than outside; 0 for more."""
+    rest, rest_pairs = all_there - there, all_pairs - pairs
+    if pairs * rest >= rest_pairs * there:
+        return 0.0
+    return _likelihood(pairs, there) + _likelihood(rest_pairs, rest) - _likelihood(all_pairs, all_there)
+
+
+@jit
+def _likelihood(hits, tries):  # type: ignore[no-untyped-def]
+    """Return the log likelihood of `hits` of `tries` at their own rate."""
+    rate = hits / max(tries, 1.0)
+    return hits * np.log(max(rate, 1e-12)) + (tries - hits) * np.log(max(1.0 - rate, 1e-12))
