@@ -100,9 +100,8 @@ class Scene:
         )
 
     def looked_at(self, query: Signatures, inliers: int | None = None, **known: object) -> list[Stretch]:
-        whole = Stretch(
-            "k" * 64, Line(1.0, 0.0, 0, 0.9), 0.0, EVERY * self.keyframes, PROOF, self.keyframes, 12.0, inliers=inliers
-        )
+        line, bits = Line(1.0, 0.0, 0, 0.9), 12.0 if inliers is None else None
+        whole = Stretch("k" * 64, line, 0.0, EVERY * self.keyframes, PROOF, self.keyframes, bits, inliers=inliers)
         altered = np.ones(self.keyframes, np.bool_)
         return uncovered(
             query, whole, replace(self.known(), **known), altered=altered, aspect=ASPECT, proof=ProofSettings()

@@ -123,11 +123,18 @@ def local_of(signed: SignedVideo) -> KnownLocal | None:
     return KnownLocal(one.video_id, one.pts_seconds[bearers], replace(local, offsets=offsets))
 
 
+def side_of(signed: SignedVideo) -> KnownSide:
+    """Return a signed video as the known side of an alignment; its local descriptors are read on demand."""
+    return KnownSide(
+        as_known(signed), thinned(signed.signatures.motion), read_local=functools.cache(lambda: local_of(signed))
+    )
+
+
 def explain(member: SignedVideo, by: SignedVideo, variants: Sequence[int], settings: Settings) -> list[Stretch]:
     """Return the stretches of `member` that lie on lines through `by`."""
     return align(
         member.signatures,
-        KnownSide(as_known(by), thinned(by.signatures.motion), read_local=functools.cache(lambda: local_of(by))),
+        side_of(by),
         variants=variants,
         common=np.zeros(len(member.signatures.pts_seconds), np.bool_),
         matching=settings.matching,

@@ -245,21 +245,15 @@ class MotionProfile:
             "fine must be (ceil(m / fine_every), 64) int8",
         )
         _check(self.step_seconds > 0, "step_seconds must be positive")
-        if self.detail is not None:
-            _check(
-                self.detail.shape == (m, DETAIL_CELLS) and self.detail.dtype == np.int8,
-                "detail must be (m, 576) int8",
-            )
         _check(self.grade >= 1, "grade must be positive")
-        if self.contrast is not None:
+        for name, array, cells in (
+            ("detail", self.detail, (DETAIL_CELLS,)),
+            ("contrast", self.contrast, (CONTRAST_CELLS,)),
+            ("lagged", self.lagged, (OTHER_LAGS, MOTION_CELLS)),
+        ):
             _check(
-                self.contrast.shape == (m, CONTRAST_CELLS) and self.contrast.dtype == np.int8,
-                "contrast must be (m, 144) int8",
-            )
-        if self.lagged is not None:
-            _check(
-                self.lagged.shape == (m, OTHER_LAGS, MOTION_CELLS) and self.lagged.dtype == np.int8,
-                "lagged must be (m, 5, 16) int8",
+                array is None or (array.shape == (m, *cells) and array.dtype == np.int8),
+                f"{name} must be int8, a row a tick",
             )
 
 

@@ -105,7 +105,7 @@ def _cut(
 ) -> Iterator[Stretch]:
     """Yield the parts of a stretch in time order, the run with the deepest hole cut out, over and over."""
     evidence, first, last = _deepest(stretch.line, counts, bounds, motion, altered, off)
-    if evidence < (proof.covered_evidence if stretch.inliers is None else proof.region_covered_evidence):
+    if evidence < (proof.region_covered_evidence if stretch.rests_on_placement else proof.covered_evidence):
         yield stretch
         return
     unproven = replace(stretch.proof, proven=False, why_not=PART_COVERED)

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.pair_kernels import (
-    MAX_TURN,
-    MAX_ZOOM,
     distinct_places,
+    mark_agreeing,
     nearest_two,
+    octaves_and_turns,
     similarity_of,
     with_perspective,
 )
@@ -149,12 +149,11 @@ class OwnChange:
     turn: F64
     """Turns from the query's angle to the known one's, shape (m,), in any whole turn."""
 
-    def agrees(self, a: npt.NDArray[np.complex128]) -> npt.NDArray[np.bool_]:
-        """Return which pairs are scaled and turned as the factors `a`, shape (h, 1), say; shape (h, m)."""
-        turn = self.turn - np.angle(a) / (2 * np.pi)
-        zoom = self.zoom - np.log2(np.abs(a))
-        agreed: npt.NDArray[np.bool_] = (np.abs(turn - np.round(turn)) <= MAX_TURN) & (np.abs(zoom) <= MAX_ZOOM)
-        return agreed
+    def agrees(self, a: complex) -> npt.NDArray[np.bool_]:
+        """Return which pairs are scaled and turned as the factor `a` of a similarity says; shape (m,)."""
+        agreeing = np.empty(len(self.zoom), np.bool_)
+        mark_agreeing(self.zoom, self.turn, *octaves_and_turns(a), agreeing)
+        return agreeing
 
 
 def similarity(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import GeometricMatch, as_shares, paired, verify
+from videonovelty.matching.shown import corners, placed
 from videonovelty.records import F64, U8, LocalFeatures, Signatures
 from videonovelty.settings import ProofSettings
 
@@ -209,12 +210,7 @@ class LocalPair:
         That is where the transform, shape (2, 3), puts the known picture, not where descriptors happened to match: a
         low sky matches nowhere.
         """
-        longer, shorter = max(self.aspect, 1.0), min(self.aspect, 1.0)
-        width, height = (1.0, shorter / longer) if self.aspect >= 1 else (shorter / longer, 1.0)
-        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
-        if self.mirrored:
-            corners[:, 0] = -corners[:, 0]
-        shown = (corners @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
+        shown = placed(corners(self.aspect, mirrored=self.mirrored), transform).astype(np.float32)
         extent = self.known_extent
         known = np.array([[0, 0], [extent[0], 0], extent, [0, extent[1]]], np.float32)
         whole = abs(float(cv2.contourArea(shown)))

@@ -82,11 +82,16 @@ def _obeying(z, w, a, b, allowed, inside):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _allow(zoom, turn, by_own, a, allowed):  # type: ignore[no-untyped-def]
-    """Mark which pairs are scaled and turned as `a` says."""
-    octaves, angle = np.log2(abs(a)), np.angle(a) / (2 * np.pi)
-    for pair in range(len(allowed)):
-        allowed[pair] = not by_own or _own_agrees(zoom[pair], turn[pair], octaves, angle)
+def mark_agreeing(zoom, turn, octaves, angle, agreeing):  # type: ignore[no-untyped-def]
+    """Mark which pairs are scaled by as many `octaves`, and turned by `angle` (in turns), by what each says itself."""
+    for pair in range(len(agreeing)):
+        agreeing[pair] = _own_agrees(zoom[pair], turn[pair], octaves, angle)
+
+
+@jit
+def octaves_and_turns(a):  # type: ignore[no-untyped-def]
+    """Return by how many octaves the factor of a similarity scales, and by how many turns it turns."""
+    return np.log2(abs(a)), np.angle(a) / (2 * np.pi)
 
 
 @jit
@@ -138,10 +143,10 @@ def similarity_of(z, w, zoom, turn, by_own, one, other):  # type: ignore[no-unty
         if not SMALLEST < abs(a) < LARGEST:
             continue
         if by_own:
-            octaves, angle = np.log2(abs(a)), np.angle(a) / (2 * np.pi)
+            octaves, angle = octaves_and_turns(a)
             if not (_own_agrees(zoom[i], turn[i], octaves, angle) and _own_agrees(zoom[j], turn[j], octaves, angle)):
                 continue
-            _allow(zoom, turn, by_own, a, allowed)
+            mark_agreeing(zoom, turn, octaves, angle, allowed)
         b = w[i] - a * z[i]
         count = _obeying(z, w, a, b, allowed, tried)
         if hypotheses == 0 or count > most:
@@ -152,7 +157,8 @@ def similarity_of(z, w, zoom, turn, by_own, one, other):  # type: ignore[no-unty
             break
     if hypotheses == 0:
         return best_a, best_b, inside, allowed
-    _allow(zoom, turn, by_own, best_a, allowed)
+    if by_own:
+        mark_agreeing(zoom, turn, *octaves_and_turns(best_a), allowed)
     best_a, best_b = _refined(z, w, best_a, best_b, most, allowed, inside)
     return best_a, best_b, inside, allowed
 

@@ -169,7 +169,7 @@ class _Pool:
     def obeying(self, transform: F64) -> Bool:
         """Return which pairs lie where the transform puts them, scaled and turned as it says."""
         miss = np.linalg.norm(placed(self.query, transform) - self.known, axis=1)
-        obeying: Bool = (miss <= TOLERANCE) & self.own.agrees(np.array([[complex(*transform[:, 0])]]))[0]
+        obeying: Bool = (miss <= TOLERANCE) & self.own.agrees(complex(*transform[:, 0]))
         return obeying
 
 

@@ -95,11 +95,11 @@ def motion_in_region(
         return None
     if cells.filled >= FILLED:
         change = _summed(motion.contrast, cells.weight, CONTRAST_UNIT / (FULL_ZONES * DEAD_ZONE))
+        change = _centred(change, cells.visible)
     else:
-        by_detail = shown.in_cells(GRID, DETAIL_ROWS, DETAIL_COLUMNS).weight
-        change = _centred(_summed(motion.detail, by_detail), cells.visible)
+        change = _centred(_summed(motion.detail, _detail_cells(shown, GRID).weight), cells.visible)
         change /= FULL_ZONES * _zone(change, known.signs, cells.visible)
-    signs = _graded(np.clip(_centred(change, cells.visible), -1.0, 1.0), cells.visible)
+    signs = _graded(np.clip(change, -1.0, 1.0), cells.visible)
     there = _graded(known.signs.astype(np.float32), cells.visible)
     fine, fine_there = _fine(shown, motion.detail, known.fine)
     return Region(
@@ -116,10 +116,15 @@ def _fine(shown: Shown, detail: I8, known: I8) -> tuple[I8, I8]:
     """
     if shown.cell_area(FINE_GRID, DETAIL_ROWS, DETAIL_COLUMNS) < 1.0:
         return np.zeros((len(detail), FINE_GRID**2), np.int8), np.zeros_like(known)
-    cells = shown.in_cells(FINE_GRID, DETAIL_ROWS, DETAIL_COLUMNS)
+    cells = _detail_cells(shown, FINE_GRID)
     change = np.where(cells.visible, _summed(detail, cells.weight), np.float32(0.0))
     steps = np.trunc(change / _zone(change, known, cells.visible))
     return np.clip(steps, -FINE_MOST, FINE_MOST).astype(np.int8), np.where(cells.visible, known, np.int8(0))
+
+
+def _detail_cells(shown: Shown, grid: int) -> Cells:
+    """Return the known video's cells of `grid` as the cells of the query's detail make them up."""
+    return shown.in_cells(grid, DETAIL_ROWS, DETAIL_COLUMNS)
 
 
 def _summed(changes: npt.NDArray[np.int8 | np.float32], weight: F64, unit: float = 1.0) -> F32:
@@ -164,16 +169,13 @@ def _moved(shown: Shown, motion: MotionProfile, known: MotionProfile, lines: Seq
     on_line = [compared for line in near if (compared := _on_line(motion, known, line)) is not None]
     if not on_line:
         return shown
-    cells = shown.in_cells(FINE_GRID, DETAIL_ROWS, DETAIL_COLUMNS)
+    cells = _detail_cells(shown, FINE_GRID)
     best, compared = max(((_agreement(cells, one), one) for one in on_line), key=lambda pair: pair[0])
     least = LEAST_GAIN / max(1.0, float((compared[1] ** 2).sum()))
     for step in STEPS:
         for _ in range(MOST_MOVES):
             score, other = max(
-                (
-                    (_agreement(other.in_cells(FINE_GRID, DETAIL_ROWS, DETAIL_COLUMNS), compared), other)
-                    for other in _around(shown, step)
-                ),
+                ((_agreement(_detail_cells(other, FINE_GRID), compared), other) for other in _around(shown, step)),
                 key=lambda pair: pair[0],
             )
             if score < best + least:

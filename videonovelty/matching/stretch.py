@@ -45,6 +45,11 @@ class Stretch:
     inliers: int | None = None
 
     @property
+    def rests_on_placement(self) -> bool:
+        """It was compared where local descriptors place the one picture in the other, not as a whole picture."""
+        return self.median_distance_bits is None
+
+    @property
     def mirrored(self) -> bool:
         """The query shows the known video with reversed handedness."""
         return bool(MIRRORED[self.line.variant])
@@ -74,7 +79,7 @@ def doubted(stretches: Sequence[Stretch]) -> list[Stretch]:
     found = []
     for stretch in stretches:
         pieces = [stretch]
-        for doubt in doubts if stretch.proof.proven and stretch.median_distance_bits is None else ():
+        for doubt in doubts if stretch.proof.proven and stretch.rests_on_placement else ():
             pieces = [part for piece in pieces for part in _doubted_by(piece, doubt)]
         found += pieces
     return found

@@ -113,6 +113,9 @@ CODED_ARRAYS = (
 )
 COUNTS = ("undecoded", "keyframes", "ticks", "detailed", "contrasted", "lagged", "descriptors", "mirrored", "panes")
 
+OPTIONAL = {"detail": "detailed", "contrast": "contrasted", "lagged": "lagged"}
+"""Arrays a motion profile may do without, and what counts their ticks: as many as it has, or none."""
+
 
 def encode_signed(signed: SignedVideo) -> bytes:
     """Return `signed` as one payload. Equal records give equal bytes. Raises ValueError: the record breaks its word."""
@@ -122,9 +125,7 @@ def encode_signed(signed: SignedVideo) -> bytes:
         "undecoded": len(coverage.undecoded),
         "keyframes": len(signatures.pts_seconds),
         "ticks": len(motion.signs),
-        "detailed": 0 if motion.detail is None else len(motion.detail),
-        "contrasted": 0 if motion.contrast is None else len(motion.contrast),
-        "lagged": 0 if motion.lagged is None else len(motion.lagged),
+        **{count: 0 if getattr(motion, name) is None else len(motion.signs) for name, count in OPTIONAL.items()},
         "descriptors": len(local.codes),
         "mirrored": len(local.mirrored_codes),
         "panes": len(signatures.panes.keyframe),
@@ -164,9 +165,7 @@ def encode_signed(signed: SignedVideo) -> bytes:
         "undecoded": coverage.undecoded,
         "signs": motion.signs,
         "fine": motion.fine,
-        "detail": np.zeros((0, DETAIL_CELLS), np.int8) if motion.detail is None else motion.detail,
-        "contrast": np.zeros((0, CONTRAST_CELLS), np.int8) if motion.contrast is None else motion.contrast,
-        "lagged": np.zeros((0, OTHER_LAGS, MOTION_CELLS), np.int8) if motion.lagged is None else motion.lagged,
+        **{name: getattr(motion, name) for name in OPTIONAL},
         **{name: getattr(local, name) for name in ("offsets", "codes", "mirrored_codes", "xy", "scale", "angle")},
         **{f"pane_{name}": getattr(signatures.panes, name) for name in ("keyframe", "box", "pdq")},
     }
@@ -225,7 +224,8 @@ def _payload(
     encoded = _canonical(header)
     payload = bytearray(PREFIX.pack(magic, WIRE_VERSION, 0, len(encoded)) + encoded)
     for array in layout:
-        value = np.asarray(arrays[array.name])
+        given = arrays[array.name]
+        value = np.zeros(array.shape(counts), array.dtype) if given is None else np.asarray(given)
         if value.shape != array.shape(counts):
             raise ValueError(f"{array.name} has shape {value.shape}")
         payload += bytes(-len(payload) % 8)
@@ -255,15 +255,13 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
         _count(counts[name], len(payload))
     if counts["mirrored"] not in (0, counts["descriptors"]):
         raise WireError("mirrored descriptors are of another number")
-    if counts["detailed"] not in (0, counts["ticks"]):
-        raise WireError("the detail has another number of ticks")
-    if counts["contrasted"] not in (0, counts["ticks"]):
-        raise WireError("the contrast has another number of ticks")
-    if counts["lagged"] not in (0, counts["ticks"]):
-        raise WireError("the signs over other lags have another number of ticks")
+    for name, count in OPTIONAL.items():
+        if counts[count] not in (0, counts["ticks"]):
+            raise WireError(f"{name}: another number of ticks")
     arrays = _arrays(payload, end, ARRAYS, counts)
     if arrays["offsets"][0] != 0:
         raise WireError("offsets start beyond zero")
+    optional = {name: arrays[name] if counts[count] else None for name, count in OPTIONAL.items()}
     identity = _only(header["signatures"], "video_id", "scheme", "step_seconds")
     if identity["video_id"] != video_id:
         raise WireError("the answer is about another video")
@@ -287,9 +285,9 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
                 step_seconds=_seconds(identity["step_seconds"]),
                 signs=arrays["signs"],
                 fine=arrays["fine"],
-                detail=arrays["detail"] if counts["detailed"] else None,
-                contrast=arrays["contrast"] if counts["contrasted"] else None,
-                lagged=arrays["lagged"] if counts["lagged"] else None,
+                detail=optional["detail"],
+                contrast=optional["contrast"],
+                lagged=optional["lagged"],
             ),
             local=LocalFeatures(
                 offsets=arrays["offsets"],

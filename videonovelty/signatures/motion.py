@@ -19,8 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.records import (
-    CONTRAST_CELLS,
-    DETAIL_CELLS,
     F64,
     FINE_CELLS,
     FINE_MOST,
@@ -106,9 +104,9 @@ class MotionRecorder:
         self._signs.append(_signs(recently.cells, self._lag)[first:])
         self._fine.append(_fine(recently, self._lag)[first:])
         cells = _halved(recent.astype(np.float32))
-        self._detail.append(_steps(cells.reshape(-1, DETAIL_CELLS), self._lag, 1.0)[first:])
-        cells = _halved(cells).reshape(-1, CONTRAST_CELLS)
-        self._contrast.append(_steps(recently.normalised(cells), self._lag, CONTRAST_UNIT)[first:])
+        self._detail.append(_steps(cells, self._lag, 1.0)[first:])
+        contrast = _normalised(_halved(cells), recently.mean, recently.deviation)
+        self._contrast.append(_steps(contrast, self._lag, CONTRAST_UNIT)[first:])
         lagged = np.stack([_signs(normal.cells, lag) for lag in self._other_lags], axis=1)
         self._lagged.append(lagged[self._measured :])
         self._held = self._held[-self._overlap :]
@@ -144,16 +142,14 @@ class _Normal:
     """Shape (m, 16): contrast-normalised means of the 4 × 4 grid."""
     small: F64
     """Shape (m, 8, 8): grey levels of the 8 × 8 grid."""
+    mean: F64
+    """Shape (m, 1, 1): mean of the picture…"""
     deviation: F64
-    """Shape (m, 1, 1): standard deviation of the picture."""
+    """…and its standard deviation."""
 
     def since(self, first: int) -> _Normal:
         """Return the pictures from `first` on."""
-        return _Normal(self.cells[first:], self.small[first:], self.deviation[first:])
-
-    def normalised(self, levels: F32) -> F64:
-        """Return grey levels (m, c) in deviations from the mean."""
-        return np.asarray((levels - self.small.mean((1, 2))[:, None]) / (self.deviation[:, 0] + 4.0))
+        return _Normal(self.cells[first:], self.small[first:], self.mean[first:], self.deviation[first:])
 
 
 def _normal(pictures: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> _Normal:
@@ -165,8 +161,13 @@ def _normal(pictures: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> 
     mean = small.mean((1, 2), keepdims=True)
     deviation = np.array([cv2.meanStdDev(picture)[1] for picture in inner])
     side = FINE_GRID // GRID
-    normal = (small - mean) / (deviation + 4.0)
-    return _Normal(normal.reshape(m, GRID, side, GRID, side).mean((2, 4)).reshape(m, MOTION_CELLS), small, deviation)
+    cells = _normalised(small, mean, deviation).reshape(m, GRID, side, GRID, side).mean((2, 4))
+    return _Normal(cells.reshape(m, MOTION_CELLS), small, mean, deviation)
+
+
+def _normalised(levels: npt.NDArray[np.floating], mean: F64, deviation: F64) -> F64:
+    """Return grey levels (m, rows, columns) in deviations of their pictures from their means, both (m, 1, 1)."""
+    return np.asarray((levels - mean) / (deviation + 4.0))
 
 
 def _signs(cells: F64, lag: int) -> npt.NDArray[np.int8]:
@@ -198,12 +199,14 @@ def _halved(pictures: F32) -> F32:
 
 
 def _steps(cells: npt.NDArray[np.floating], lag: int, unit: float) -> npt.NDArray[np.int8]:
-    """Return the changes of cells (m, c) over the lag, in steps of `unit`; the first ticks have nothing before them."""
+    """Return the changes of cells (m, rows, columns) over the lag, in steps of `unit`, shape (m, rows × columns).
+
+    The first ticks have nothing before them.
+    """
     steps = np.zeros(cells.shape, np.int8)
     if len(cells) > lag:
-        change = cells[lag:] - cells[:-lag]
-        steps[lag:] = np.rint(np.clip(change / unit if unit != 1.0 else change, -127, 127))
-    return steps
+        steps[lag:] = np.rint(np.clip((cells[lag:] - cells[:-lag]) / unit, -127, 127))
+    return steps.reshape(len(cells), -1)
 
 
 def _area_means(pictures: npt.NDArray[np.uint8], rows: int, columns: int) -> F64:
