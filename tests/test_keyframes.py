@@ -291,6 +291,9 @@ class Kept:
 
 @settings(max_examples=60, deadline=None)
 @example([(0, 1, 0.0625), (0, 2, 0.09375), (0, 11, 0.078125)], 5, 10, 0.0)  # a spare became the shot's own picture
+@example(
+    [(0, 9, 0.625), (0, 5, 0.25), (0, 2, 0.5)], 6, 10, 0.0
+)  # a spare of the next keyframe lengthened the one before
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.integers(1, 30), st.floats(0.01, 0.7)), min_size=1, max_size=12),
     st.integers(1, 8),

@@ -8,6 +8,7 @@ note on decoding and scenes, sections 2 and 3, and by `benchmarks/keyframes.py`.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -219,14 +220,15 @@ class KeyframeChoice(Iterator[Keyframe]):
         """Yield the keyframes of a video too short for enough of its own, spares among them."""
         early = {one.frame.pts_seconds: one for one in sorted(self._early or [], key=lambda one: one.pinned)}
         ordered = [early[pts] for pts in sorted(early)]
+        own = [one.start_seconds for one in ordered if one.pinned]
         starts = [ordered[0].shot_start_seconds]
         for one, following in pairwise(ordered):
+            # where the interval begins that the following picture lies in, a spare of it or not
+            begins = own[bisect_right(own, following.frame.pts_seconds) - 1]
             if following.shot != one.shot:
                 starts.append(following.shot_start_seconds)
-            elif following.pinned and following.start_seconds > one.frame.pts_seconds:
-                starts.append(following.start_seconds)
             else:
-                starts.append(following.frame.pts_seconds)
+                starts.append(begins if begins > one.frame.pts_seconds else following.frame.pts_seconds)
         for one, start, stop in zip(ordered, starts, [*starts[1:], end], strict=True):
             yield self._keyframe(replace(one, start_seconds=start), stop)
 
