@@ -287,6 +287,8 @@ def _segment(draw: st.DrawFn, start: float, end: float, kind: str) -> Segment:
         return Segment(start, end, kind)
     speed = draw(st.sampled_from((0.5, 1.0, 1.25)))
     known_start = draw(seconds(600))
+    covered = kind == "same_scene" and draw(st.booleans())
+    left, top, right, bottom = (0.1, 0.2, 0.4, 0.6) if covered else (None,) * 4
     return Segment(
         start_seconds=start,
         end_seconds=end,
@@ -304,6 +306,11 @@ def _segment(draw: st.DrawFn, start: float, end: float, kind: str) -> Segment:
         why_not=None
         if kind == "known"
         else draw(st.none() | st.sampled_from(("only 1.2 s aligned", *sorted(IN_A_PART)))),
+        cover_left=left,
+        cover_top=top,
+        cover_right=right,
+        cover_bottom=bottom,
+        look_seconds=0.5 * (start + end) if covered and draw(st.booleans()) else None,
     )
 
 

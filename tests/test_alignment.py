@@ -107,6 +107,20 @@ def test_what_hardly_moves_in_a_part_of_the_picture_is_not_hidden(clips: Path) -
         assert any(s.proof.why_not == PART_COVERED for s in compared(query, known, SETTINGS)[0]), what
 
 
+def test_flicker_is_no_movement_of_something_else_unless_something_else_is_there(clips: Path) -> None:
+    known = sign(make_video.edited(clips / "steady.mp4", make_video.frames(22, 8.0, **LARGE), crf=23))
+    rng = np.random.default_rng(5)
+    inside = make_video.frames(333, 8.0, **LARGE)
+    pictures = [
+        np.clip(a * (1 + 0.2 * rng.uniform(-1, 1)), 0, 255).astype(np.uint8)
+        for a in make_video.frames(22, 8.0, **LARGE)
+    ]
+    covered = [_pasted(a, b, 0.3, 0.6, 0.1) for a, b in zip(pictures, inside, strict=True)]
+    (stretch,) = _proven(sign(make_video.edited(clips / "flicker.mp4", pictures, crf=26)), known)
+    assert stretch.end_seconds - stretch.start_seconds >= 7.0
+    assert _proven(sign(make_video.edited(clips / "flicker covered.mp4", covered, crf=26)), known) == []
+
+
 def test_small_emblem_in_a_corner_does_not_stop_the_proof(clips: Path) -> None:
     # blocks of a smaller picture are dragged along by what moves beside them
     known = sign(make_video.make_clip(clips / "large.mp4", 21, 8.0, **LARGE))

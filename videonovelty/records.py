@@ -257,6 +257,10 @@ class MotionProfile:
             )
 
 
+PANE_FULL = int(np.iinfo(np.uint16).max)
+"""A pane's right end where it reaches across the whole picture."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Panes:
     """Rectangles of one video's pictures in which something plays by itself, one row a keyframe and pane."""
@@ -278,7 +282,7 @@ class Panes:
     @property
     def share(self) -> F64:
         """How much of the picture each takes, 0 … 1; shape (m,)."""
-        sides = (self.box[:, 2:].astype(np.float64) - self.box[:, :2]) / np.iinfo(np.uint16).max
+        sides = (self.box[:, 2:].astype(np.float64) - self.box[:, :2]) / PANE_FULL
         return np.asarray(sides.prod(axis=1))
 
 
@@ -486,6 +490,15 @@ IN_A_PART = frozenset({PART_COVERED, PART_MOVES})
 """Reasons for which footage that agrees with known footage elsewhere in the picture is not proven (`why_not`)."""
 
 
+ONE_LOOK_SECONDS = 2.0
+"""What a look at one picture counts among the seconds to view."""
+
+
+def spared_by_a_look(seconds: float, look_seconds: float | None) -> float:
+    """Return how many of a segment's seconds nobody need view where there is one picture to look at (else None)."""
+    return 0.0 if look_seconds is None else max(0.0, seconds - ONE_LOOK_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """One stretch of a query and what explains it. Segments of a video are half-open and tile `[0, duration)`."""
@@ -508,6 +521,18 @@ class Segment:
     inliers: int | None = None
     why_not: str | None = None
     """Of `same_scene`: why it could not be proven to be the same footage, where it was tried."""
+    cover_left: float | None = None
+    """Where that is something over a part of the picture, and it was found: its box in shares of width and height."""
+    cover_top: float | None = None
+    cover_right: float | None = None
+    cover_bottom: float | None = None
+    look_seconds: float | None = None
+    """When what covers the picture is still and all that is not known: one picture, at this time, shows it."""
+
+    @property
+    def spared_seconds(self) -> float:
+        """How many of its seconds nobody need view, because one picture shows what is not known."""
+        return spared_by_a_look(self.end_seconds - self.start_seconds, self.look_seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,11 @@ SEGMENTS = _schema(
         ("median_distance_bits", pa.float64()),
         ("inliers", pa.int64()),
         ("why_not", pa.string()),
+        ("cover_left", pa.float64()),
+        ("cover_top", pa.float64()),
+        ("cover_right", pa.float64()),
+        ("cover_bottom", pa.float64()),
+        ("look_seconds", pa.float64()),
     ],
 )
 

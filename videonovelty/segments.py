@@ -31,7 +31,8 @@ def tile_segments(
 
     What nobody could decode is `undecoded`, whatever lies over it; then proven stretches are `known`; what cannot be
     compared (`uninformative`, sorted intervals) proves and costs nothing; unproven stretches are `same_scene`; all else
-    is `novel`. Where stretches overlap, the one counts that explains more: length times share of the picture.
+    is `novel`. Where stretches overlap, the one counts that explains more: length times share of the picture, those
+    first of which one picture shows what is not known.
     """
     duration = coverage.duration_seconds
     if duration <= 0:
@@ -54,9 +55,10 @@ def tile_segments(
     return tuple(_segment(piece) for piece in pieces)
 
 
-def _rank(stretch: Stretch) -> tuple[bool, float, float]:
+def _rank(stretch: Stretch) -> tuple[bool, bool, float, float]:
     seconds = stretch.end_seconds - stretch.start_seconds
-    return (stretch.proof.proven, seconds * round(stretch.spatial_share, 1), stretch.proof.agreement)
+    one_look = stretch.cover is not None and stretch.cover.still
+    return (stretch.proof.proven, one_look, seconds * round(stretch.spatial_share, 1), stretch.proof.agreement)
 
 
 def _explained(
@@ -104,6 +106,8 @@ def _segment(piece: _Piece) -> Segment:
     if stretch is None:
         return Segment(piece.start, piece.end, piece.kind)
     known = stretch.line.known_seconds(np.array([piece.start, piece.end]))
+    cover = stretch.cover if piece.kind == "same_scene" else None
+    left, top, right, bottom = (None,) * 4 if cover is None else (round(edge, 4) for edge in cover.box)
     return Segment(
         piece.start,
         piece.end,
@@ -119,4 +123,9 @@ def _segment(piece: _Piece) -> Segment:
         median_distance_bits=stretch.median_distance_bits,
         inliers=stretch.inliers,
         why_not=None if piece.kind == "known" else stretch.proof.why_not or None,
+        cover_left=left,
+        cover_top=top,
+        cover_right=right,
+        cover_bottom=bottom,
+        look_seconds=round(0.5 * (piece.start + piece.end), 3) if cover is not None and cover.still else None,
     )

@@ -182,6 +182,9 @@ class ProofSettings(_Table):
     """`window_agreement` where a proof rests on a placement, as that of a crop does: fewer cells are compared…"""
     region_covered_evidence: float = Field(12.0, gt=0)
     """…and `covered_evidence`."""
+    pane_evidence: float = Field(25.0, gt=0)
+    """The same of a pane, a rectangle whose borders the query's keyframes share, by the query's descriptors alone: the
+    borders say where to look."""
     telling_bits: float = Field(32.0, gt=0)
     """Pictures tell the moments apart when those of other moments are this much farther than the aligned ones."""
     sped_doubt: float = Field(0.5, ge=0, le=1)

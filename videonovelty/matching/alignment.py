@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.covered import uncovered
+from videonovelty.matching.covered import shows_the_known, uncovered
 from videonovelty.matching.distances import FAR, NOTHING, aligned_distance, keyframe_distances
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
 from videonovelty.matching.proof import (
     PictureEvidence,
     Proof,
     TickEvidence,
+    Window,
     best_offset,
     evidence_on_line,
     holding,
@@ -24,9 +25,10 @@ from videonovelty.matching.proof import (
 )
 from videonovelty.matching.proposals import Alignment, lines_at_speeds, proposed_lines
 from videonovelty.matching.region import motion_in_region
+from videonovelty.matching.still import cover_of
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, MOVES_OTHERWISE, PART_MOVES, PLAIN_AS_GOOD, Signatures
+from videonovelty.records import F64, IN_A_PART, MOVES_OTHERWISE, PART_COVERED, PART_MOVES, PLAIN_AS_GOOD, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 from videonovelty.signatures.motion import LAG_SECONDS, turned
 from videonovelty.signatures.pdq import MIRRORED
@@ -92,8 +94,8 @@ def _uncovered(
     proof: ProofSettings,
     aspect: float,
 ) -> list[Stretch]:
-    """Return a stretch as it is, or in parts, unproven where something covers a part of the picture."""
-    if not stretch.proof.proven:
+    """Return a stretch as it is, or in parts, unproven where something covers a part of the picture, and with that."""
+    if not stretch.proof.proven and stretch.proof.why_not != PART_MOVES:
         return [stretch]
     local = known.local or (known.read_local() if known.read_local is not None else None)
     if local is None:
@@ -102,7 +104,18 @@ def _uncovered(
     reach = matching.time_tolerance_seconds * max(1.0, stretch.line.speed)
     bits = aligned_distance(query.pts_seconds, known.frames, distance, stretch.line, reach)
     altered = (bits == NOTHING) | (bits >= proof.altered_bits)
-    return uncovered(query, stretch, replace(known, local=local), altered=altered, aspect=aspect, proof=proof)
+    known = replace(known, local=local)
+    if stretch.proof.why_not == PART_MOVES and shows_the_known(query, stretch, known, aspect=aspect):
+        stretch = replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))
+    parts = uncovered(query, stretch, known, altered=altered, aspect=aspect, proof=proof)
+    for number, part in enumerate(parts):
+        if part.proof.why_not not in IN_A_PART:
+            continue
+        cover = cover_of(query, part, known, altered=altered, aspect=aspect, proof=proof)
+        still = cover is not None and cover.still
+        why_not = PART_COVERED if still else part.proof.why_not
+        parts[number] = replace(part, cover=cover, proof=replace(part.proof, why_not=why_not))
+    return parts
 
 
 def _prepared(
@@ -285,22 +298,30 @@ def _tested(
     median = float(np.median(bits[inside]))
     seen = PictureEvidence(median, _doubt(a, line, inside, pictures))
     result = prove(a.motion, a.known.motion, line, start, end, seen, a.proof)
+    why_not = ""
+    otherwise: tuple[Window, ...] = ()
     if result.proven and (inside & ~moves_alike & (bits > a.proof.unlike_bits)).any():
-        result = replace(result, proven=False, why_not="a picture in it shows something else")
-    if (
-        result.proven
-        and median >= a.proof.altered_bits
-        and moves_otherwise_somewhere(a.motion, a.known.motion, line, start, end, a.proof, in_region=a.in_region)
-    ):
-        result = replace(result, proven=False, why_not=PART_MOVES)
+        why_not = "a picture in it shows something else"
+    elif result.proven and median >= a.proof.altered_bits:
+        otherwise = moves_otherwise_somewhere(
+            a.motion, a.known.motion, line, start, end, a.proof, in_region=a.in_region
+        )
+        why_not = PART_MOVES if otherwise else ""
     sped = line.speed != 1.0 and tells_the_moment(result, a.proof)
     if sped and _plain_as_good(a, line, start, end, result.agreement):
-        result = replace(result, proven=False, why_not=PLAIN_AS_GOOD)
-    if result.proven:
+        result, why_not = replace(result, proven=False, why_not=PLAIN_AS_GOOD), ""
+    carried = result.proven
+    if result.proven and why_not in ("", PART_MOVES):
         # what is left when still passages are taken off must be proven by itself
-        start, end = _moving_part(start, end, evidence, query, bits, like, a.proof)
-        result = prove(a.motion, a.known.motion, line, start, end, seen, a.proof)
+        first, last = _moving_part(start, end, evidence, query, bits, like, a.proof)
+        rest = prove(a.motion, a.known.motion, line, first, last, seen, a.proof)
+        carried = rest.proven
+        if carried or not why_not:
+            start, end, result = first, last, rest
+    if why_not:
+        result = replace(result, proven=False, why_not=why_not)
     stretch = Stretch(a.known.frames.video_id, line, start, end, result, int(like.sum()), median)
+    stretch = replace(stretch, otherwise=otherwise, carried=carried)
     verified = inside & (pictures.inliers >= a.proof.min_inliers)
     if not pictures.rests_on_geometry or not verified.any():
         return stretch

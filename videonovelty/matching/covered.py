@@ -10,66 +10,52 @@ movement cannot tell: fixed cameras and still pictures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.geometry import GeometricMatch, words
-from videonovelty.matching.hole_kernels import BINS, deepest_holes
+from videonovelty.matching.hole_kernels import (
+    BINS,
+    LEAST_ELSEWHERE,
+    MOST_INSIDE,
+    MOVING,
+    deepest_holes,
+    likelihood_ratio,
+)
+from videonovelty.matching.in_place import InPlace, in_place
 from videonovelty.matching.local_evidence import LocalPair
-from videonovelty.matching.pair_kernels import within_bits
-from videonovelty.matching.shown import agreed_placement, placed
+from videonovelty.matching.shown import picture_box
 from videonovelty.matching.stretch import KnownSide, Stretch, of_rest
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, KNOWN_POINTS, PART_COVERED, U8, MotionProfile, Signatures
+from videonovelty.records import F64, PANE_FULL, PART_COVERED, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS
 
 Bool = npt.NDArray[np.bool_]
 F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 
-
-SAME_BITS = 20
-"""Bits by which descriptors at the same place may differ: in place, far fewer could be confused than in a search."""
-SAME_PLACE = 0.03
-"""…and how far apart they may lie, in shares of the known picture's longer side."""
-FIRM_BITS = 12
-"""Pairs this close refine the placement, …"""
-REFINED_WITHIN = (0.05, 0.04, 0.03)
-"""…if they lie this close together, in shares of the longer side, one after the other."""
-NEAR_SECONDS = 1.0
-"""Known moments this close to the aligned one are looked at as well."""
-TRIED_KEYFRAMES = 12
-"""Keyframes of a stretch, spread over it, whose geometry is verified: the placement is that of the whole stretch."""
-MIN_INLIERS = 5
-SURE_INLIERS = 20
-"""A keyframe placed by as many needs no other known moment: the placement is refined on all of them afterwards."""
-LEAST_PAIRS = 12
-"""Pairs the affine map is fitted to at least."""
 RUNS_COST = 1.3
 """A run of keyframes is one of many: it takes this much more evidence than the whole stretch…"""
 OFF_COST = 1.5
-"""…and this much where most of its keyframes are compared with a known one more than `OFF_SECONDS` off: what moved in
-between finds nothing where it was."""
-OFF_SECONDS = 0.2
+"""…and this much where most of its keyframes are compared with a known one more than `in_place.OFF_SECONDS` off: what
+moved in between finds nothing where it was."""
+LEAST_SHOWN, SHOWN_OVERALL, SHOWN_EACH = 16.0, 0.6, 0.3
+"""Where the query shows the known picture, so many descriptors and more are there, and they find known ones at this
+share of the rate elsewhere: overall, and in each run of keyframes that has as many. A single one with half as many
+finds some."""
+LEAST_PANE_SIDE = 0.18
+"""Share of width and height a pane must take: lettering and emblems are lower."""
+LONGEST_PANE = 3.0
+"""…and how many times the one share the other may be: lines of lettering reach across the picture."""
+LEAST_AROUND_PANE = 0.15
+"""Share of the query's descriptors around a pane that must find a known one."""
+SAME_PANE = 0.05
+"""Panes whose corners lie this close together are one."""
 LONGEST_RUN = 64
 RUNS_AT_ONCE = 256
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Counted:
-    """Descriptors of aligned keyframes by their place in the known picture."""
-
-    keyframes: I64
-    """Shape (b,): the query's keyframes that carry descriptors."""
-    counts: F32
-    """Shape (4, b, BINS, BINS): the query's descriptors, those of them that find a known one, the known ones, and those
-    of them that find one of the query's."""
-    off: Bool
-    """Shape (b,): the known keyframe compared with is more than `OFF_SECONDS` from the aligned moment."""
 
 
 def uncovered(
@@ -84,207 +70,213 @@ def uncovered(
     """
     if known.local is None or known.motion is None or not stretch.proof.proven:
         return [stretch]
-    pair = LocalPair(query, known.local, stretch.mirrored, aspect)
-    counted = _counted(pair, stretch)
-    if counted is None:
+    compared = in_place(LocalPair(query, known.local, stretch.mirrored, aspect), stretch)
+    if compared is None:
         return [stretch]
-    # a keyframe stands for what follows until the next one that carries descriptors
-    bounds = np.clip(query.start_seconds[counted.keyframes], stretch.start_seconds, stretch.end_seconds)
-    bounds = np.concatenate([[stretch.start_seconds], bounds[1:], [stretch.end_seconds]])
-    return list(_cut(stretch, counted.counts, bounds, known.motion, altered[counted.keyframes], counted.off, proof))
-
-
-def _cut(
-    stretch: Stretch,
-    counts: F32,
-    bounds: F64,
-    motion: MotionProfile,
-    altered: Bool,
-    off: Bool,
-    proof: ProofSettings,
-) -> Iterator[Stretch]:
-    """Yield the parts of a stretch in time order, the run with the deepest hole cut out, over and over."""
-    evidence, first, last = _deepest(stretch.line, counts, bounds, motion, altered, off)
-    if evidence < (proof.region_covered_evidence if stretch.rests_on_placement else proof.covered_evidence):
-        yield stretch
-        return
-    unproven = replace(stretch.proof, proven=False, why_not=PART_COVERED)
-    for start, end in ((0, first), (first, last), (last, len(altered))):
-        seconds = float(bounds[end] - bounds[start])
-        if seconds <= 0:
-            continue
-        hole = (start, end) == (first, last)
-        part = replace(
-            stretch,
-            start_seconds=float(bounds[start]),
-            end_seconds=float(bounds[end]),
-            proof=unproven if hole else of_rest(stretch.proof, seconds),
-        )
+    keyframes = Keyframes.of(compared, query, stretch, altered)
+    laid_over = np.zeros(len(keyframes), np.bool_)
+    for pane in covered_panes(query, compared, stretch, keyframes, known.motion, proof):
+        laid_over[pane.first : pane.last] = True
+    edges = [0, *(np.flatnonzero(np.diff(laid_over)) + 1), len(keyframes)]
+    parts: list[Stretch] = []
+    for first, last in pairwise(edges):
+        part = _part(stretch, keyframes, first, last, covered=bool(laid_over[first]))
         if part.proof.proven:
-            cut = slice(start, end)
-            yield from _cut(part, counts[:, cut], bounds[start : end + 1], motion, altered[cut], off[cut], proof)
-        else:
-            yield part
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Which descriptors find each other
-
-
-def _counted(pair: LocalPair, stretch: Stretch) -> _Counted | None:
-    """Return the counts of a stretch; None where the geometry of no keyframe can be verified."""
-    query = pair.query
-    bearers = pair.bearers
-    inside = (query.pts_seconds[bearers] >= stretch.start_seconds - 1e-6) & (
-        query.pts_seconds[bearers] < stretch.end_seconds
-    )
-    # what stands when the stretch begins
-    before = np.flatnonzero(query.pts_seconds[bearers] < stretch.start_seconds)
-    if not inside.any() and len(before):
-        inside[before[-1]] = True
-    bearers = bearers[inside]
-    if len(bearers) == 0:
-        return None
-    known_seconds = stretch.line.known_seconds(query.pts_seconds[bearers])
-    places = [_nearest_first(pair, float(at)) for at in known_seconds]
-    transform = _placement(pair, bearers, places)
-    if transform is None:
-        return None
-    counts = np.zeros((4, len(bearers), BINS, BINS), np.float32)
-    off = np.ones(len(bearers), np.bool_)
-    known_xy = pair.known.features.xy / 65535.0
-    low, high = known_xy.min(axis=0), np.maximum(known_xy.max(axis=0), known_xy.min(axis=0) + 1e-6)
-    shown_low, shown_high = _extent(pair)
-    inverse = np.linalg.inv(transform[:, :2])
-    offsets = pair.known.features.offsets
-    for row, (keyframe, near) in enumerate(zip(bearers, places, strict=True)):
-        if not near:
-            continue
-        off[row] = abs(pair.known.seconds[near[0]] - known_seconds[row]) > OFF_SECONDS
-        alike = _alike(pair, int(keyframe), near)
-        ours = placed(alike.ours, transform)
-        together = alike.within(ours, SAME_PLACE)
-        found, met = np.zeros(len(ours), np.bool_), np.zeros(len(alike.theirs), np.bool_)
-        found[alike.one[together]], met[alike.other[together]] = True, True
-        mine = ((ours >= low) & (ours <= high)).all(axis=1)
-        mine[KNOWN_POINTS:] = False  # the others have no counterpart among the fewer known ones, covered or not
-        # of the known side, the keyframe nearest in time counts
-        theirs = alike.theirs[: int(offsets[near[0] + 1] - offsets[near[0]])]
-        back = (theirs - transform[:, 2]) @ inverse.T
-        seen = ((back >= shown_low) & (back <= shown_high)).all(axis=1)
-        for kind, (points, flags) in enumerate(
-            ((ours, mine), (ours, mine & found), (theirs, seen), (theirs, seen & met[: len(theirs)]))
-        ):
-            cells = np.minimum(((points[flags] - low) / (high - low) * BINS).astype(np.int64), BINS - 1)
-            np.add.at(counts[kind, row], (cells[:, 1], cells[:, 0]), 1.0)
-    return _Counted(bearers, counts, off)
-
-
-def _nearest_first(pair: LocalPair, seconds: float) -> list[int]:
-    """Return the known keyframes to compare with what stands at a known time, the nearest in time first."""
-    return sorted(
-        pair.places_near(seconds, NEAR_SECONDS), key=lambda place: (abs(pair.known.seconds[place] - seconds), place)
-    )
-
-
-def _extent(pair: LocalPair) -> tuple[F64, F64]:
-    """Return the corners of what the query's descriptors cover, in its own shares, negated where it is mirrored."""
-    xy = _own_places(pair, slice(None))
-    return xy.min(axis=0) - 0.01, xy.max(axis=0) + 0.01
-
-
-def _own_places(pair: LocalPair, rows: slice) -> F64:
-    xy = pair.query.local.xy[rows] / 65535.0
-    if pair.mirrored:
-        xy[:, 0] = -xy[:, 0]
-    return xy
+            parts += _cut(part, keyframes.some(first, last), known.motion, proof)
+        elif part.end_seconds > part.start_seconds:
+            parts.append(part)
+    return parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Alike:
-    """Places of a keyframe's descriptors (k, 2) and known ones (m, 2), and which pairs of them are alike."""
+class Keyframes:
+    """Some keyframes of a stretch, one after the other, and which of their descriptors find each other."""
 
-    ours: F64
-    theirs: F64
-    one: I64
-    """Shape (p,): rows of `ours`…"""
-    other: I64
-    """…and of `theirs`, up to `SAME_BITS` apart."""
-    bits: U8
+    counts: F32
+    """Shape (4, b, BINS, BINS), as `InPlace.counts` returns them."""
+    bounds: F64
+    """Shape (b + 1,): keyframe i stands for the query's time from `bounds[i]` to `bounds[i + 1]`."""
+    altered: Bool
+    """Shape (b,): the whole picture is not quite the known one."""
+    off: Bool
+    """Shape (b,): it is compared with a known keyframe of another moment."""
 
-    def within(self, places: F64, reach: float) -> Bool:
-        """Return which pairs lie together when `ours` are at `places`; shape (p,)."""
-        apart = np.abs(places[self.one] - self.theirs[self.other])
-        return np.maximum(apart[:, 0], apart[:, 1]) <= reach
+    @classmethod
+    def of(
+        cls, compared: InPlace, query: Signatures, stretch: Stretch, altered: Bool, hidden: Bool | None = None
+    ) -> Keyframes:
+        """Lay out the bearing keyframes of a stretch; `altered`, shape (n_keyframes,), is of all of the query's."""
+        # a keyframe stands for what follows until the next one that carries descriptors
+        bounds = np.clip(query.start_seconds[compared.keyframes], stretch.start_seconds, stretch.end_seconds)
+        bounds = np.concatenate([[stretch.start_seconds], bounds[1:], [stretch.end_seconds]])
+        return cls(compared.counts(hidden), bounds, altered[compared.keyframes], compared.off)
 
+    def some(self, first: int, last: int) -> Keyframes:
+        """Return the keyframes [first, last)."""
+        cut = slice(first, last)
+        return Keyframes(self.counts[:, cut], self.bounds[first : last + 1], self.altered[cut], self.off[cut])
 
-def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
-    """Return the descriptors of a keyframe beside those of the known `places`, one place after the other."""
-    local, features = pair.query.local, pair.known.features
-    mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
-    theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
-    one, other, bits = within_bits(words(pair.query_codes[mine]), words(features.codes[theirs]), SAME_BITS)
-    return _Alike(_own_places(pair, mine), features.xy[theirs] / 65535.0, one, other, bits)
-
-
-def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -> F64 | None:
-    """Return where the query's picture lies in the known one, shape (2, 3), refined to an affine map."""
-    picked = np.unique(np.linspace(0, len(bearers) - 1, TRIED_KEYFRAMES).astype(int))
-    matches: list[GeometricMatch] = []
-    for row in picked:
-        for place in places[row]:
-            match = pair.match(int(bearers[row]), place)
-            if match is not None and match.inliers >= MIN_INLIERS:
-                matches.append(match)
-                if match.inliers >= SURE_INLIERS:
-                    break
-    if not matches:
-        return None
-    transform = agreed_placement(matches, pair.aspect, mirrored=pair.mirrored)
-    compared = [_alike(pair, int(bearers[row]), places[row]) for row in picked if places[row]]
-    for reach in REFINED_WITHIN:
-        ours, theirs = [], []
-        for alike in compared:
-            near = np.flatnonzero(alike.within(placed(alike.ours, transform), reach) & (alike.bits <= FIRM_BITS))
-            near = near[np.argsort(alike.bits[near], kind="stable")]
-            best = near[np.unique(alike.one[near], return_index=True)[1]]  # the most alike of each of ours
-            ours.append(alike.ours[alike.one[best]])
-            theirs.append(alike.theirs[alike.other[best]])
-        one, other = np.concatenate(ours), np.concatenate(theirs)
-        if len(one) < LEAST_PAIRS:
-            break
-        transform = np.asarray(
-            np.linalg.lstsq(np.column_stack((one, np.ones(len(one)))), other, rcond=None)[0].T, np.float64
-        )
-    return transform
+    def __len__(self) -> int:
+        return len(self.altered)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Where they do not
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A window of the known picture where descriptors do not find each other, in the keyframes [first, last)."""
+
+    evidence: float
+    """Log likelihood ratio; 0 where there is none."""
+    first: int = 0
+    last: int = 0
+    window: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """First row and column and how many there are of both, of `BINS` each way."""
 
 
-def _deepest(
-    line: Line, counts: F32, bounds: F64, motion: MotionProfile, altered: Bool, off: Bool
-) -> tuple[float, int, int]:
-    """Return the evidence of the deepest hole and its run of bearing keyframes [first, last).
+@dataclass(frozen=True, slots=True, eq=False)
+class CoveredPane:
+    """A pane in which the query's descriptors find no known ones, in the keyframes [first, last)."""
 
-    Only runs at least half of whose keyframes are `altered` (b,) are looked at; keyframe i stands for the query's time
-    from `bounds[i]` to `bounds[i + 1]`.
+    first: int
+    last: int
+    box: F64
+    """Left top and right bottom in shares of the query's width and height, shape (2, 2)."""
+
+
+def covered_panes(
+    query: Signatures,
+    compared: InPlace,
+    stretch: Stretch,
+    keyframes: Keyframes,
+    motion: MotionProfile,
+    proof: ProofSettings,
+) -> list[CoveredPane]:
+    """Return the panes of a stretch that show something else than the known picture.
+
+    A hole must stand out of all windows there are. Where the query's own keyframes share the borders of a rectangle,
+    that says where to look, and its descriptors tell by themselves: over a sky or a wall the known picture has too few.
     """
-    total = len(altered)
+    found = []
+    for box, first_seconds, last_seconds in panes_within(query, stretch):
+        shorter, longer = sorted(box[1] - box[0])
+        if shorter < LEAST_PANE_SIDE or longer > LONGEST_PANE * shorter:
+            continue
+        starts = keyframes.bounds[:-1]
+        first = max(0, int(np.searchsorted(starts, first_seconds, side="right")) - 1)
+        last = int(np.searchsorted(starts, last_seconds, side="right"))
+        altered = keyframes.altered[first:last]
+        if 2 * int(altered.sum()) < len(altered):
+            continue
+        within, total = compared.found_within(box, slice(first, last))
+        rest = total - within
+        elsewhere = rest[1] / max(1, rest[0])
+        if elsewhere < LEAST_AROUND_PANE or within[1] > MOST_INSIDE * elsewhere * within[0]:
+            continue
+        if likelihood_ratio(*map(float, (*within, *total))) >= proof.pane_evidence:
+            moved = _known_movement(motion, stretch.line, float(keyframes.bounds[first]), float(keyframes.bounds[last]))
+            if _moves_in(moved, compared, box) <= MOVING * moved.mean():
+                found.append(CoveredPane(first, last, box))
+    return found
+
+
+def panes_within(query: Signatures, stretch: Stretch) -> list[tuple[F64, float, float]]:
+    """Return the distinct panes of a stretch, with the times of the first and the last keyframe that has them."""
+    panes, seconds = query.panes, query.pts_seconds[query.panes.keyframe]
+    inside = (seconds >= stretch.start_seconds - 1e-6) & (seconds < stretch.end_seconds)
+    found: list[tuple[F64, float, float]] = []
+    for box, at in zip(panes.box[inside].reshape(-1, 2, 2) / PANE_FULL, seconds[inside], strict=True):
+        for number, (other, first, _) in enumerate(found):
+            if np.abs(box - other).max() <= SAME_PANE:
+                found[number] = (other, first, float(at))
+                break
+        else:
+            found.append((box, float(at), float(at)))
+    return found
+
+
+def _moves_in(moved: F64, compared: InPlace, box: F64) -> float:
+    """Return how much of the known fine grid moves within a box of the query's picture."""
+    at = (np.arange(FINE_GRID) + 0.5) / FINE_GRID
+    places = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
+    shown = compared.shown(compared.low + places * (compared.high - compared.low))
+    inside = ((shown >= box[0]) & (shown <= box[1])).all(axis=1)
+    return float(moved.ravel()[inside].mean()) if inside.any() else 0.0
+
+
+def shows_the_known(query: Signatures, stretch: Stretch, known: KnownSide, *, aspect: float) -> bool:
+    """Return whether the query shows the known picture wherever it was found to move otherwise, all along.
+
+    Hard coding, flicker and grain move by themselves. Where that is all, descriptors find the known ones there as they
+    do elsewhere, keyframe after keyframe; over something else they do not.
+    """
+    if known.local is None or not stretch.carried or not stretch.otherwise:
+        return False
+    compared = in_place(LocalPair(query, known.local, stretch.mirrored, aspect), stretch)
+    if compared is None:
+        return False
+    counts = compared.counts_in(FINE_GRID, picture_box(known.frames, known.local))
+    total = counts.sum(axis=(1, 2, 3))
+    for top, left, height, width in stretch.otherwise:
+        within = counts[:, :, top : top + height, left : left + width].sum(axis=(2, 3))
+        there, found = within
+        rest = total - within.sum(axis=1)
+        elsewhere = rest[1] / max(1.0, rest[0])
+        if elsewhere < LEAST_ELSEWHERE or there.sum() < LEAST_SHOWN:
+            return False
+        if found.sum() < SHOWN_OVERALL * elsewhere * there.sum() or ((found == 0) & (2 * there >= LEAST_SHOWN)).any():
+            return False
+        chunk = np.minimum((np.cumsum(there) / LEAST_SHOWN).astype(int), max(0, int(there.sum() / LEAST_SHOWN) - 1))
+        parts = np.stack([np.bincount(chunk, weights=one) for one in (there, found)])
+        if (parts[1] < SHOWN_EACH * elsewhere * parts[0]).any():
+            return False
+    return True
+
+
+def needed_evidence(stretch: Stretch, proof: ProofSettings) -> float:
+    """Return the evidence from which a hole takes a stretch its proof."""
+    return proof.region_covered_evidence if stretch.rests_on_placement else proof.covered_evidence
+
+
+def _cut(stretch: Stretch, keyframes: Keyframes, motion: MotionProfile, proof: ProofSettings) -> Iterator[Stretch]:
+    """Yield the parts of a stretch in time order, the run with the deepest hole cut out, over and over."""
+    hole = deepest_hole(stretch.line, keyframes, motion)
+    if hole.evidence < needed_evidence(stretch, proof):
+        yield stretch
+        return
+    for first, last in ((0, hole.first), (hole.first, hole.last), (hole.last, len(keyframes))):
+        part = _part(stretch, keyframes, first, last, covered=(first, last) == (hole.first, hole.last))
+        if part.proof.proven:
+            yield from _cut(part, keyframes.some(first, last), motion, proof)
+        elif part.end_seconds > part.start_seconds:
+            yield part
+
+
+def _part(stretch: Stretch, keyframes: Keyframes, first: int, last: int, *, covered: bool) -> Stretch:
+    """Return what the keyframes [first, last) stand for, unproven where something covers it, or it is short."""
+    start, end = float(keyframes.bounds[first]), float(keyframes.bounds[last])
+    if covered or end <= start:
+        left = replace(stretch.proof, proven=False, why_not=PART_COVERED)
+    else:
+        left = stretch.proof if (first, last) == (0, len(keyframes)) else of_rest(stretch.proof, end - start)
+    return replace(stretch, start_seconds=start, end_seconds=end, proof=left)
+
+
+def deepest_hole(line: Line, keyframes: Keyframes, motion: MotionProfile) -> Hole:
+    """Return the deepest hole of any run of `keyframes` at least half of which are altered."""
+    total, counts, bounds, off = len(keyframes), keyframes.counts, keyframes.bounds, keyframes.off
     summed = np.concatenate([np.zeros((4, 1, BINS, BINS), np.float32), np.cumsum(counts, axis=1)], axis=1)
-    best = (0.0, 0, 0)
-    runs = [(first, last) for first, last in _runs(total) if 2 * altered[first:last].sum() >= last - first]
+    best = Hole(0.0)
+    runs = [(first, last) for first, last in _runs(total) if 2 * keyframes.altered[first:last].sum() >= last - first]
     for at in range(0, len(runs), RUNS_AT_ONCE):
         some = runs[at : at + RUNS_AT_ONCE]
         moved = [_known_movement(motion, line, float(bounds[first]), float(bounds[last])) for first, last in some]
-        depth = deepest_holes(
+        depth, where = deepest_holes(
             np.stack([summed[:, last] - summed[:, first] for first, last in some], axis=1), np.stack(moved)
         )
         depth /= [_cost(off[first:last], whole=last - first == total) for first, last in some]
         place = int(depth.argmax())
-        if depth[place] > best[0]:
-            best = (float(depth[place]), *some[place])
+        if depth[place] > best.evidence:
+            top, left, height, width = map(int, where[place])
+            best = Hole(float(depth[place]), *some[place], (top, left, height, width))
     return best
 
 

@@ -25,13 +25,15 @@ movement, and the movement itself tells what is there."""
 
 @jit
 def deepest_holes(counts, moved):  # type: ignore[no-untyped-def]
-    """Return the evidence of the deepest hole of each run, shape (r,), 0 where there is none.
+    """Return the evidence of the deepest hole of each run, shape (r,), 0 where there is none, and where it is.
+
+    That is its first row and column and how many there are of both, in cells; shape (r, 4).
 
     `counts`, shape (4, r, BINS, BINS): the query's descriptors, those of them that find a known one, the known ones,
     and those of them that find one of the query's. `moved`, shape (r, grid, grid): the share of ticks at which each
     cell of the known fine grid changes.
     """
-    deepest = np.zeros(counts.shape[1])
+    deepest, where = np.zeros(counts.shape[1]), np.zeros((counts.shape[1], 4), np.int64)
     sums, movement = np.zeros((4, BINS + 1, BINS + 1)), np.zeros((BINS + 1, BINS + 1))
     zoom = BINS // moved.shape[1]
     for run in range(counts.shape[1]):
@@ -58,7 +60,8 @@ def deepest_holes(counts, moved):  # type: ignore[no-untyped-def]
                         evidence = _evidence(sums, top, left, height, width)
                         if evidence > deepest[run] and _within(movement, top, left, height, width) <= most_moved:
                             deepest[run] = evidence
-    return deepest
+                            where[run, 0], where[run, 1], where[run, 2], where[run, 3] = top, left, height, width
+    return deepest, where
 
 
 @jit
@@ -91,13 +94,13 @@ def _evidence(sums, top, left, height, width):  # type: ignore[no-untyped-def]
         if found > MOST_IN_HALF * elsewhere * there or there * elsewhere < LEAST_IN_HALF:
             return 0.0
     return min(
-        _likelihood_ratio(ours, ours_found, total[0], total[1]),
-        _likelihood_ratio(theirs, theirs_found, total[2], total[3]),
+        likelihood_ratio(ours, ours_found, total[0], total[1]),
+        likelihood_ratio(theirs, theirs_found, total[2], total[3]),
     )
 
 
 @jit
-def _likelihood_ratio(there, pairs, all_there, all_pairs):  # type: ignore[no-untyped-def]
+def likelihood_ratio(there, pairs, all_there, all_pairs):  # type: ignore[no-untyped-def]
     """Return Kulldorff's log likelihood ratio (Bernoulli) for fewer pairs inside than outside; 0 for more."""
     rest, rest_pairs = all_there - there, all_pairs - pairs
     if pairs * rest >= rest_pairs * there:

@@ -21,6 +21,8 @@ from videonovelty.records import F64, FINE_CELLS, MotionProfile
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS, excerpt, signs_at_speed
 
+Window = tuple[int, int, int, int]
+"""First row and column of the fine grid, and how many there are of both."""
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
@@ -209,8 +211,8 @@ def moves_otherwise_somewhere(
     settings: ProofSettings,
     *,
     in_region: bool = False,
-) -> bool:
-    """Return whether much moves in some window of the fine grid, and far less of it as in the known video than around.
+) -> tuple[Window, ...]:
+    """Return the windows of the fine grid in which much moves, and far less of it as in the known video than around.
 
     New footage playing in a corner of a known one leaves most of the picture in agreement; what moves in its corner
     does not agree, and does not follow what moves there in the known video. A caption or a logo covers cells, but does
@@ -222,7 +224,8 @@ def moves_otherwise_somewhere(
     off = (0.0,) if line.speed == 1.0 else _OFF_SECONDS
     lines = [replace(line, offset_seconds=centre + one) for one in off]
     least = settings.region_window_agreement if in_region else settings.window_agreement
-    return all(_moves_otherwise_on(query, known, one, (start, end), settings, least) for one in lines)
+    found = [_moves_otherwise_on(query, known, one, (start, end), settings, least) for one in lines]
+    return tuple(sorted(set().union(*found))) if all(found) else ()
 
 
 def _moves_otherwise_on(
@@ -232,7 +235,7 @@ def _moves_otherwise_on(
     stretch: tuple[float, float],
     settings: ProofSettings,
     window_agreement: float,
-) -> bool:
+) -> set[Window]:
     index, known_index, at = ticks_on(line, query, len(known.fine), known.step_seconds * known.fine_every)
     inside = (at >= stretch[0] - 1e-6) & (at < stretch[1] + 1e-6)
     steps = query.fine[index[inside]].astype(np.float64)
@@ -245,15 +248,17 @@ def _moves_otherwise_on(
     known_changes, followed = np.abs(there).sum(axis=0), (np.sign(steps) * there).sum(axis=0)
     # what is seen in a window counts with one deviation on top, were the signs independent
     whole = max(0.0, float(agree.sum()) / max(1.0, float(changes.sum())))
-    moving = changes @ _WINDOWS
+    moving = changes @ _WINDOWS.columns
     otherwise = (moving >= settings.window_changes) & (
-        agree @ _WINDOWS + np.sqrt(squares @ _WINDOWS) < window_agreement * whole * moving
+        agree @ _WINDOWS.columns + np.sqrt(squares @ _WINDOWS.columns) < window_agreement * whole * moving
     )
     whole = max(0.0, float(followed.sum()) / max(1.0, float(known_changes.sum())))
-    due = known_changes @ _LARGER_WINDOWS
-    unmoved = (due >= settings.covered_changes) & (changes @ _LARGER_WINDOWS >= settings.covered_changes)
-    unmoved &= followed @ _LARGER_WINDOWS + np.sqrt(due) < settings.covered_agreement * whole * due
-    return bool(otherwise.any() or unmoved.any())
+    due = known_changes @ _LARGER_WINDOWS.columns
+    unmoved = (due >= settings.covered_changes) & (changes @ _LARGER_WINDOWS.columns >= settings.covered_changes)
+    unmoved &= followed @ _LARGER_WINDOWS.columns + np.sqrt(due) < settings.covered_agreement * whole * due
+    return {_WINDOWS.boxes[i] for i in np.flatnonzero(otherwise)} | {
+        _LARGER_WINDOWS.boxes[i] for i in np.flatnonzero(unmoved)
+    }
 
 
 def _relit(steps: F64, there: F64) -> Bool:
@@ -266,9 +271,18 @@ def _relit(steps: F64, there: F64) -> Bool:
     return np.asarray(np.maximum(brighter, darker) >= _RELIT)
 
 
-def _windows(side: int, shortest: int, longest: int) -> F64:
-    """Return every window of `shortest` … `longest` cells each way, nearly square, as a column of 0 and 1."""
-    found = []
+@dataclass(frozen=True, slots=True, eq=False)
+class _Windows:
+    """Windows of the fine grid."""
+
+    boxes: tuple[Window, ...]
+    columns: F64
+    """Shape (cells, windows): 1 for the cells of each."""
+
+
+def _windows(side: int, shortest: int, longest: int) -> _Windows:
+    """Return every window of `shortest` … `longest` cells each way, nearly square."""
+    boxes, found = [], []
     for height, width in itertools.product(range(shortest, longest + 1), repeat=2):
         if abs(height - width) > 1:
             continue
@@ -276,7 +290,8 @@ def _windows(side: int, shortest: int, longest: int) -> F64:
             window = np.zeros((side, side))
             window[top : top + height, left : left + width] = 1.0
             found.append(window.ravel())
-    return np.stack(found, axis=1)
+            boxes.append((top, left, height, width))
+    return _Windows(tuple(boxes), np.stack(found, axis=1))
 
 
 _WINDOWS, _LARGER_WINDOWS = _windows(FINE_GRID, 1, 3), _windows(FINE_GRID, 2, 3)

@@ -31,6 +31,16 @@ class KnownSide:
 
 
 @dataclass(frozen=True, slots=True)
+class Cover:
+    """Something that covers a part of known footage."""
+
+    box: tuple[float, float, float, float]
+    """Left, top, right and bottom in the query's picture, in shares of its width and height."""
+    still: bool
+    """It does not move as long as the stretch lasts, and it is all that is not known: one picture shows it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """`[start_seconds, end_seconds)` of a query that lies on `line` through a known video."""
 
@@ -43,6 +53,12 @@ class Stretch:
     median_distance_bits: float | None
     spatial_share: float = 1.0
     inliers: int | None = None
+    otherwise: tuple[tuple[int, int, int, int], ...] = ()
+    """Windows of the known fine grid in which something else moves: first row and column, and how many of both."""
+    carried: bool = True
+    """Movement agrees from end to end, whatever else stands against a proof: nothing in it merely does not move."""
+    cover: Cover | None = None
+    """What is over a part of the picture, where that is why nothing is proven and it was found."""
 
     @property
     def rests_on_placement(self) -> bool:
@@ -74,15 +90,25 @@ def doubted(stretches: Sequence[Stretch]) -> list[Stretch]:
     A larger known picture that holds this one, a split screen say, is compared by where descriptors place it, which is
     too coarse to show what covers a part. So whole pictures that differ in a part outweigh a proof that rests on a
     placement; one that rests on the whole picture stands, for what is put over the known footage may be known as well.
+    And what covers a part is still only where nobody says that something else does, or moves.
     """
     doubts = [one for one in stretches if one.proof.why_not in IN_A_PART]
     found = []
     for stretch in stretches:
         pieces = [stretch]
+        if stretch.cover is not None and any(_says_otherwise(doubt, stretch) for doubt in doubts):
+            pieces = [replace(stretch, cover=replace(stretch.cover, still=False))]
         for doubt in doubts if stretch.proof.proven and stretch.rests_on_placement else ():
             pieces = [part for piece in pieces for part in _doubted_by(piece, doubt)]
         found += pieces
     return found
+
+
+def _says_otherwise(doubt: Stretch, stretch: Stretch) -> bool:
+    """Return whether a doubt about the same seconds, by another candidate, knows of nothing still in that part."""
+    apart = doubt.end_seconds <= stretch.start_seconds or stretch.end_seconds <= doubt.start_seconds
+    still = doubt.cover is not None and doubt.cover.still
+    return not apart and not still and doubt.known_video_id != stretch.known_video_id
 
 
 def _doubted_by(stretch: Stretch, doubt: Stretch) -> list[Stretch]:
@@ -91,7 +117,7 @@ def _doubted_by(stretch: Stretch, doubt: Stretch) -> list[Stretch]:
     if stretch.known_video_id == doubt.known_video_id or not stretch.proof.proven or end <= start:
         return [stretch]
     unproven = replace(stretch.proof, proven=False, why_not=doubt.proof.why_not)
-    parts = [replace(stretch, start_seconds=start, end_seconds=end, proof=unproven)]
+    parts = [replace(stretch, start_seconds=start, end_seconds=end, proof=unproven, cover=doubt.cover)]
     for first, last in _outside((stretch.start_seconds, stretch.end_seconds), doubt):
         rest = of_rest(stretch.proof, last - first)
         parts.append(replace(stretch, start_seconds=first, end_seconds=last, proof=rest))

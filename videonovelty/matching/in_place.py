@@ -1,0 +1,267 @@
+"""Which local descriptors of two aligned videos find each other where one picture lies in the other.
+
+In place far fewer descriptors could be confused than in a search, so they may differ by more bits, and one that finds
+nothing says something: what it is of is not there on the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.matching.geometry import GeometricMatch, words
+from videonovelty.matching.hole_kernels import BINS
+from videonovelty.matching.local_evidence import LocalPair
+from videonovelty.matching.pair_kernels import within_bits
+from videonovelty.matching.shown import agreed_placement, placed, sides
+from videonovelty.matching.stretch import Stretch
+from videonovelty.records import DETAIL_COLUMNS, DETAIL_ROWS, F64, KNOWN_POINTS, U8
+
+Bool = npt.NDArray[np.bool_]
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+SAME_BITS = 20
+"""Bits by which descriptors at the same place may differ."""
+SAME_PLACE = 0.03
+"""…and how far apart they may lie, in shares of the known picture's longer side."""
+FIRM_BITS = 12
+"""Pairs this close refine the placement, …"""
+REFINED_WITHIN = (0.05, 0.04, 0.03)
+"""…if they lie this close together, in shares of the longer side, one after the other."""
+NEAR_SECONDS = 1.0
+"""Known moments this close to the aligned one are looked at as well."""
+TRIED_KEYFRAMES = 12
+"""Keyframes of a stretch, spread over it, whose geometry is verified: the placement is that of the whole stretch."""
+MIN_INLIERS = 5
+SURE_INLIERS = 20
+"""A keyframe placed by as many needs no other known moment: the placement is refined on all of them afterwards."""
+LEAST_PAIRS = 12
+"""Pairs the affine map is fitted to at least."""
+OFF_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Side:
+    """Descriptors of one keyframe."""
+
+    known: F64
+    """Shape (k, 2): places in the known picture, in shares of its longer side."""
+    shown: F64
+    """Shape (k, 2): places in the query's picture, in shares of its width and height."""
+    found: Bool
+    """Shape (k,): those that find one of the other side."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InPlace:
+    """Descriptors of the aligned keyframes of a stretch, where they lie in the known picture."""
+
+    keyframes: I64
+    """Shape (b,): the query's keyframes that carry descriptors."""
+    off: Bool
+    """Shape (b,): the known keyframe compared with is more than `OFF_SECONDS` from the aligned moment."""
+    placement: F64
+    """Shape (2, 3): the query's places to known ones, both in shares of the longer side."""
+    low: F64
+    """Left and top of what the known descriptors cover…"""
+    high: F64
+    """…and its right and bottom."""
+    ours: tuple[_Side, ...]
+    """The query's descriptors that may have a counterpart, a keyframe after the other…"""
+    theirs: tuple[_Side, ...]
+    """…and the known ones the query shows."""
+    aspect: float
+    mirrored: bool
+
+    def counts(self, hidden: Bool | None = None) -> F32:
+        """Return descriptors by their place in the known picture, shape (4, b, BINS, BINS).
+
+        The query's, those of them that find a known one, the known ones, and those of them that find one of the
+        query's; none in the query's cells that are `hidden`, shape (DETAIL_ROWS, DETAIL_COLUMNS).
+        """
+        counts = np.zeros((4, len(self.keyframes), BINS, BINS), np.float32)
+        for kind, by_keyframe in ((0, self.ours), (2, self.theirs)):
+            for row, side in enumerate(by_keyframe):
+                kept = np.ones(len(side.found), np.bool_) if hidden is None else ~hidden[cells_at(side.shown)]
+                for found, flags in ((0, kept), (1, kept & side.found)):
+                    at = (side.known[flags] - self.low) / (self.high - self.low) * BINS
+                    cells: I64 = np.minimum(at.astype(np.int64), BINS - 1)
+                    np.add.at(counts[kind + found, row], (cells[:, 1], cells[:, 0]), 1.0)
+        return counts
+
+    def counts_in(self, grid: int, box: tuple[float, float, float, float]) -> F64:
+        """Return the query's descriptors by cell of a grid over a box of the known picture, shape (2, b, grid, grid).
+
+        Those there are, and those of them that find a known one.
+        """
+        low, high = np.array(box[:2]), np.array(box[2:])
+        counts = np.zeros((2, len(self.keyframes), grid, grid))
+        for row, side in enumerate(self.ours):
+            cells = np.clip(((side.known - low) / (high - low) * grid).astype(np.int64), 0, grid - 1)
+            np.add.at(counts[0, row], (cells[:, 1], cells[:, 0]), 1.0)
+            np.add.at(counts[1, row], (cells[side.found, 1], cells[side.found, 0]), 1.0)
+        return counts
+
+    def found_within(self, box: F64, rows: slice) -> tuple[I64, I64]:
+        """Return how many of the query's descriptors there are, and find a known one; within a box, and in all.
+
+        `box` is left top and right bottom in shares of the query's width and height; `rows` are keyframes. Both have
+        shape (2,): there are, find one.
+        """
+        within, total = np.zeros(2, np.int64), np.zeros(2, np.int64)
+        for side in self.ours[rows]:
+            inside = ((side.shown >= box[0]) & (side.shown <= box[1])).all(axis=1)
+            within += (int(inside.sum()), int((inside & side.found).sum()))
+            total += (len(inside), int(side.found.sum()))
+        return within, total
+
+    def shown(self, known: F64) -> F64:
+        """Return where known places (n, 2) lie in the query's picture, in shares of its width and height."""
+        back = (known - self.placement[:, 2]) @ np.linalg.inv(self.placement[:, :2]).T
+        return of_picture(back, self.aspect, mirrored=self.mirrored)
+
+
+def of_picture(places: F64, aspect: float, *, mirrored: bool) -> F64:
+    """Return places in shares of the longer side, negated where mirrored, as shares of width and height."""
+    found = places / sides(aspect)
+    if mirrored:
+        found[:, 0] = -found[:, 0]
+    return found
+
+
+def cells_at(shown: F64) -> tuple[I64, I64]:
+    """Return row and column of the cells of `MotionProfile.detail` at places in shares of width and height."""
+    rows = np.clip((shown[:, 1] * DETAIL_ROWS).astype(np.int64), 0, DETAIL_ROWS - 1)
+    columns = np.clip((shown[:, 0] * DETAIL_COLUMNS).astype(np.int64), 0, DETAIL_COLUMNS - 1)
+    return rows, columns
+
+
+def in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
+    """Return the descriptors of a stretch in place; None where the geometry of no keyframe can be verified."""
+    query = pair.query
+    bearers = pair.bearers
+    inside = (query.pts_seconds[bearers] >= stretch.start_seconds - 1e-6) & (
+        query.pts_seconds[bearers] < stretch.end_seconds
+    )
+    # what stands when the stretch begins
+    before = np.flatnonzero(query.pts_seconds[bearers] < stretch.start_seconds)
+    if not inside.any() and len(before):
+        inside[before[-1]] = True
+    bearers = bearers[inside]
+    if len(bearers) == 0:
+        return None
+    known_seconds = stretch.line.known_seconds(query.pts_seconds[bearers])
+    places = [_nearest_first(pair, float(at)) for at in known_seconds]
+    transform = _placement(pair, bearers, places)
+    if transform is None:
+        return None
+    off = np.ones(len(bearers), np.bool_)
+    known_xy = pair.known.features.xy / 65535.0
+    low, high = known_xy.min(axis=0), np.maximum(known_xy.max(axis=0), known_xy.min(axis=0) + 1e-6)
+    shown_low, shown_high = _extent(pair)
+    inverse = np.linalg.inv(transform[:, :2])
+    offsets = pair.known.features.offsets
+    none = _Side(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, np.bool_))
+    one_side, other_side = [none] * len(bearers), [none] * len(bearers)
+    for row, (keyframe, near) in enumerate(zip(bearers, places, strict=True)):
+        if not near:
+            continue
+        off[row] = abs(pair.known.seconds[near[0]] - known_seconds[row]) > OFF_SECONDS
+        alike = _alike(pair, int(keyframe), near)
+        ours = placed(alike.ours, transform)
+        together = alike.within(ours, SAME_PLACE)
+        found, met = np.zeros(len(ours), np.bool_), np.zeros(len(alike.theirs), np.bool_)
+        found[alike.one[together]], met[alike.other[together]] = True, True
+        mine = ((ours >= low) & (ours <= high)).all(axis=1)
+        mine[KNOWN_POINTS:] = False  # the others have no counterpart among the fewer known ones, covered or not
+        # of the known side, the keyframe nearest in time counts
+        theirs = alike.theirs[: int(offsets[near[0] + 1] - offsets[near[0]])]
+        back = (theirs - transform[:, 2]) @ inverse.T
+        seen = ((back >= shown_low) & (back <= shown_high)).all(axis=1)
+        shown = [of_picture(at, pair.aspect, mirrored=pair.mirrored) for at in (alike.ours, back)]
+        one_side[row] = _Side(ours[mine], shown[0][mine], found[mine])
+        other_side[row] = _Side(theirs[seen], shown[1][seen], met[: len(theirs)][seen])
+    return InPlace(bearers, off, transform, low, high, tuple(one_side), tuple(other_side), pair.aspect, pair.mirrored)
+
+
+def _nearest_first(pair: LocalPair, seconds: float) -> list[int]:
+    """Return the known keyframes to compare with what stands at a known time, the nearest in time first."""
+    return sorted(
+        pair.places_near(seconds, NEAR_SECONDS), key=lambda place: (abs(pair.known.seconds[place] - seconds), place)
+    )
+
+
+def _extent(pair: LocalPair) -> tuple[F64, F64]:
+    """Return the corners of what the query's descriptors cover, in its own shares, negated where it is mirrored."""
+    xy = _own_places(pair, slice(None))
+    return xy.min(axis=0) - 0.01, xy.max(axis=0) + 0.01
+
+
+def _own_places(pair: LocalPair, rows: slice) -> F64:
+    xy = pair.query.local.xy[rows] / 65535.0
+    if pair.mirrored:
+        xy[:, 0] = -xy[:, 0]
+    return xy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Alike:
+    """Places of a keyframe's descriptors (k, 2) and known ones (m, 2), and which pairs of them are alike."""
+
+    ours: F64
+    theirs: F64
+    one: I64
+    """Shape (p,): rows of `ours`…"""
+    other: I64
+    """…and of `theirs`, up to `SAME_BITS` apart."""
+    bits: U8
+
+    def within(self, places: F64, reach: float) -> Bool:
+        """Return which pairs lie together when `ours` are at `places`; shape (p,)."""
+        apart = np.abs(places[self.one] - self.theirs[self.other])
+        return np.maximum(apart[:, 0], apart[:, 1]) <= reach
+
+
+def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
+    """Return the descriptors of a keyframe beside those of the known `places`, one place after the other."""
+    local, features = pair.query.local, pair.known.features
+    mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
+    theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
+    one, other, bits = within_bits(words(pair.query_codes[mine]), words(features.codes[theirs]), SAME_BITS)
+    return _Alike(_own_places(pair, mine), features.xy[theirs] / 65535.0, one, other, bits)
+
+
+def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -> F64 | None:
+    """Return where the query's picture lies in the known one, shape (2, 3), refined to an affine map."""
+    picked = np.unique(np.linspace(0, len(bearers) - 1, TRIED_KEYFRAMES).astype(int))
+    matches: list[GeometricMatch] = []
+    for row in picked:
+        for place in places[row]:
+            match = pair.match(int(bearers[row]), place)
+            if match is not None and match.inliers >= MIN_INLIERS:
+                matches.append(match)
+                if match.inliers >= SURE_INLIERS:
+                    break
+    if not matches:
+        return None
+    transform = agreed_placement(matches, pair.aspect, mirrored=pair.mirrored)
+    compared = [_alike(pair, int(bearers[row]), places[row]) for row in picked if places[row]]
+    for reach in REFINED_WITHIN:
+        ours, theirs = [], []
+        for alike in compared:
+            near = np.flatnonzero(alike.within(placed(alike.ours, transform), reach) & (alike.bits <= FIRM_BITS))
+            near = near[np.argsort(alike.bits[near], kind="stable")]
+            best = near[np.unique(alike.one[near], return_index=True)[1]]  # the most alike of each of ours
+            ours.append(alike.ours[alike.one[best]])
+            theirs.append(alike.theirs[alike.other[best]])
+        one, other = np.concatenate(ours), np.concatenate(theirs)
+        if len(one) < LEAST_PAIRS:
+            break
+        transform = np.asarray(
+            np.linalg.lstsq(np.column_stack((one, np.ones(len(one)))), other, rcond=None)[0].T, np.float64
+        )
+    return transform
