@@ -140,6 +140,10 @@ def measure(
         "copied seconds cleared or explained, whole picture": _share(whole, "explained", "copied"),
         "copied seconds cleared, part of the picture": _share(part, "cleared", "copied"),
         "copied seconds cleared, all": _share(copies, "cleared", "copied"),
+        "copied seconds of which one picture shows what is over them": _share(copies, "one look", "copied"),
+        "new seconds in a part of the picture that one picture stands for": _share(
+            [*insets, *cropped], "new seconds of one look", "new seconds"
+        ),
         "segments cleared (precision, recall, F)": _precision_recall(copies + splices, "cleared"),
         "segments reported, cleared or named (precision, recall, F)": _precision_recall(copies + splices, "reported"),
         "seconds of other takes reported": _share(takes, "reported", "seconds"),
@@ -161,11 +165,12 @@ def _add_seconds(cell: dict[str, float], entry: Row, segments: Sequence[Row]) ->
     """Add what is cleared, explained, hidden, and the overlaps VCSL's segment precision and recall are made of."""
     known = [s for s in segments if s["kind"] == "known"]
     linked = [s for s in segments if s["kind"] in ("known", "same_scene")]
+    looks = [s for s in segments if s["look_seconds"] is not None]
     cell["seconds"] += sum(s["end_seconds"] - s["start_seconds"] for s in segments)
     cell["reported"] += sum(s["end_seconds"] - s["start_seconds"] for s in linked)
     for start, end, _, _ in entry["truth"]:
         cell["copied"] += end - start
-        for name, some in (("cleared", known), ("explained", linked)):
+        for name, some in (("cleared", known), ("explained", linked), ("one look", looks)):
             cell[name] += sum(
                 overlap(s["start_seconds"], s["end_seconds"], start, end) for s in some if s["known"] == entry["known"]
             )
@@ -173,6 +178,7 @@ def _add_seconds(cell: dict[str, float], entry: Row, segments: Sequence[Row]) ->
         low, high = entry["new"]
         cell["new seconds"] += high - low
         cell["new seconds hidden"] += _hidden(entry, segments)
+        cell["new seconds of one look"] += sum(overlap(s["start_seconds"], s["end_seconds"], low, high) for s in looks)
         if entry["kind"] == "splice":
             _add_planted(cell, low, high, segments)
     if entry["truth"]:
@@ -265,8 +271,8 @@ def as_markdown(figures: dict[str, Any]) -> str:
             shown = ", ".join(f"{key} {v}" for key, v in value.items()) if isinstance(value, dict) else value
             lines.append(f"- {name}: {shown}")
     lines += ["", "| kind | edit | videos | known | partly | same scene | novel | not comparable | source | wrong "]
-    lines[-1] += "| vPDQ both | either | cleared | explained | new s hidden |"
-    lines.append("|---" * 15 + "|")
+    lines[-1] += "| vPDQ both | either | cleared | one look | explained | new s hidden |"
+    lines.append("|---" * 16 + "|")
     for cell in figures["table"]:
         count = [
             int(cell.get(name, 0))
@@ -274,7 +280,8 @@ def as_markdown(figures: dict[str, Any]) -> str:
                          "wrong source", *(f"vPDQ {way}" for way in VPDQ_WAYS))
         ]  # fmt: skip
         copied = cell.get("copied", 0.0)
-        shares = [f"{cell.get(name, 0.0) / copied:.0%}" if copied else "" for name in ("cleared", "explained")]
+        names = ("cleared", "one look", "explained")
+        shares = [f"{cell.get(name, 0.0) / copied:.0%}" if copied else "" for name in names]
         hidden = f"{cell['new seconds hidden']:.1f}/{cell['new seconds']:.0f}" if "new seconds" in cell else ""
         lines.append(
             f"| {cell['kind']} | {cell['edit']} | {' | '.join(map(str, count))} | {' | '.join(shares)} | {hidden} |"

@@ -144,6 +144,11 @@ def known(name: str, start: float, end: float, **facts: Any) -> dict[str, Any]:
         "median_distance_bits": 8.0,
         "inliers": None,
         "why_not": None,
+        "cover_left": None,
+        "cover_top": None,
+        "cover_right": None,
+        "cover_bottom": None,
+        "look_seconds": None,
         **facts,
     }
 

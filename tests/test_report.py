@@ -312,6 +312,44 @@ def test_what_stood_against_a_proof_is_told_with_its_times(tmp_path: Path) -> No
     assert "Not proven, because" not in untold
 
 
+COVERED = {"cover_left": 0.6, "cover_top": 0.1, "cover_right": 0.9, "cover_bottom": 0.35}
+
+
+def test_one_picture_stands_for_what_is_covered_by_something_still(tmp_path: Path) -> None:
+    t = RunTables()
+    still = known("k", 0, 60, proof="none", why_not=PART_COVERED, **COVERED, look_seconds=30.0)
+    brief = {**still, "look_seconds": 60.5}
+    moving = known("k", 0, 9, proof="none", why_not=PART_MOVES, **COVERED)
+    t.add("sticker", "same_scene", "not_proven", [(0, 60, "same_scene", still), (60, 61, "same_scene", brief)])
+    t.add("inset", "same_scene", "not_proven", [(0, 60, "same_scene", {**moving, "known_end_seconds": 60.0})])
+    t.add("both", "same_scene", "not_proven", [(0, 60, "same_scene", still), (60, 70, "same_scene", moving)])
+    report = collect(t.write(tmp_path / "run"))
+    sticker, inset, both = (entry_of(report, name) for name in ("sticker", "inset", "both"))
+    # a look at one picture counts two seconds, and no more than the stretch is long
+    assert (sticker.view_seconds, inset.view_seconds, both.view_seconds) == (3.0, 60.0, 12.0)
+    assert report.exposure.view_seconds == 75.0
+    assert all(one.in_queue for one in (sticker, inset, both))
+    assert [s.cover for s in (*sticker.stretches, *inset.stretches)] == [(0.6, 0.1, 0.9, 0.35)] * 3
+    assert "One picture of each shows it: look at 0:30.0, 1:00.5." in " ".join(why(sticker))
+    assert "Look at what is put over it, or plays in it." not in " ".join(why(sticker))
+    assert "One picture" not in " ".join(why(inset))
+    assert "One picture shows it: look at 0:30.0." in " ".join(why(both))
+    assert "Look at what is put over it, or plays in it." in " ".join(why(both))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(None, 0.1, 0.9, 0.3), (0.6, 0.1, 0.5, 0.3), (-0.1, 0.1, 0.9, 0.3), (0.6, 0.1, 0.9, math.nan), (0, 0, 9, 1)],
+)
+def test_a_box_that_cannot_be_drawn_is_left_out(tmp_path: Path, box: tuple[float | None, ...]) -> None:
+    t = RunTables()
+    sides = dict(zip(COVERED, box, strict=True))
+    t.add("odd", "same_scene", "not_proven", [
+        (0, 9, "same_scene", known("k", 0, 9, proof="none", why_not=PART_COVERED, **sides))])  # fmt: skip
+    (stretch,) = entry_of(collect(t.write(tmp_path / "run")), "odd").stretches
+    assert stretch.cover is None
+
+
 def test_what_plays_in_a_part_of_the_picture_is_not_taken_for_another_take(tmp_path: Path) -> None:
     t = RunTables()
     part = known("k", 0, 9, proof="none", spatial_share=0.09, why_not=PLAYS_IN_A_PART)

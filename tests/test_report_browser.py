@@ -17,6 +17,7 @@ import pytest
 from make_run import RunTables, a_night, known, video_id
 
 from videonovelty.known.ledger import Opinion
+from videonovelty.records import PART_COVERED
 from videonovelty.report.decided import Decided
 from videonovelty.report.decisions import read_decisions
 from videonovelty.report.html import Pictures, write_report
@@ -608,6 +609,33 @@ def test_pictures_are_revealed_one_at_a_time_and_hidden_on_leaving(opened: Any, 
         becomes(seen.page, seen.page.locator("img").count, 1)
         seen.page.locator(".name").nth(1).click()
         becomes(seen.page, seen.page.locator("img").count, 0)
+
+
+def test_what_covers_known_footage_is_drawn_where_it_lies_with_the_one_picture_to_look_at(
+    opened: Any, tmp_path: Path
+) -> None:
+    t = RunTables()
+    box = {"cover_left": 0.5, "cover_top": 0.0, "cover_right": 0.75, "cover_bottom": 0.5}
+    sticker = known("k", 0, 20, proof="none", why_not=PART_COVERED, **box, look_seconds=10.0)
+    inset = known("k", 20, 30, proof="none", why_not=PART_COVERED, **box)
+    t.add("a", "same_scene", "not_proven", [(0, 20, "same_scene", sticker), (20, 30, "same_scene", inset)])
+    with opened(write_report(t.write(tmp_path / "run"), ReportSettings())) as seen:
+        seen.stands_at("a.mp4")
+        text = seen.page.locator("#detail").inner_text()
+        assert "0:12.0 to view of 0:30.0" in text
+        assert "One picture to look at: 0:10.0." in text
+        assert "Something is over this part: look there first." in text
+        frames = seen.page.locator(".cover .frame")
+        assert [f.get_attribute("aria-label") for f in frames.all()] == [
+            "The part that is covered: upper right, 13 % of the picture"
+        ] * 2
+        frame, part = frames.first.bounding_box(), frames.first.locator("i").bounding_box()
+        assert abs((part["x"] - frame["x"]) / frame["width"] - 0.5) < 0.05
+        assert abs(part["width"] / frame["width"] - 0.25) < 0.05
+        # a third of the way along the timeline, in the middle of the sticker's stretch
+        bar, mark = (seen.page.locator(one).bounding_box() for one in (".bar", ".bar > .look"))
+        assert abs((mark["x"] - bar["x"]) / bar["width"] - 1 / 3) < 0.02
+        assert seen.page.locator(".bar > .look").count() == 1
 
 
 def test_thousands_of_rows_draw_only_those_on_screen(opened: Any, tmp_path: Path) -> None:

@@ -355,6 +355,7 @@ def _seconds(judged: Mapping[str, Judged], ends: Mapping[str, SignResult], setti
                 for segment in verdict.segments
                 if segment.kind == "known" and (segment.spatial_share or 0.0) >= settings.verdict.min_spatial_share
             )
+            spared += math.fsum(segment.spared_seconds for segment in verdict.segments)
             totals["to_view"] += max(0.0, verdict.duration_seconds - spared)
     totals["saved"] = totals["intake"] - totals["to_view"]
     return {name: round(totals[name], 3) for name in ("intake", "decoded", "known", "novel", "to_view", "saved", "cpu")}

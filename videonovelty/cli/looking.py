@@ -92,6 +92,8 @@ def compare(
             "median_distance_bits": s.median_distance_bits,
             "spatial_share": s.spatial_share,
             "inliers": s.inliers,
+            "cover": None if s.cover is None else [round(edge, 4) for edge in s.cover.box],
+            "cover_is_still": None if s.cover is None else s.cover.still,
         }
         for s in stretches
     ]
@@ -106,7 +108,7 @@ def compare(
             f"{row['start_seconds']:.2f}–{row['end_seconds']:.2f} s shows {row['known_start_seconds']:.2f}–"
             f"{row['known_end_seconds']:.2f} s at speed {row['speed']:g}"
             f"{', mirrored' if row['mirrored'] else ''}: {proof}\n"
-            f"    {_movement(row)}; {row['keyframes']} keyframes, {_likeness(row)}",
+            f"    {_movement(row)}; {row['keyframes']} keyframes, {_likeness(row)}{_cover(row)}",
             markup=False,
         )
     if not rows:
@@ -123,6 +125,14 @@ def _movement(row: Mapping[str, Any]) -> str:
         f"movement agrees {row['agreement']:.2f} over {row['changes']} changes, "
         f"at best {row['runner_up']:.2f} at other moments"
     )
+
+
+def _cover(row: Mapping[str, Any]) -> str:
+    if row["cover"] is None:
+        return ""
+    left, top, right, bottom = (f"{edge:.0%}" for edge in row["cover"])
+    moves = "does not move: one picture shows it" if row["cover_is_still"] else "may move"
+    return f"\n    what covers it lies from {left} to {right} across and {top} to {bottom} down, and {moves}"
 
 
 def _likeness(row: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from videonovelty.errors import FAILURES, REASON_TEXT, Reason, RunError
+from videonovelty.records import spared_by_a_look
 from videonovelty.report.legible import legible, spoken
 from videonovelty.schemas import FORMAT_VERSION, GROUPS, SEGMENTS, VERDICTS
 from videonovelty.settings import VerdictSettings
@@ -99,11 +100,20 @@ class Stretch:
     """What the store has of the known video: `footage`, `frames` of a list (which prove nothing), `bytes`."""
     says: tuple[ListSays, ...] = ()
     """What each list says about the known video."""
+    cover: tuple[float, float, float, float] | None = None
+    """Left, top, right and bottom of what covers a part of the picture, in shares of its width and height."""
+    look_seconds: float | None = None
+    """When one picture shows all that is not known in this stretch, if one does."""
 
     @property
     def seconds(self) -> float:
         """Length."""
         return max(0.0, self.end_seconds - self.start_seconds)
+
+    @property
+    def spared_seconds(self) -> float:
+        """Seconds of it nobody need look at."""
+        return self.seconds if self.explained else spared_by_a_look(self.seconds, self.look_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +163,8 @@ class Entry:
     lists: tuple[str, ...]
     dispositions: tuple[str, ...]
     view_seconds: float
-    """Seconds to look at: everything that is not proven known footage; 0 when nobody has to look."""
+    """Seconds to look at: everything that is not proven known footage, but where one picture shows what is not known;
+    0 when nobody has to look."""
     still_searched: bool
     """Its match is on a series whose children are still being searched for."""
     leads: bool
@@ -430,9 +441,19 @@ def _stretches(
                 explained=row["kind"] == "known" and (share is None or share >= min_spatial_share),
                 evidence=_text(row["known_evidence"]),
                 says=says,
+                cover=_box(row),
+                look_seconds=_number(row["look_seconds"]),
             )
         )
     return {v: tuple(sorted(s, key=lambda x: (x.start_seconds, x.end_seconds))) for v, s in by_video.items()}
+
+
+def _box(row: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    """Return the box of what covers a part of the picture, None where the table has none that can be drawn."""
+    left, top, right, bottom = (_number(row[f"cover_{side}"]) for side in ("left", "top", "right", "bottom"))
+    if left is None or top is None or right is None or bottom is None:
+        return None
+    return (left, top, right, bottom) if 0 <= left < right <= 1 and 0 <= top < bottom <= 1 else None
 
 
 def _edges(groups: dict[str, list[Any]]) -> dict[str, dict[str, Any]]:
@@ -518,7 +539,7 @@ def _plain(
     """Return the fields of an entry that need no look at its group."""
     waits = _waits(row)
     duration = max(_seconds(row["duration_seconds"]), max((s.end_seconds for s in stretches), default=0.0))
-    explained = sum(s.seconds for s in stretches if s.explained)
+    spared = sum(s.spared_seconds for s in stretches)
     hits = [s for s in stretches if s.kind in ("known", "same_scene") and s.known_video_id]
     best_says = _says(row["best_known_lists"])
     says = [*best_says, *(one for s in hits for one in s.says)]
@@ -557,7 +578,7 @@ def _plain(
         "says": best_says,
         "lists": tuple(sorted(x for x in lists if x)),
         "dispositions": tuple(sorted(x for x in dispositions if x)),
-        "view_seconds": max(0.0, duration - explained) if waits else 0.0,
+        "view_seconds": max(0.0, duration - spared) if waits else 0.0,
         "still_searched": "no" in identified,
         "decided": tuple(dict.fromkeys(by_review[key] for key in rests_on if key in by_review)),
     }

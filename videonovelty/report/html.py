@@ -319,6 +319,8 @@ def _stretch(s: Stretch) -> list[Any]:
         s.inliers,
         s.evidence,
         s.why_not,
+        [_round(edge) for edge in s.cover] if s.cover else None,
+        _round(s.look_seconds),
     ]
     while row and row[-1] is None:
         row.pop()

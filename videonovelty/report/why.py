@@ -107,7 +107,10 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
         yield from _evidence(alike)
         yield f"What is around it nobody has compared. It plays at {_times(alike)}."
         return
-    yield f"It looks like {_videos(alike, entry)}, but could not be proven to be the same footage."
+    if alike and not known and all(s.look_seconds is not None for s in alike):
+        yield f"All but a part of its picture is footage of {_videos(alike, entry)}."
+    else:
+        yield f"It looks like {_videos(alike, entry)}, but could not be proven to be the same footage."
     yield from _evidence(alike)
     if entry.reason == Reason.LISTED_FRAMES:
         yield (
@@ -139,7 +142,16 @@ def _doubts(alike: Sequence[Stretch]) -> Iterable[str]:
             by_reason.setdefault(s.why_not, []).append(s)
     for reason, stretches in list(by_reason.items())[:SHOWN]:
         yield f"Not proven, because {reason}: {_times(stretches)}."
-    if any(reason in IN_A_PART for reason in by_reason):
+    in_a_part = [s for reason in by_reason if reason in IN_A_PART for s in by_reason[reason]]
+    looks = [s for s in in_a_part if s.look_seconds is not None]
+    if looks:
+        at = ", ".join(clock(s.look_seconds or 0.0) for s in looks[:SHOWN])
+        pictures = "One picture shows" if len(looks) == 1 else "One picture of each shows"
+        yield (
+            f"What is put over it does not move, and the rest of the picture is as in the known footage: "
+            f"{_times(looks)}. {pictures} it: look at {at}."
+        )
+    if len(looks) < len(in_a_part):
         yield "The rest of the picture is as in the known footage. Look at what is put over it, or plays in it."
 
 

@@ -5,8 +5,8 @@ const pane = document.getElementById('detail');
 
 /** A stretch by the positions `html.py` writes. */
 function stretch(row) {
-  const [start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers, evidence, whyNot] = row;
-  return { start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers, evidence, whyNot };
+  const [start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers, evidence, whyNot, cover, look] = row;
+  return { start, end, kind, id, list, disposition, series, identified, knownStart, knownEnd, speed, mirrored, share, proof, frames, bits, inliers, evidence, whyNot, cover, look };
 }
 
 function showDetail() {
@@ -97,6 +97,11 @@ function timeline(i, stretches) {
     part.style.width = `max(3px, ${100 * share}%)`;
     if (s.kind === 'novel' || s.kind === 'same_scene' || s.kind === 'inside') part.style.zIndex = '1';
     bar.append(part);
+    if (hasLook(s)) {
+      const mark = h('b', { class: 'look', title: `One picture to look at: ${clock(s.look)}`, 'aria-hidden': 'true' });
+      mark.style.left = `${100 * s.look / whole}%`;
+      bar.append(mark);
+    }
   });
   const axis = h('div', { class: 'axis', 'aria-hidden': 'true' });
   const step = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400].find((s) => whole / s <= 7) || whole / 5;
@@ -157,7 +162,7 @@ const MOST_STRETCHES = 400;
 function stretchTable(i, stretches, says) {
   if (!stretches.length) return [];
   const open = stretches.filter((s) => s.kind !== 'known');
-  const times = open.map((s) => `${clock(s.start)}-${clock(s.end)}`).join('\n');
+  const times = open.map((s) => hasLook(s) ? clock(s.look) : `${clock(s.start)}-${clock(s.end)}`).join('\n');
   const body = h('tbody', {}, stretches.slice(0, MOST_STRETCHES).map((s, n) => h('tr', { 'data-stretch': n },
     h('th', { scope: 'row', class: 'times' }, `${clock(s.start)}–${clock(s.end)}`, h('br'), h('span', { class: 'muted' }, spoken(s.end - s.start))),
     h('td', { class: 'kind-cell' }, h('span', { class: 'kind' }, h('i', { class: `k-${LETTER_OF_KIND[s.kind]}`, 'aria-hidden': 'true' }), KIND_TEXT[s.kind])),
@@ -181,6 +186,35 @@ function listsSay(i, says) {
   ];
 }
 
+/** Whether one picture shows all that is not known in a stretch. */
+function hasLook(s) {
+  return s.look !== null && s.look !== undefined;
+}
+
+/** Where something covers the picture: a small drawing of it, and in words what to do. */
+function coverOf(s) {
+  if (!s.cover) return null;
+  const [left, top, right, bottom] = s.cover;
+  const box = h('i', {});
+  box.style.left = `${100 * left}%`;
+  box.style.top = `${100 * top}%`;
+  box.style.width = `${100 * (right - left)}%`;
+  box.style.height = `${100 * (bottom - top)}%`;
+  const share = Math.max(1, Math.round(100 * (right - left) * (bottom - top)));
+  return h('div', { class: 'cover' },
+    h('span', { class: 'frame', role: 'img', 'aria-label': `The part that is covered: ${place(left, top, right, bottom)}, ${share} % of the picture` }, box),
+    h('span', {}, hasLook(s)
+      ? [h('b', {}, `One picture to look at: ${clock(s.look)}.`), ' What covers this part does not move; all else is as in the known footage.']
+      : 'Something is over this part: look there first.'));
+}
+
+/** Where a box lies in the picture, in words. */
+function place(left, top, right, bottom) {
+  const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+  const words = [y < 0.4 ? 'upper' : y > 0.6 ? 'lower' : '', x < 0.4 ? 'left' : x > 0.6 ? 'right' : ''].filter(Boolean);
+  return words.length ? words.join(' ') : 'in the middle';
+}
+
 /** What explains a stretch, in words. */
 function explanation(s, says) {
   if (!s.id) return h('span', { class: 'muted' }, { novel: 'in no known video', undecoded: 'could not be decoded: nobody looked at it', uninformative: 'blank or featureless', inside: 'known video not stated', same_scene: 'known video not stated', known: 'known video not stated' }[s.kind]);
@@ -202,6 +236,7 @@ function explanation(s, says) {
     others.length ? h('div', { class: 'muted' }, 'also on ', h('bdi', {}, others.join(', '))) : null,
     said.length ? h('div', {}, said.join(' · ')) : null,
     h('div', { class: 'muted' }, [proof, ...numbers].join(' · ')),
+    coverOf(s),
     h('div', { class: 'ids' }, h('bdi', { class: 'mono', title: s.id }, `${s.id.slice(0, 16)}…`), copyButton('Copy id', s.id, 'id of the known video')),
   ].filter(Boolean);
 }
