@@ -22,7 +22,10 @@ from videonovelty.matching.hole_kernels import (
     WINDOWS,
     deepest_holes,
 )
+from videonovelty.matching.in_place import InPlaces
+from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.proof import Proof
+from videonovelty.matching.shown import picture_box
 from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.matching.timeline import Line
 from videonovelty.records import (
@@ -102,13 +105,18 @@ class Scene:
             self.angle.reshape(-1),
         )
 
-    def looked_at(self, query: Signatures, inliers: int | None = None, **known: object) -> list[Stretch]:
+    def places(self, query: Signatures) -> InPlaces:
+        """Return the descriptors of a query and the known video in place."""
+        return InPlaces(LocalPair(query, self.known().local, mirrored=False, aspect=ASPECT))
+
+    def looked_at(
+        self, query: Signatures, inliers: int | None = None, motion: MotionProfile | None = None
+    ) -> list[Stretch]:
         line, bits = Line(1.0, 0.0, 0, 0.9), 12.0 if inliers is None else None
         whole = Stretch("k" * 64, line, 0.0, EVERY * self.keyframes, PROOF, self.keyframes, bits, inliers=inliers)
         altered = np.ones(self.keyframes, np.bool_)
-        return uncovered(
-            query, whole, replace(self.known(), **known), altered=altered, aspect=ASPECT, proof=ProofSettings()
-        )
+        known = motion or self.known().motion
+        return uncovered(self.places(query), whole, known, altered=altered, proof=ProofSettings())
 
 
 @pytest.mark.parametrize(
@@ -163,16 +171,15 @@ def test_unaltered_pictures_are_not_looked_into() -> None:
     scene = Scene(4)
     whole = Stretch("k" * 64, Line(1.0, 0.0, 0, 0.9), 0.0, 20.0, PROOF, 10, 2.0)
     query = scene.query((0.0, 0.0, 0.3, 0.3))
-    options = {"aspect": ASPECT, "proof": ProofSettings()}
-    assert uncovered(query, whole, scene.known(), altered=np.zeros(10, np.bool_), **options) == [whole]
-    assert uncovered(query, whole, scene.known(), altered=np.ones(10, np.bool_), **options) != [whole]
+    places, motion, proof = scene.places(query), scene.known().motion, ProofSettings()
+    assert uncovered(places, whole, motion, altered=np.zeros(10, np.bool_), proof=proof) == [whole]
+    assert uncovered(places, whole, motion, altered=np.ones(10, np.bool_), proof=proof) != [whole]
 
 
-def test_nothing_is_said_where_little_is_found_or_there_are_no_descriptors() -> None:
+def test_nothing_is_said_where_little_is_found() -> None:
     scene = Scene(5)
-    box = (0.0, 0.0, 0.3, 0.3)
-    assert all(stretch.proof.proven for stretch in scene.looked_at(scene.query(box, found=0.25)))
-    assert all(stretch.proof.proven for stretch in scene.looked_at(scene.query(box), local=None))
+    query = scene.query((0.0, 0.0, 0.3, 0.3), found=0.25)
+    assert all(stretch.proof.proven for stretch in scene.looked_at(query))
 
 
 def test_a_thing_that_moves_in_the_known_video_is_no_hole() -> None:
@@ -278,7 +285,7 @@ def _shown(scene: Scene, query: Signatures, windows: Sequence[tuple[int, int, in
     unproven = replace(PROOF, proven=False, why_not=PART_MOVES)
     whole = Stretch("k" * 64, Line(1.0, 0.0, 0, 0.9), 0.0, EVERY * scene.keyframes, unproven, scene.keyframes, 12.0)
     whole = replace(whole, **{"otherwise": tuple(windows), **facts})
-    return shows_the_known(query, whole, scene.known(), aspect=ASPECT)
+    return shows_the_known(scene.places(query), whole, picture_box(scene.known().frames, scene.known().local))
 
 
 EVERYWHERE = [(top, left, 2, 2) for top in range(7) for left in range(7)]

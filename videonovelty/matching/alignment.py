@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from videonovelty.matching.covered import shows_the_known, uncovered
 from videonovelty.matching.distances import FAR, NOTHING, aligned_distance, keyframe_distances
+from videonovelty.matching.in_place import InPlaces
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
 from videonovelty.matching.proof import (
     PictureEvidence,
@@ -25,6 +26,7 @@ from videonovelty.matching.proof import (
 )
 from videonovelty.matching.proposals import Alignment, lines_at_speeds, proposed_lines
 from videonovelty.matching.region import motion_in_region
+from videonovelty.matching.shown import picture_box
 from videonovelty.matching.still import cover_of
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.timeline import Line
@@ -98,20 +100,20 @@ def _uncovered(
     if not stretch.proof.proven and stretch.proof.why_not != PART_MOVES:
         return [stretch]
     local = known.local or (known.read_local() if known.read_local is not None else None)
-    if local is None:
+    if local is None or known.motion is None:
         return [stretch]
     distance = keyframe_distances(query, known.frames, stretch.line.variant)
     reach = matching.time_tolerance_seconds * max(1.0, stretch.line.speed)
     bits = aligned_distance(query.pts_seconds, known.frames, distance, stretch.line, reach)
     altered = (bits == NOTHING) | (bits >= proof.altered_bits)
-    known = replace(known, local=local)
-    if stretch.proof.why_not == PART_MOVES and shows_the_known(query, stretch, known, aspect=aspect):
+    places = InPlaces(LocalPair(query, local, stretch.mirrored, aspect))
+    if stretch.proof.why_not == PART_MOVES and shows_the_known(places, stretch, picture_box(known.frames, local)):
         stretch = replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))
-    parts = uncovered(query, stretch, known, altered=altered, aspect=aspect, proof=proof)
+    parts = uncovered(places, stretch, known.motion, altered=altered, proof=proof)
     for number, part in enumerate(parts):
         if part.proof.why_not not in IN_A_PART:
             continue
-        cover = cover_of(query, part, known, altered=altered, aspect=aspect, proof=proof)
+        cover = cover_of(places, part, known.motion, altered=altered, proof=proof)
         still = cover is not None and cover.still
         why_not = PART_COVERED if still else part.proof.why_not
         parts[number] = replace(part, cover=cover, proof=replace(part.proof, why_not=why_not))

@@ -25,10 +25,8 @@ from videonovelty.matching.hole_kernels import (
     deepest_holes,
     likelihood_ratio,
 )
-from videonovelty.matching.in_place import InPlace, in_place
-from videonovelty.matching.local_evidence import LocalPair
-from videonovelty.matching.shown import picture_box
-from videonovelty.matching.stretch import KnownSide, Stretch, of_rest
+from videonovelty.matching.in_place import InPlace, InPlaces
+from videonovelty.matching.stretch import Stretch, of_rest
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, PANE_FULL, PART_COVERED, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
@@ -59,30 +57,28 @@ RUNS_AT_ONCE = 256
 
 
 def uncovered(
-    query: Signatures, stretch: Stretch, known: KnownSide, *, altered: Bool, aspect: float, proof: ProofSettings
+    places: InPlaces, stretch: Stretch, motion: MotionProfile, *, altered: Bool, proof: ProofSettings
 ) -> list[Stretch]:
     """Return a proven `stretch` without its proof where something covers a part of the picture.
 
     The covered run of keyframes becomes a stretch of its own; what is left before and after it keeps the proof where
-    it is long enough. `known` must hold the local descriptors; without any, and where too few of them find each other,
-    nothing can be said and the stretch stays as it is. `altered`, shape (n_keyframes,), marks keyframes whose whole
+    it is long enough. `motion` is that of the known video; where too few descriptors find each other, nothing can be
+    said and the stretch stays as it is. `altered`, shape (n_keyframes,), marks keyframes whose whole
     picture is not quite the known one: only among those something is looked for.
     """
-    if known.local is None or known.motion is None or not stretch.proof.proven:
-        return [stretch]
-    compared = in_place(LocalPair(query, known.local, stretch.mirrored, aspect), stretch)
+    compared = places.of(stretch) if stretch.proof.proven else None
     if compared is None:
         return [stretch]
-    keyframes = Keyframes.of(compared, query, stretch, altered)
+    keyframes = Keyframes.of(compared, places.query, stretch, altered)
     laid_over = np.zeros(len(keyframes), np.bool_)
-    for pane in covered_panes(query, compared, stretch, keyframes, known.motion, proof):
+    for pane in covered_panes(places.query, compared, stretch, keyframes, motion, proof):
         laid_over[pane.first : pane.last] = True
     edges = [0, *(np.flatnonzero(np.diff(laid_over)) + 1), len(keyframes)]
     parts: list[Stretch] = []
     for first, last in pairwise(edges):
         part = _part(stretch, keyframes, first, last, covered=bool(laid_over[first]))
         if part.proof.proven:
-            parts += _cut(part, keyframes.some(first, last), known.motion, proof)
+            parts += _cut(part, keyframes.some(first, last), motion, proof)
         elif part.end_seconds > part.start_seconds:
             parts.append(part)
     return parts
@@ -202,18 +198,17 @@ def _moves_in(moved: F64, compared: InPlace, box: F64) -> float:
     return float(moved.ravel()[inside].mean()) if inside.any() else 0.0
 
 
-def shows_the_known(query: Signatures, stretch: Stretch, known: KnownSide, *, aspect: float) -> bool:
+def shows_the_known(places: InPlaces, stretch: Stretch, box: tuple[float, float, float, float]) -> bool:
     """Return whether the query shows the known picture wherever it was found to move otherwise, all along.
 
     Hard coding, flicker and grain move by themselves. Where that is all, descriptors find the known ones there as they
-    do elsewhere, keyframe after keyframe; over something else they do not.
+    do elsewhere, keyframe after keyframe; over something else they do not. `box` is the known
+    picture's, as `picture_box` returns it.
     """
-    if known.local is None or not stretch.carried or not stretch.otherwise:
-        return False
-    compared = in_place(LocalPair(query, known.local, stretch.mirrored, aspect), stretch)
+    compared = places.of(stretch) if stretch.carried and stretch.otherwise else None
     if compared is None:
         return False
-    counts = compared.counts_in(FINE_GRID, picture_box(known.frames, known.local))
+    counts = compared.counts_in(FINE_GRID, box)
     total = counts.sum(axis=(1, 2, 3))
     for top, left, height, width in stretch.otherwise:
         within = counts[:, :, top : top + height, left : left + width].sum(axis=(2, 3))

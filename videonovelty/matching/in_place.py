@@ -18,7 +18,8 @@ from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.pair_kernels import within_bits
 from videonovelty.matching.shown import agreed_placement, placed, sides
 from videonovelty.matching.stretch import Stretch
-from videonovelty.records import DETAIL_COLUMNS, DETAIL_ROWS, F64, KNOWN_POINTS, U8
+from videonovelty.matching.timeline import Line
+from videonovelty.records import DETAIL_COLUMNS, DETAIL_ROWS, F64, KNOWN_POINTS, U8, Signatures
 
 Bool = npt.NDArray[np.bool_]
 F32 = npt.NDArray[np.float32]
@@ -140,8 +141,27 @@ def cells_at(shown: F64) -> tuple[I64, I64]:
     return rows, columns
 
 
-def in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
-    """Return the descriptors of a stretch in place; None where the geometry of no keyframe can be verified."""
+class InPlaces:
+    """The descriptors of one query and one known video in place, worked out once a stretch."""
+
+    def __init__(self, pair: LocalPair) -> None:
+        self._pair = pair
+        self._found: dict[tuple[Line, float, float], InPlace | None] = {}
+
+    @property
+    def query(self) -> Signatures:
+        """The query."""
+        return self._pair.query
+
+    def of(self, stretch: Stretch) -> InPlace | None:
+        """Return the descriptors of a stretch in place; None where the geometry of no keyframe can be verified."""
+        key = (stretch.line, stretch.start_seconds, stretch.end_seconds)
+        if key not in self._found:
+            self._found[key] = _in_place(self._pair, stretch)
+        return self._found[key]
+
+
+def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
     query = pair.query
     bearers = pair.bearers
     inside = (query.pts_seconds[bearers] >= stretch.start_seconds - 1e-6) & (

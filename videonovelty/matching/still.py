@@ -19,11 +19,10 @@ import numpy.typing as npt
 from videonovelty.matching.covered import Keyframes, covered_panes, deepest_hole, needed_evidence, panes_within
 from videonovelty.matching.geometry import words
 from videonovelty.matching.hole_kernels import BINS
-from videonovelty.matching.in_place import SAME_BITS, SAME_PLACE, InPlace, cells_at, in_place, of_picture
-from videonovelty.matching.local_evidence import LocalPair
+from videonovelty.matching.in_place import SAME_BITS, SAME_PLACE, InPlace, InPlaces, cells_at, of_picture
 from videonovelty.matching.pair_kernels import within_bits
 from videonovelty.matching.proof import moves_otherwise_somewhere
-from videonovelty.matching.stretch import Cover, KnownSide, Stretch
+from videonovelty.matching.stretch import Cover, Stretch
 from videonovelty.records import DETAIL_COLUMNS, DETAIL_ROWS, F64, PART_COVERED, U8, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.local import POSITION_FULL
@@ -48,26 +47,25 @@ FINE_SHARE = 0.2
 
 
 def cover_of(
-    query: Signatures, stretch: Stretch, known: KnownSide, *, altered: Bool, aspect: float, proof: ProofSettings
+    places: InPlaces, stretch: Stretch, motion: MotionProfile, *, altered: Bool, proof: ProofSettings
 ) -> Cover | None:
     """Return what covers a stretch that is unproven because of a part of its picture; None where none is found.
 
     Arguments are those of `covered.uncovered`.
     """
-    if known.local is None or known.motion is None or query.motion.detail is None:
-        return None
-    compared = in_place(LocalPair(query, known.local, stretch.mirrored, aspect), stretch)
+    query = places.query
+    compared = None if query.motion.detail is None else places.of(stretch)
     if compared is None:
         return None
     keyframes = Keyframes.of(compared, query, stretch, altered)
-    panes = [pane.box for pane in covered_panes(query, compared, stretch, keyframes, known.motion, proof)]
+    panes = [pane.box for pane in covered_panes(query, compared, stretch, keyframes, motion, proof)]
     framed = [_cells_within(box) for box, *_ in panes_within(query, stretch)]
     still_cells = _still_cells(query.motion, stretch)
     hidden = np.zeros((DETAIL_ROWS, DETAIL_COLUMNS), np.bool_)
     found: list[F64] = []
     still = True
     while still:
-        box = panes.pop() if panes else _hole(query, stretch, compared, known.motion, altered, hidden, proof)
+        box = panes.pop() if panes else _hole(query, stretch, compared, motion, altered, hidden, proof)
         if box is None:
             break
         hull = _still_hull(still_cells, box, framed)
@@ -78,7 +76,9 @@ def cover_of(
             hidden |= _grown(hull)
     if not found:
         return None
-    still = still and (stretch.proof.why_not == PART_COVERED or _rest_moves_alike(query, stretch, known, hidden, proof))
+    still = still and (
+        stretch.proof.why_not == PART_COVERED or _rest_moves_alike(query, stretch, motion, hidden, proof)
+    )
     left, top = np.min([corners[0] for corners in found], axis=0)
     right, bottom = np.max([corners[1] for corners in found], axis=0)
     return Cover((float(left), float(top), float(right), float(bottom)), still)
@@ -191,14 +191,14 @@ def _edges(cells: Bool) -> F64:
 
 
 def _rest_moves_alike(
-    query: Signatures, stretch: Stretch, known: KnownSide, hidden: Bool, proof: ProofSettings
+    query: Signatures, stretch: Stretch, known: MotionProfile, hidden: Bool, proof: ProofSettings
 ) -> bool:
     """Return whether the fine movement agrees in every part but the hidden cells of the query's picture.
 
     False where it cannot be told: where nothing moves for a while, in a part of the known picture, and where the query
     has borders, which the fine grid leaves out and `hidden` does not.
     """
-    if not stretch.carried or stretch.rests_on_placement or query.has_inner.any() or known.motion is None:
+    if not stretch.carried or stretch.rests_on_placement or query.has_inner.any():
         return False
     share = cv2.resize(hidden.astype(np.float32), (FINE_GRID, FINE_GRID), interpolation=cv2.INTER_AREA)
     kept = (share < FINE_SHARE).ravel().astype(np.int8)
@@ -208,7 +208,7 @@ def _rest_moves_alike(
     there = turned(mask, variant).fine[:1]
     return not moves_otherwise_somewhere(
         turned(motion, variant),
-        replace(known.motion, fine=known.motion.fine * there),
+        replace(known, fine=known.fine * there),
         stretch.line,
         stretch.start_seconds,
         stretch.end_seconds,
