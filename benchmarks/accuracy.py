@@ -177,8 +177,8 @@ def _add_seconds(cell: dict[str, float], entry: Row, segments: Sequence[Row]) ->
     if entry["new"] is not None:
         low, high = entry["new"]
         cell["new seconds"] += high - low
-        cell["new seconds hidden"] += _hidden(entry, segments)
-        cell["new seconds of one look"] += sum(overlap(s["start_seconds"], s["end_seconds"], low, high) for s in looks)
+        cell["new seconds hidden"] += _new_within(entry, known)
+        cell["new seconds of one look"] += _new_within(entry, looks)
         if entry["kind"] == "splice":
             _add_planted(cell, low, high, segments)
     if entry["truth"]:
@@ -216,8 +216,12 @@ def _planted(cells: Sequence[Mapping[str, float]], length: float) -> dict[str, i
 
 
 def _hidden(entry: Row, segments: Sequence[Row]) -> float:
+    return _new_within(entry, [s for s in segments if s["kind"] == "known"])
+
+
+def _new_within(entry: Row, segments: Sequence[Row]) -> float:
     low, high = entry["new"]
-    return sum(overlap(s["start_seconds"], s["end_seconds"], low, high) for s in segments if s["kind"] == "known")
+    return sum(overlap(s["start_seconds"], s["end_seconds"], low, high) for s in segments)
 
 
 def _precision_recall(cells: Sequence[Mapping[str, float]], which: str) -> list[float]:

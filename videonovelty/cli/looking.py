@@ -162,6 +162,7 @@ def inspect(
     from dataclasses import asdict
 
     from videonovelty.intake import display_path
+    from videonovelty.records import PANE_FULL
     from videonovelty.signatures.pdq import to_hex
 
     settings = load(config, None, allow_unsandboxed)
@@ -180,7 +181,7 @@ def inspect(
             "pdq": to_hex(signatures.pdq[i, 0]),
             "pdq_inner": to_hex(signatures.pdq_inner[i, 0]) if signatures.has_inner[i] else None,
             "local": int(local[i + 1] - local[i]),
-            "panes": (panes.box[panes.keyframe == i] / 65535).round(4).tolist(),
+            "panes": (panes.box[panes.keyframe == i] / PANE_FULL).round(4).tolist(),
         }
         for i in range(len(signatures.pts_seconds))
     ]

@@ -322,8 +322,9 @@ def _tested(
             start, end, result = first, last, rest
     if why_not:
         result = replace(result, proven=False, why_not=why_not)
-    stretch = Stretch(a.known.frames.video_id, line, start, end, result, int(like.sum()), median)
-    stretch = replace(stretch, otherwise=otherwise, carried=carried)
+    stretch = Stretch(
+        a.known.frames.video_id, line, start, end, result, int(like.sum()), median, otherwise=otherwise, carried=carried
+    )
     verified = inside & (pictures.inliers >= a.proof.min_inliers)
     if not pictures.rests_on_geometry or not verified.any():
         return stretch

@@ -63,25 +63,17 @@ def uncovered(
 
     The covered run of keyframes becomes a stretch of its own; what is left before and after it keeps the proof where
     it is long enough. `motion` is that of the known video; where too few descriptors find each other, nothing can be
-    said and the stretch stays as it is. `altered`, shape (n_keyframes,), marks keyframes whose whole
-    picture is not quite the known one: only among those something is looked for.
+    said and the stretch stays as it is. `altered`, shape (n_keyframes,), marks keyframes whose whole picture is not
+    quite the known one: only among those something is looked for.
     """
     compared = places.of(stretch) if stretch.proof.proven else None
     if compared is None:
         return [stretch]
-    keyframes = Keyframes.of(compared, places.query, stretch, altered)
-    laid_over = np.zeros(len(keyframes), np.bool_)
-    for pane in covered_panes(places.query, compared, stretch, keyframes, motion, proof):
-        laid_over[pane.first : pane.last] = True
-    edges = [0, *(np.flatnonzero(np.diff(laid_over)) + 1), len(keyframes)]
-    parts: list[Stretch] = []
-    for first, last in pairwise(edges):
-        part = _part(stretch, keyframes, first, last, covered=bool(laid_over[first]))
-        if part.proof.proven:
-            parts += _cut(part, keyframes.some(first, last), motion, proof)
-        elif part.end_seconds > part.start_seconds:
-            parts.append(part)
-    return parts
+    keyframes = Keyframes.of(compared, stretch, altered)
+    covered = np.zeros(len(keyframes), np.bool_)
+    for pane in covered_panes(compared, stretch, keyframes, motion, proof):
+        covered[pane.first : pane.last] = True
+    return list(_parts(stretch, keyframes, covered, motion, proof))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,12 +90,10 @@ class Keyframes:
     """Shape (b,): it is compared with a known keyframe of another moment."""
 
     @classmethod
-    def of(
-        cls, compared: InPlace, query: Signatures, stretch: Stretch, altered: Bool, hidden: Bool | None = None
-    ) -> Keyframes:
+    def of(cls, compared: InPlace, stretch: Stretch, altered: Bool, hidden: Bool | None = None) -> Keyframes:
         """Lay out the bearing keyframes of a stretch; `altered`, shape (n_keyframes,), is of all of the query's."""
         # a keyframe stands for what follows until the next one that carries descriptors
-        bounds = np.clip(query.start_seconds[compared.keyframes], stretch.start_seconds, stretch.end_seconds)
+        bounds = np.clip(compared.query.start_seconds[compared.keyframes], stretch.start_seconds, stretch.end_seconds)
         bounds = np.concatenate([[stretch.start_seconds], bounds[1:], [stretch.end_seconds]])
         return cls(compared.counts(hidden), bounds, altered[compared.keyframes], compared.off)
 
@@ -139,12 +129,7 @@ class CoveredPane:
 
 
 def covered_panes(
-    query: Signatures,
-    compared: InPlace,
-    stretch: Stretch,
-    keyframes: Keyframes,
-    motion: MotionProfile,
-    proof: ProofSettings,
+    compared: InPlace, stretch: Stretch, keyframes: Keyframes, motion: MotionProfile, proof: ProofSettings
 ) -> list[CoveredPane]:
     """Return the panes of a stretch that show something else than the known picture.
 
@@ -152,7 +137,7 @@ def covered_panes(
     that says where to look, and its descriptors tell by themselves: over a sky or a wall the known picture has too few.
     """
     found = []
-    for box, first_seconds, last_seconds in panes_within(query, stretch):
+    for box, first_seconds, last_seconds in panes_within(compared.query, stretch):
         shorter, longer = sorted(box[1] - box[0])
         if shorter < LEAST_PANE_SIDE or longer > LONGEST_PANE * shorter:
             continue
@@ -202,8 +187,8 @@ def shows_the_known(places: InPlaces, stretch: Stretch, box: tuple[float, float,
     """Return whether the query shows the known picture wherever it was found to move otherwise, all along.
 
     Hard coding, flicker and grain move by themselves. Where that is all, descriptors find the known ones there as they
-    do elsewhere, keyframe after keyframe; over something else they do not. `box` is the known
-    picture's, as `picture_box` returns it.
+    do elsewhere, keyframe after keyframe; over something else they do not. `box` is the known picture's, as
+    `picture_box` returns it.
     """
     compared = places.of(stretch) if stretch.carried and stretch.otherwise else None
     if compared is None:
@@ -237,22 +222,27 @@ def _cut(stretch: Stretch, keyframes: Keyframes, motion: MotionProfile, proof: P
     if hole.evidence < needed_evidence(stretch, proof):
         yield stretch
         return
-    for first, last in ((0, hole.first), (hole.first, hole.last), (hole.last, len(keyframes))):
-        part = _part(stretch, keyframes, first, last, covered=(first, last) == (hole.first, hole.last))
-        if part.proof.proven:
+    covered = np.zeros(len(keyframes), np.bool_)
+    covered[hole.first : hole.last] = True
+    yield from _parts(stretch, keyframes, covered, motion, proof)
+
+
+def _parts(
+    stretch: Stretch, keyframes: Keyframes, covered: Bool, motion: MotionProfile, proof: ProofSettings
+) -> Iterator[Stretch]:
+    """Yield the parts of a stretch in time order: unproven where `covered`, shape (b,), the others cut further."""
+    for first, last in pairwise([0, *(np.flatnonzero(np.diff(covered)) + 1), len(keyframes)]):
+        start, end = float(keyframes.bounds[first]), float(keyframes.bounds[last])
+        if end <= start:
+            continue
+        left = stretch.proof if last - first == len(keyframes) else of_rest(stretch.proof, end - start)
+        if covered[first]:
+            left = replace(stretch.proof, proven=False, why_not=PART_COVERED)
+        part = replace(stretch, start_seconds=start, end_seconds=end, proof=left)
+        if left.proven:
             yield from _cut(part, keyframes.some(first, last), motion, proof)
-        elif part.end_seconds > part.start_seconds:
+        else:
             yield part
-
-
-def _part(stretch: Stretch, keyframes: Keyframes, first: int, last: int, *, covered: bool) -> Stretch:
-    """Return what the keyframes [first, last) stand for, unproven where something covers it, or it is short."""
-    start, end = float(keyframes.bounds[first]), float(keyframes.bounds[last])
-    if covered or end <= start:
-        left = replace(stretch.proof, proven=False, why_not=PART_COVERED)
-    else:
-        left = stretch.proof if (first, last) == (0, len(keyframes)) else of_rest(stretch.proof, end - start)
-    return replace(stretch, start_seconds=start, end_seconds=end, proof=left)
 
 
 def deepest_hole(line: Line, keyframes: Keyframes, motion: MotionProfile) -> Hole:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.geometry import GeometricMatch, words
+from videonovelty.matching.geometry import GeometricMatch, as_shares, words
 from videonovelty.matching.hole_kernels import BINS
 from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.pair_kernels import within_bits
 from videonovelty.matching.shown import agreed_placement, placed, sides
 from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import Line
-from videonovelty.records import DETAIL_COLUMNS, DETAIL_ROWS, F64, KNOWN_POINTS, U8, Signatures
+from videonovelty.records import F64, KNOWN_POINTS, U8, Signatures
 
 Bool = npt.NDArray[np.bool_]
 F32 = npt.NDArray[np.float32]
@@ -61,6 +61,7 @@ class _Side:
 class InPlace:
     """Descriptors of the aligned keyframes of a stretch, where they lie in the known picture."""
 
+    query: Signatures
     keyframes: I64
     """Shape (b,): the query's keyframes that carry descriptors."""
     off: Bool
@@ -82,16 +83,19 @@ class InPlace:
         """Return descriptors by their place in the known picture, shape (4, b, BINS, BINS).
 
         The query's, those of them that find a known one, the known ones, and those of them that find one of the
-        query's; none in the query's cells that are `hidden`, shape (DETAIL_ROWS, DETAIL_COLUMNS).
+        query's; none in cells of the query's picture that are `hidden`, shape (rows, columns).
         """
         counts = np.zeros((4, len(self.keyframes), BINS, BINS), np.float32)
         for kind, by_keyframe in ((0, self.ours), (2, self.theirs)):
             for row, side in enumerate(by_keyframe):
-                kept = np.ones(len(side.found), np.bool_) if hidden is None else ~hidden[cells_at(side.shown)]
+                kept = (
+                    np.ones(len(side.found), np.bool_)
+                    if hidden is None
+                    else ~hidden[cells_at(side.shown, *hidden.shape)]
+                )
                 for found, flags in ((0, kept), (1, kept & side.found)):
-                    at = (side.known[flags] - self.low) / (self.high - self.low) * BINS
-                    cells: I64 = np.minimum(at.astype(np.int64), BINS - 1)
-                    np.add.at(counts[kind + found, row], (cells[:, 1], cells[:, 0]), 1.0)
+                    shares = (side.known[flags] - self.low) / (self.high - self.low)
+                    np.add.at(counts[kind + found, row], cells_at(shares, BINS, BINS), 1.0)
         return counts
 
     def counts_in(self, grid: int, box: tuple[float, float, float, float]) -> F64:
@@ -102,9 +106,9 @@ class InPlace:
         low, high = np.array(box[:2]), np.array(box[2:])
         counts = np.zeros((2, len(self.keyframes), grid, grid))
         for row, side in enumerate(self.ours):
-            cells = np.clip(((side.known - low) / (high - low) * grid).astype(np.int64), 0, grid - 1)
-            np.add.at(counts[0, row], (cells[:, 1], cells[:, 0]), 1.0)
-            np.add.at(counts[1, row], (cells[side.found, 1], cells[side.found, 0]), 1.0)
+            rows, columns = cells_at((side.known - low) / (high - low), grid, grid)
+            np.add.at(counts[0, row], (rows, columns), 1.0)
+            np.add.at(counts[1, row], (rows[side.found], columns[side.found]), 1.0)
         return counts
 
     def found_within(self, box: F64, rows: slice) -> tuple[I64, I64]:
@@ -122,8 +126,12 @@ class InPlace:
 
     def shown(self, known: F64) -> F64:
         """Return where known places (n, 2) lie in the query's picture, in shares of its width and height."""
-        back = (known - self.placement[:, 2]) @ np.linalg.inv(self.placement[:, :2]).T
-        return of_picture(back, self.aspect, mirrored=self.mirrored)
+        return of_picture(_back(known, self.placement), self.aspect, mirrored=self.mirrored)
+
+
+def _back(known: F64, placement: F64) -> F64:
+    """Return which of the query's places a placement puts at known places (n, 2)."""
+    return (known - placement[:, 2]) @ np.linalg.inv(placement[:, :2]).T
 
 
 def of_picture(places: F64, aspect: float, *, mirrored: bool) -> F64:
@@ -134,11 +142,11 @@ def of_picture(places: F64, aspect: float, *, mirrored: bool) -> F64:
     return found
 
 
-def cells_at(shown: F64) -> tuple[I64, I64]:
-    """Return row and column of the cells of `MotionProfile.detail` at places in shares of width and height."""
-    rows = np.clip((shown[:, 1] * DETAIL_ROWS).astype(np.int64), 0, DETAIL_ROWS - 1)
-    columns = np.clip((shown[:, 0] * DETAIL_COLUMNS).astype(np.int64), 0, DETAIL_COLUMNS - 1)
-    return rows, columns
+def cells_at(shares: F64, rows: int, columns: int) -> tuple[I64, I64]:
+    """Return row and column of the cells at places (n, 2) in shares of width and height, those beyond at the edge."""
+    row = np.clip((shares[:, 1] * rows).astype(np.int64), 0, rows - 1)
+    column = np.clip((shares[:, 0] * columns).astype(np.int64), 0, columns - 1)
+    return row, column
 
 
 class InPlaces:
@@ -147,11 +155,6 @@ class InPlaces:
     def __init__(self, pair: LocalPair) -> None:
         self._pair = pair
         self._found: dict[tuple[Line, float, float], InPlace | None] = {}
-
-    @property
-    def query(self) -> Signatures:
-        """The query."""
-        return self._pair.query
 
     def of(self, stretch: Stretch) -> InPlace | None:
         """Return the descriptors of a stretch in place; None where the geometry of no keyframe can be verified."""
@@ -180,10 +183,9 @@ def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
     if transform is None:
         return None
     off = np.ones(len(bearers), np.bool_)
-    known_xy = pair.known.features.xy / 65535.0
+    known_xy = as_shares(pair.known.features.xy)
     low, high = known_xy.min(axis=0), np.maximum(known_xy.max(axis=0), known_xy.min(axis=0) + 1e-6)
     shown_low, shown_high = _extent(pair)
-    inverse = np.linalg.inv(transform[:, :2])
     offsets = pair.known.features.offsets
     none = _Side(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, np.bool_))
     one_side, other_side = [none] * len(bearers), [none] * len(bearers)
@@ -200,12 +202,14 @@ def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
         mine[KNOWN_POINTS:] = False  # the others have no counterpart among the fewer known ones, covered or not
         # of the known side, the keyframe nearest in time counts
         theirs = alike.theirs[: int(offsets[near[0] + 1] - offsets[near[0]])]
-        back = (theirs - transform[:, 2]) @ inverse.T
+        back = _back(theirs, transform)
         seen = ((back >= shown_low) & (back <= shown_high)).all(axis=1)
         shown = [of_picture(at, pair.aspect, mirrored=pair.mirrored) for at in (alike.ours, back)]
         one_side[row] = _Side(ours[mine], shown[0][mine], found[mine])
         other_side[row] = _Side(theirs[seen], shown[1][seen], met[: len(theirs)][seen])
-    return InPlace(bearers, off, transform, low, high, tuple(one_side), tuple(other_side), pair.aspect, pair.mirrored)
+    return InPlace(
+        query, bearers, off, transform, low, high, tuple(one_side), tuple(other_side), pair.aspect, pair.mirrored
+    )
 
 
 def _nearest_first(pair: LocalPair, seconds: float) -> list[int]:
@@ -217,15 +221,8 @@ def _nearest_first(pair: LocalPair, seconds: float) -> list[int]:
 
 def _extent(pair: LocalPair) -> tuple[F64, F64]:
     """Return the corners of what the query's descriptors cover, in its own shares, negated where it is mirrored."""
-    xy = _own_places(pair, slice(None))
+    xy = as_shares(pair.query.local.xy, mirrored=pair.mirrored)
     return xy.min(axis=0) - 0.01, xy.max(axis=0) + 0.01
-
-
-def _own_places(pair: LocalPair, rows: slice) -> F64:
-    xy = pair.query.local.xy[rows] / 65535.0
-    if pair.mirrored:
-        xy[:, 0] = -xy[:, 0]
-    return xy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,7 +249,8 @@ def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
     mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
     theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
     one, other, bits = within_bits(words(pair.query_codes[mine]), words(features.codes[theirs]), SAME_BITS)
-    return _Alike(_own_places(pair, mine), features.xy[theirs] / 65535.0, one, other, bits)
+    ours = as_shares(local.xy[mine], mirrored=pair.mirrored)
+    return _Alike(ours, as_shares(features.xy[theirs]), one, other, bits)
 
 
 def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -> F64 | None:

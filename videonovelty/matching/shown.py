@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
-from videonovelty.matching.geometry import GeometricMatch
+from videonovelty.matching.geometry import GeometricMatch, as_shares
 from videonovelty.matching.kernels import jit
 from videonovelty.records import F64, KnownFrames
 
@@ -117,7 +117,7 @@ def picture_box(frames: KnownFrames, local: KnownLocal) -> tuple[float, float, f
     The store does not keep the known picture's shape. Its descriptors, which keep off borders, give it within 2 %, but
     where nothing at a side has any.
     """
-    xy = local.features.xy / 65535.0
+    xy = as_shares(local.features.xy)
     left, top = np.maximum(xy.min(axis=0) - _EDGE, 0.0)
     right, bottom = np.minimum(xy.max(axis=0) + _EDGE, 1.0)
     bordered = (frames.pdq != frames.pdq_inner).any(axis=1).mean() > 0.5

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.covered import Keyframes, covered_panes, deepest_hole, needed_evidence, panes_within
-from videonovelty.matching.geometry import words
+from videonovelty.matching.geometry import as_shares, words
 from videonovelty.matching.hole_kernels import BINS
 from videonovelty.matching.in_place import SAME_BITS, SAME_PLACE, InPlace, InPlaces, cells_at, of_picture
 from videonovelty.matching.pair_kernels import within_bits
@@ -25,7 +25,6 @@ from videonovelty.matching.proof import moves_otherwise_somewhere
 from videonovelty.matching.stretch import Cover, Stretch
 from videonovelty.records import DETAIL_COLUMNS, DETAIL_ROWS, F64, PART_COVERED, U8, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
-from videonovelty.signatures.local import POSITION_FULL
 from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS, turned
 
 Bool = npt.NDArray[np.bool_]
@@ -53,27 +52,28 @@ def cover_of(
 
     Arguments are those of `covered.uncovered`.
     """
-    query = places.query
-    compared = None if query.motion.detail is None else places.of(stretch)
-    if compared is None:
+    compared = places.of(stretch)
+    if compared is None or compared.query.motion.detail is None:
         return None
-    keyframes = Keyframes.of(compared, query, stretch, altered)
-    panes = [pane.box for pane in covered_panes(query, compared, stretch, keyframes, motion, proof)]
+    query = compared.query
+    keyframes = Keyframes.of(compared, stretch, altered)
+    panes = [pane.box for pane in covered_panes(compared, stretch, keyframes, motion, proof)]
     framed = [_cells_within(box) for box, *_ in panes_within(query, stretch)]
     still_cells = _still_cells(query.motion, stretch)
     hidden = np.zeros((DETAIL_ROWS, DETAIL_COLUMNS), np.bool_)
     found: list[F64] = []
     still = True
     while still:
-        box = panes.pop() if panes else _hole(query, stretch, compared, motion, altered, hidden, proof)
+        box = panes.pop() if panes else _hole(compared, stretch, keyframes, motion, proof)
         if box is None:
             break
         hull = _still_hull(still_cells, box, framed)
         found.append(box if hull is None else _edges(hull))
-        if hull is None or len(found) > MOST_COVERS or not _stays(query, compared, hull):
+        if hull is None or len(found) > MOST_COVERS or not _stays(compared, hull):
             still = False
         else:
             hidden |= _grown(hull)
+            keyframes = Keyframes.of(compared, stretch, altered, hidden)
     if not found:
         return None
     still = still and (
@@ -85,16 +85,9 @@ def cover_of(
 
 
 def _hole(
-    query: Signatures,
-    stretch: Stretch,
-    compared: InPlace,
-    motion: MotionProfile,
-    altered: Bool,
-    hidden: Bool,
-    proof: ProofSettings,
+    compared: InPlace, stretch: Stretch, keyframes: Keyframes, motion: MotionProfile, proof: ProofSettings
 ) -> F64 | None:
-    """Return where the deepest hole outside of `hidden` lies in the query's picture, None where there is none."""
-    keyframes = Keyframes.of(compared, query, stretch, altered, hidden)
+    """Return where the deepest hole lies in the query's picture, None where there is none."""
     hole = deepest_hole(stretch.line, keyframes, motion)
     return _on_query(compared, hole.window) if hole.evidence >= needed_evidence(stretch, proof) else None
 
@@ -144,17 +137,18 @@ def _still_hull(still: Bool, window: F64, framed: Sequence[Bool]) -> Bool | None
     return None if (moving & _shrunk(hull)).any() or moving.sum() > MOST_MOVING * hull.sum() else hull
 
 
-def _stays(query: Signatures, compared: InPlace, hull: Bool) -> bool:
+def _stays(compared: InPlace, hull: Bool) -> bool:
     """Return whether the descriptors in `hull` are those of the first keyframe all along: what fades slowly moves not.
 
     True where no keyframe but the first has enough of them.
     """
+    local = compared.query.local
     first: tuple[U8, F64] | None = None
     for keyframe in compared.keyframes[np.unique(np.linspace(0, len(compared.keyframes) - 1, LOOKED_AT).astype(int))]:
-        rows = slice(int(query.local.offsets[keyframe]), int(query.local.offsets[keyframe + 1]))
-        places = query.local.xy[rows] / POSITION_FULL
-        inside = hull[cells_at(of_picture(places, compared.aspect, mirrored=False))]
-        codes, places = query.local.codes[rows][inside], places[inside]
+        rows = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
+        places = as_shares(local.xy[rows])
+        inside = hull[cells_at(of_picture(places, compared.aspect, mirrored=False), *hull.shape)]
+        codes, places = local.codes[rows][inside], places[inside]
         if len(codes) < LEAST_DESCRIPTORS:
             continue
         if first is None:

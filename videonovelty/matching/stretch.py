@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
-from videonovelty.matching.proof import Proof
+from videonovelty.matching.proof import Proof, Window
 from videonovelty.matching.timeline import Line
 from videonovelty.records import IN_A_PART, KnownFrames, MotionProfile
 from videonovelty.signatures.pdq import MIRRORED
@@ -53,8 +53,8 @@ class Stretch:
     median_distance_bits: float | None
     spatial_share: float = 1.0
     inliers: int | None = None
-    otherwise: tuple[tuple[int, int, int, int], ...] = ()
-    """Windows of the known fine grid in which something else moves: first row and column, and how many of both."""
+    otherwise: tuple[Window, ...] = ()
+    """Windows of the known fine grid in which something else moves."""
     carried: bool = True
     """Movement agrees from end to end, whatever else stands against a proof: nothing in it merely does not move."""
     cover: Cover | None = None

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.records import F64, U8, Panes, no_panes
+from videonovelty.records import F64, PANE_FULL, U8, Panes, no_panes
 from videonovelty.signatures.pdq import PDQ_SIDE, pdq
 
 F32 = npt.NDArray[np.float32]
@@ -93,7 +93,7 @@ class PaneRecorder:
         keyframe = np.array([cuts[i][0] for i in kept], np.int64)
         boxes_kept = np.array([cuts[i][1] for i in kept], np.float64).reshape(-1, 4)[:, [2, 0, 3, 1]]
         shares = boxes_kept / (width, height, width, height)
-        box = (shares.clip(0, 1) * np.iinfo(np.uint16).max).round().astype(np.uint16)
+        box = (shares.clip(0, 1) * PANE_FULL).round().astype(np.uint16)
         self._found.append(Panes(keyframe, box, codes[kept]))
 
 
