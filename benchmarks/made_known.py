@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.local_candidates import distractors, inverted
 from benchmarks.made_codes import U8
@@ -140,12 +141,18 @@ def _motion(motion: MotionProfile, rng: np.random.Generator) -> MotionProfile:
     ticks = int(SECONDS / motion.step_seconds)
     first = int(rng.integers(len(motion.signs)))
     signs = np.resize(np.roll(motion.signs, first, axis=0), (ticks, MOTION_CELLS))
-    fine = np.resize(
-        np.roll(motion.fine, first // motion.fine_every, axis=0), (-(-ticks // motion.fine_every), FINE_CELLS)
-    )
+    cells = rng.permutation(FINE_CELLS)
+
+    def moved(fine: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        rolled = np.resize(
+            np.roll(fine, first // motion.fine_every, axis=0), (-(-ticks // motion.fine_every), FINE_CELLS)
+        )
+        return np.ascontiguousarray(rolled[:, cells])
+
     return MotionProfile(
         motion.step_seconds,
         np.ascontiguousarray(signs[:, rng.permutation(MOTION_CELLS)]),
-        np.ascontiguousarray(fine[:, rng.permutation(FINE_CELLS)]),
+        moved(motion.fine),
         motion.fine_every,
+        levels=None if motion.levels is None else moved(motion.levels),
     )

@@ -305,7 +305,7 @@ def bytes_a_minute(videos: Path) -> dict[str, Any]:
     """Bytes that known videos keep of each clip, a minute of its length: frame hashes, movement, local descriptors."""
     import pyarrow as pa
 
-    from videonovelty.known.shards import pack_signs
+    from videonovelty.known.shards import pack_levels, pack_signs
     from videonovelty.records import best_points, thinned
     from videonovelty.signing import sign_video
 
@@ -328,12 +328,14 @@ def bytes_a_minute(videos: Path) -> dict[str, Any]:
         frame_hashes = 38 * len(signatures.pts_seconds) + 32 * int(signatures.has_inner.sum())
         motion = thinned(signatures.motion)
         movement = sum(len(zstd.compress(pack_signs(signs))) for signs in (motion.signs, motion.fine))
+        levels = len(zstd.compress(pack_levels(motion.levels) or b""))
         row = {
             "minutes": minutes,
             "frame hashes": frame_hashes / minutes,
             "movement": movement / minutes,
-            "frame hashes and movement": (frame_hashes + movement) / minutes,
-            "with local descriptors": (frame_hashes + movement + 14 * len(local.codes)) / minutes,
+            "levels": levels / minutes,
+            "without local descriptors": (frame_hashes + movement + levels) / minutes,
+            "with local descriptors": (frame_hashes + movement + levels + 14 * len(local.codes)) / minutes,
             "described keyframes": float((np.diff(local.offsets) > 0).sum()) / minutes,
         }
         rows.append(row)

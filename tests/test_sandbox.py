@@ -71,6 +71,7 @@ def signed_video(keyframes=3, descriptors=5, ticks=20, gaps=1, panes=4, *, mirro
                 random.integers(-4, 5, (ticks, 64)).astype(np.int8),
                 detail=random.integers(-127, 128, (ticks, 576)).astype(np.int8) if ticks and seed % 2 else None,
                 contrast=random.integers(-127, 128, (ticks, 144)).astype(np.int8) if ticks and seed % 2 else None,
+                levels=random.integers(-127, 128, (ticks, 64)).astype(np.int8) if ticks and seed % 2 else None,
                 lagged=random.integers(-1, 2, (ticks, 5, 16)).astype(np.int8) if ticks and seed % 2 else None,
             ),
             local=LocalFeatures(

@@ -230,6 +230,9 @@ class MotionProfile:
     contrast: npt.NDArray[np.int8] | None = None
     """Shape (m, 144): the same of a 9 × 16 grid once the contrast of each picture is normalised, as that of `signs` is,
     in steps of `signatures.motion.CONTRAST_UNIT`. The query side only."""
+    levels: npt.NDArray[np.int8] | None = None
+    """Shape of `fine`: how bright each of its cells is, in steps of `signatures.motion.LEVEL_UNIT` deviations of the
+    picture from its mean."""
     grade: int = 1
     """`signs` are in this many parts of one: those of a part of the picture (`matching.region`) are graded."""
 
@@ -246,14 +249,15 @@ class MotionProfile:
         )
         _check(self.step_seconds > 0, "step_seconds must be positive")
         _check(self.grade >= 1, "grade must be positive")
-        for name, array, cells in (
-            ("detail", self.detail, (DETAIL_CELLS,)),
-            ("contrast", self.contrast, (CONTRAST_CELLS,)),
-            ("lagged", self.lagged, (OTHER_LAGS, MOTION_CELLS)),
+        for name, array, shape in (
+            ("detail", self.detail, (m, DETAIL_CELLS)),
+            ("contrast", self.contrast, (m, CONTRAST_CELLS)),
+            ("lagged", self.lagged, (m, OTHER_LAGS, MOTION_CELLS)),
+            ("levels", self.levels, self.fine.shape),
         ):
             _check(
-                array is None or (array.shape == (m, *cells) and array.dtype == np.int8),
-                f"{name} must be int8, a row a tick",
+                array is None or (array.shape == shape and array.dtype == np.int8),
+                f"{name} must be int8, of shape {shape}",
             )
 
 
@@ -299,7 +303,7 @@ KNOWN_FINE_EVERY = 2
 
 
 def thinned(profile: MotionProfile) -> MotionProfile:
-    """Return a profile as the store keeps it: fewer ticks, and of `fine` only the signs, still more seldom."""
+    """Return a profile as the store keeps it: fewer ticks, of `fine` only the signs, and that and the levels seldom."""
     every = max(1, round(KNOWN_STEP_SECONDS / profile.step_seconds))
     fine_every = max(1, every * KNOWN_FINE_EVERY // profile.fine_every)
     signs = profile.signs[::every].copy()
@@ -308,6 +312,7 @@ def thinned(profile: MotionProfile) -> MotionProfile:
         signs,
         np.sign(profile.fine[::fine_every]),
         fine_every * profile.fine_every // every,
+        levels=None if profile.levels is None else profile.levels[::fine_every].copy(),
     )
 
 

@@ -157,6 +157,7 @@ KNOWN_PROFILES = _schema(
         ("signs", pa.binary()),
         ("fine", pa.binary()),
         ("fine_every", pa.int32()),
+        ("levels", pa.binary()),
     ],
 )
 

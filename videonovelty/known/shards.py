@@ -29,6 +29,7 @@ from videonovelty.known.remote import remote_of
 from videonovelty.records import (
     DIGEST_BYTES,
     F64,
+    FINE_CELLS,
     LOCAL_BYTES,
     PDQ_BYTES,
     U8,
@@ -479,6 +480,7 @@ def profile_table(ids: bytes, motion: MotionProfile) -> pa.Table:
             "signs": pa.array([pack_signs(motion.signs)], pa.binary()),
             "fine": pa.array([pack_signs(motion.fine)], pa.binary()),
             "fine_every": pa.array([motion.fine_every], pa.int32()),
+            "levels": pa.array([pack_levels(motion.levels)], pa.binary()),
         },
         schema=KNOWN_PROFILES,
     )
@@ -529,6 +531,29 @@ def unpack_signs(packed: bytes, cells: int) -> npt.NDArray[np.int8]:
     if values.size and values.max() > 2:
         raise ValueError("not packed signs")
     return values.reshape(-1, cells).astype(np.int8) - np.int8(1)
+
+
+def pack_levels(levels: npt.NDArray[np.int8] | None) -> bytes | None:
+    """Return levels of shape (m, 64) as changes from tick to tick, one cell after the other; None as None.
+
+    The changes are small and repeat, so what compresses the column makes a third of them.
+    """
+    if levels is None:
+        return None
+    before = np.zeros((1, FINE_CELLS), np.uint8)
+    changes = np.diff(np.ascontiguousarray(levels).view(np.uint8), axis=0, prepend=before)
+    return np.ascontiguousarray(changes.T).tobytes()
+
+
+def unpack_levels(packed: bytes | None) -> npt.NDArray[np.int8] | None:
+    """Return what `pack_levels` packed. Raises ValueError for bytes it does not write."""
+    if packed is None:
+        return None
+    changes = np.frombuffer(packed, np.uint8).reshape(FINE_CELLS, -1)
+    levels = np.ascontiguousarray(np.cumsum(changes, axis=1, dtype=np.uint8).T).view(np.int8)
+    if levels.size and levels.min() < -127:
+        raise ValueError("not packed levels")
+    return levels
 
 
 def _milliseconds(seconds: F64) -> npt.NDArray[np.int32]:

@@ -35,6 +35,7 @@ from videonovelty.known.shards import (
     open_shard,
     raw_id,
     raw_ids,
+    unpack_levels,
     unpack_signs,
 )
 from videonovelty.records import (
@@ -323,13 +324,14 @@ class Snapshot:
         """Return the stored motion profiles of these videos."""
         found: dict[str, MotionProfile] = {}
         for video_id, table in self._tables_of(
-            "profiles", video_ids, scheme, ["step_ms", "signs", "fine", "fine_every"]
+            "profiles", video_ids, scheme, ["step_ms", "signs", "fine", "fine_every", "levels"]
         ):
             found[video_id] = MotionProfile(
                 step_seconds=table["step_ms"][0].as_py() / 1000.0,
                 signs=unpack_signs(table["signs"][0].as_py(), MOTION_CELLS),
                 fine=unpack_signs(table["fine"][0].as_py(), FINE_CELLS),
                 fine_every=table["fine_every"][0].as_py(),
+                levels=unpack_levels(table["levels"][0].as_py()),
             )
         return found
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from videonovelty.matching.covered import shows_the_known, uncovered
 from videonovelty.matching.distances import FAR, NOTHING, aligned_distance, keyframe_distances
 from videonovelty.matching.in_place import InPlaces
+from videonovelty.matching.levels import played_over
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
 from videonovelty.matching.proof import (
     PictureEvidence,
@@ -97,11 +98,15 @@ def _uncovered(
     aspect: float,
 ) -> list[Stretch]:
     """Return a stretch as it is, or in parts, unproven where something covers a part of the picture, and with that."""
-    if not stretch.proof.proven and stretch.proof.why_not != PART_MOVES:
+    if known.motion is None or (not stretch.proof.proven and stretch.proof.why_not != PART_MOVES):
         return [stretch]
+    motion, bordered = (
+        turned(query.motion, stretch.line.variant),
+        bool(2 * query.has_inner.sum() > len(query.has_inner)),
+    )
     local = known.local or (known.read_local() if known.read_local is not None else None)
-    if local is None or known.motion is None:
-        return [stretch]
+    if local is None:
+        return played_over(motion, known.motion, stretch, bordered=bordered)
     distance = keyframe_distances(query, known.frames, stretch.line.variant)
     reach = matching.time_tolerance_seconds * max(1.0, stretch.line.speed)
     bits = aligned_distance(query.pts_seconds, known.frames, distance, stretch.line, reach)
@@ -109,7 +114,11 @@ def _uncovered(
     places = InPlaces(LocalPair(query, local, stretch.mirrored, aspect))
     if stretch.proof.why_not == PART_MOVES and shows_the_known(places, stretch, picture_box(known.frames, local)):
         stretch = replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))
-    parts = uncovered(places, stretch, known.motion, altered=altered, proof=proof)
+    parts = [
+        part
+        for piece in played_over(motion, known.motion, stretch, bordered=bordered)
+        for part in uncovered(places, piece, known.motion, altered=altered, proof=proof)
+    ]
     for number, part in enumerate(parts):
         if part.proof.why_not not in IN_A_PART:
             continue

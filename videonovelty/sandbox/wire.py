@@ -96,6 +96,7 @@ ARRAYS = (
     _Array("detail", "|i1", lambda c: (c["detailed"], DETAIL_CELLS), 127, -127),
     _Array("contrast", "|i1", lambda c: (c["contrasted"], CONTRAST_CELLS), 127, -127),
     _Array("lagged", "|i1", lambda c: (c["lagged"], OTHER_LAGS, MOTION_CELLS), 1, -1),
+    _Array("levels", "|i1", lambda c: (c["levelled"], FINE_CELLS), 127, -127),
     _Array("offsets", "<i8", lambda c: (c["keyframes"] + 1,), 2**40, 0),
     _Array("codes", "|u1", lambda c: (c["descriptors"], LOCAL_BYTES)),
     _Array("mirrored_codes", "|u1", lambda c: (c["mirrored"], LOCAL_BYTES)),
@@ -111,9 +112,20 @@ CODED_ARRAYS = (
     _Array("starts", "|u1", lambda c: (c["packets"],), 1),
     _Array("digests", "|u1", lambda c: (c["packets"], DIGEST_BYTES)),
 )
-COUNTS = ("undecoded", "keyframes", "ticks", "detailed", "contrasted", "lagged", "descriptors", "mirrored", "panes")
+COUNTS = (
+    "undecoded",
+    "keyframes",
+    "ticks",
+    "detailed",
+    "contrasted",
+    "lagged",
+    "levelled",
+    "descriptors",
+    "mirrored",
+    "panes",
+)
 
-OPTIONAL = {"detail": "detailed", "contrast": "contrasted", "lagged": "lagged"}
+OPTIONAL = {"detail": "detailed", "contrast": "contrasted", "lagged": "lagged", "levels": "levelled"}
 """Arrays a motion profile may do without, and what counts their ticks: as many as it has, or none."""
 
 
@@ -288,6 +300,7 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
                 detail=optional["detail"],
                 contrast=optional["contrast"],
                 lagged=optional["lagged"],
+                levels=optional["levels"],
             ),
             local=LocalFeatures(
                 offsets=arrays["offsets"],

@@ -5,7 +5,8 @@ Oostveen, Kalker and Haitsma, "Feature extraction and a database strategy for vi
 a dead zone (so that still regions say nothing instead of repeating noise) and without their spatial difference (so that
 the grid can be mirrored and turned by permuting cells). Edits that keep the picture in view barely change it; another
 take of the same scene has another rhythm. It is what makes proof by time possible without keeping pictures. An 8 × 8
-grid at fewer ticks (`fine`) shows whether something else plays in a part of the picture.
+grid at fewer ticks (`fine`) shows whether something else plays in a part of the picture, and so does how bright its
+cells are (`levels`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from videonovelty.signatures.pdq import DIHEDRAL
 
 F32 = npt.NDArray[np.float32]
 
-MOTION_VERSION = "motion2"
+MOTION_VERSION = "motion3"
 """Part of the scheme: profiles made in another way are never compared."""
 GRID = 4
 FINE_GRID = 8
@@ -43,6 +44,8 @@ DEAD_ZONE = 0.02
 """Change of a cell's mean, in standard deviations of the picture, below which nothing is said to have changed."""
 CONTRAST_UNIT = 0.004
 """Standard deviations of the picture a step of `MotionProfile.contrast` stands for."""
+LEVEL_UNIT = 0.04
+"""Standard deviations of the picture a step of `MotionProfile.levels` stands for."""
 BLOCK_SECONDS = 30.0
 """Pictures are held this long at a time, so memory does not grow with the video."""
 MAX_TICKS = 1_000_000
@@ -67,6 +70,7 @@ class MotionRecorder:
         self._lagged: list[npt.NDArray[np.int8]] = []
         self._detail: list[npt.NDArray[np.int8]] = []
         self._contrast: list[npt.NDArray[np.int8]] = []
+        self._levels: list[npt.NDArray[np.int8]] = []
         self._tick = 0
         self._last: Frame | None = None
         self._last_picture: npt.NDArray[np.uint8] | None = None
@@ -107,6 +111,7 @@ class MotionRecorder:
         self._detail.append(_steps(cells, self._lag, 1.0)[first:])
         contrast = _normalised(_halved(cells), recently.mean, recently.deviation)
         self._contrast.append(_steps(contrast, self._lag, CONTRAST_UNIT)[first:])
+        self._levels.append(_levels(recently)[first:])
         lagged = np.stack([_signs(normal.cells, lag) for lag in self._other_lags], axis=1)
         self._lagged.append(lagged[self._measured :])
         self._held = self._held[-self._overlap :]
@@ -126,6 +131,7 @@ class MotionRecorder:
             detail=np.concatenate(self._detail),
             contrast=np.concatenate(self._contrast),
             lagged=np.concatenate(self._lagged),
+            levels=np.concatenate(self._levels),
         )
 
 
@@ -190,6 +196,12 @@ def _fine(normal: _Normal, lag: int) -> npt.NDArray[np.int8]:
         steps = np.clip(np.trunc((small[lag:] - small[:-lag]) / zone), -FINE_MOST, FINE_MOST)
         fine[lag:] = steps.reshape(m - lag, FINE_CELLS)
     return fine
+
+
+def _levels(normal: _Normal) -> npt.NDArray[np.int8]:
+    """Return how bright the cells of the fine grid are in units of their picture's deviation, shape (m, 64)."""
+    levels = _normalised(normal.small, normal.mean, normal.deviation) / LEVEL_UNIT
+    return np.rint(np.clip(levels, -127, 127)).astype(np.int8).reshape(len(levels), FINE_CELLS)
 
 
 def _halved(pictures: F32) -> F32:
@@ -274,6 +286,7 @@ def turned(profile: MotionProfile, variant: int) -> MotionProfile:
         profile.fine[:, _FINE_CELLS_OF[variant]],
         profile.fine_every,
         lagged=None if profile.lagged is None else profile.lagged[:, :, cells],
+        levels=None if profile.levels is None else profile.levels[:, _FINE_CELLS_OF[variant]],
     )
 
 

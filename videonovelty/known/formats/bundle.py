@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from videonovelty.errors import SettingsError
 from videonovelty.known.manifest import new_file, now, sync, tool_versions
-from videonovelty.known.shards import pack_signs, unpack_signs
+from videonovelty.known.shards import pack_levels, pack_signs, unpack_levels, unpack_signs
 from videonovelty.known.snapshot import KnownLocal, Snapshot
 from videonovelty.known.staging import KnownEntry
 from videonovelty.records import (
@@ -64,6 +64,7 @@ ROW = pa.schema(
         ("signs", pa.binary()),
         ("fine", pa.binary()),
         ("fine_every", pa.int32()),
+        ("levels", pa.binary()),
         ("local_t_ms", pa.list_(pa.int32())),
         ("local_counts", pa.list_(pa.int32())),
         ("local_codes", pa.binary()),
@@ -173,6 +174,7 @@ def _signature_columns(
         "signs": pack_signs(motion.signs),
         "fine": pack_signs(motion.fine),
         "fine_every": motion.fine_every,
+        "levels": pack_levels(motion.levels),
     }
     if local is not None:
         columns |= {
@@ -270,6 +272,7 @@ def _signatures(video_id: str, row: dict[str, Any]) -> Signatures:
             unpack_signs(row["signs"], MOTION_CELLS),
             unpack_signs(row["fine"], FINE_CELLS),
             row["fine_every"],
+            levels=unpack_levels(row["levels"]),
         ),
         local=_local(row, times),
     )

@@ -1,0 +1,233 @@
+"""What plays over a part of known footage, told by how bright its cells are.
+
+Movement tells that something else moves where it moves enough, and descriptors where there are enough of them. How
+bright the cells of the 8 × 8 grid are, 2.5 times a second, needs neither: two encodings of one picture differ by some
+hundredths of the picture's deviation, and whatever plays over it by about one. So it shows new footage that is there
+for two seconds, that moves about, or that is mixed with what is under it.
+
+Contrast and brightness of the picture, which edits and whatever is laid over it change, are fitted to the cells that
+agree (trimmed least squares; Rousseeuw, "Least median of squares regression", 1984). What stays as it is throughout,
+lettering, an emblem, a vignette, is taken off: it hides nothing that plays (`covered.py` looks for that).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from videonovelty.matching.proof import ticks_on
+from videonovelty.matching.stretch import Stretch, of_rest, runs
+from videonovelty.matching.timeline import Line
+from videonovelty.records import F64, PART_MOVES, MotionProfile
+from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT
+
+Bool = npt.NDArray[np.bool_]
+I64 = npt.NDArray[np.int64]
+
+DIFFERENT = 0.3
+"""Deviations of the picture beyond what is excused by which a cell differs…"""
+LEAST_TICKS, OF_TICKS = 3, 5
+"""…at so many of so many known ticks one after the other: two seconds of it, and not a cut that is out of step."""
+OUT_OF_PLACE = 0.15
+"""Share of a cell by which the pictures may lie apart: what differs from the cells around it may differ by as much of
+that difference."""
+OUT_OF_TIME = 1
+"""Ticks of the query by which it may be out of time: any level it has within them may be the one of the moment."""
+SAME_LEVEL = 0.1
+"""Deviations of the picture by which levels may differ: coding, noise and rounding."""
+LOOKED_AROUND = 2
+"""Ticks of the query before and after the aligned one, of which the one that agrees best is compared."""
+AGREEING = 0.65
+"""Share of the cells the contrast is fitted to: those that agree best."""
+FITS = 4
+STEADY = 0.1
+"""Variance that pulls the fitted contrast towards that of the known picture: cells that agree may all be black."""
+CONTRASTS = (0.3, 3.0)
+MOST_APART = 0.12
+"""Median difference of all cells, in deviations, above which pictures with borders do not lie over each other at all:
+the profile may not know of borders that are a blurred copy. Then nothing can be said of a part."""
+TICKS_LAID, LAID_ROUNDS, LARGEST_MOVE, RELUCTANCE = 10, 3, 1.2, 0.001
+"""Known ticks that are laid over the query's at once, and how often; by how many cells at most, and how reluctantly."""
+LONGEST_GAP_SECONDS = 3.0
+"""What plays about is in no cell for long: between two moments no farther apart than this it is taken to be there."""
+TICKS_AT_ONCE = 150
+"""A minute of known ticks: what stays as it is for that long is taken off."""
+_ACROSS = np.arange(FINE_GRID * FINE_GRID) % FINE_GRID / (0.5 * (FINE_GRID - 1)) - 1.0
+_DOWN = np.arange(FINE_GRID * FINE_GRID) // FINE_GRID / (0.5 * (FINE_GRID - 1)) - 1.0
+PLACES = np.stack([np.ones_like(_ACROSS), _ACROSS, _DOWN], axis=1)
+"""Shape (64, 3): 1 and where each cell lies, −1 … 1 to the right and down."""
+
+
+def played_over(
+    query: MotionProfile, known: MotionProfile, stretch: Stretch, *, bordered: bool = False
+) -> list[Stretch]:
+    """Return a proven `stretch` of whole pictures in parts, those unproven in which something plays over the picture.
+
+    `query` is turned as the stretch's line says; `bordered`: its keyframes have borders, which the profile may not know
+    of. What has no levels stays as it is.
+    """
+    if not stretch.proof.proven or stretch.rests_on_placement or query.levels is None or known.levels is None:
+        return [stretch]
+    seconds, differs = differences(
+        query, known, stretch.line, stretch.start_seconds, stretch.end_seconds, bordered=bordered
+    )
+    if not differs.any():
+        return [stretch]
+    # it begins after the tick before, and where it begins it may be excused as what is out of time
+    step = known.step_seconds * known.fine_every / stretch.line.speed
+    parts: list[Stretch] = []
+    at = stretch.start_seconds
+    for first, last in _joined(seconds, np.asarray(differs.any(axis=1))):
+        begins, ends = max(at, first - step), min(stretch.end_seconds, last + step)
+        parts += _piece(stretch, at, begins)
+        unproven = replace(stretch.proof, proven=False, why_not=PART_MOVES)
+        parts.append(replace(stretch, start_seconds=begins, end_seconds=ends, proof=unproven, carried=False))
+        at = ends
+    return [*parts, *_piece(stretch, at, stretch.end_seconds)]
+
+
+def _piece(stretch: Stretch, start: float, end: float) -> list[Stretch]:
+    """Return what is left of a stretch from `start` to `end`, with its proof where it is long enough."""
+    if end - start <= 1e-6:
+        return []
+    return [replace(stretch, start_seconds=start, end_seconds=end, proof=of_rest(stretch.proof, end - start))]
+
+
+def _joined(seconds: F64, flags: Bool) -> list[tuple[float, float]]:
+    """Return the times of the first and last tick of each run of flags, runs close to one another as one."""
+    found: list[tuple[float, float]] = []
+    for first, last in runs(flags):
+        if found and seconds[first] - found[-1][1] <= LONGEST_GAP_SECONDS:
+            found[-1] = (found[-1][0], float(seconds[last]))
+        else:
+            found.append((float(seconds[first]), float(seconds[last])))
+    return found
+
+
+def differences(
+    query: MotionProfile, known: MotionProfile, line: Line, start: float, end: float, *, bordered: bool = False
+) -> tuple[F64, Bool]:
+    """Return query times (t,) of known ticks on a line, and which cells differ there for a while, shape (t, 64)."""
+    assert query.levels is not None and known.levels is not None
+    index, known_index, at = ticks_on(line, query, len(known.levels), known.step_seconds * known.fine_every)
+    # what a tick at either end shows may be the picture before or after the stretch
+    inside = (at >= start + query.step_seconds) & (at < end - query.step_seconds)
+    index, known_index, at = index[inside], known_index[inside], at[inside]
+    differs = np.zeros((len(at), query.levels.shape[1]), np.bool_)
+    for first in range(0, len(at), TICKS_AT_ONCE):
+        # the last block is as long as the others, if there are others
+        some = slice(max(0, min(first, len(at) - TICKS_AT_ONCE)), first + TICKS_AT_ONCE)
+        there = known.levels[known_index[some]].astype(np.float64) * LEVEL_UNIT
+        differs[some] |= _differing(query.levels, index[some], there, MOST_APART if bordered else np.inf)
+    return at, differs
+
+
+def _differing(levels: npt.NDArray[np.int8], index: I64, known: F64, most_apart: float) -> Bool:
+    """Return which cells differ for a while from what stays, and with them when they differ at all, shape (t, 64).
+
+    `levels` are all of the query's, `index` (t,) its ticks, `known` (t, 64) the known levels at those. None differs
+    where the median difference of all is above `most_apart`.
+    """
+    around = np.arange(-LOOKED_AROUND, LOOKED_AROUND + 1)
+    shown = levels[np.clip(index[None] + around[:, None], 0, len(levels) - 1)].astype(np.float64) * LEVEL_UNIT
+    found = _beyond(shown, known, most_apart)
+    # borders may be found otherwise in the one picture than in the other
+    return _beyond(shown, _laid_over(shown[LOOKED_AROUND], known), most_apart) if found.any() else found
+
+
+def _beyond(shown: F64, known: F64, most_apart: float) -> Bool:
+    """Return what `_differing` does, of the levels `shown` at the ticks around each, shape (5, t, 64)."""
+    fitted = np.stack([_fitted(one, known) for one in shown])
+    agreeing = int(np.ceil(AGREEING * known.shape[1]))
+    apart = np.sort(np.abs(shown - fitted), axis=2)[:, :, :agreeing].sum(axis=2)
+    # the aligned tick itself, unless another one is clearly better
+    apart[np.arange(len(shown)) != LOOKED_AROUND] += 0.5 * LEVEL_UNIT
+    best, row = apart.argmin(axis=0), np.arange(len(known))
+    expected = fitted[best, row]
+    if np.median(np.abs(shown[best, row] - expected)) > most_apart:
+        return np.zeros(known.shape, np.bool_)
+    near = shown[np.clip(best + np.arange(-OUT_OF_TIME, OUT_OF_TIME + 1)[:, None], 0, len(shown) - 1), row]
+    excused = OUT_OF_PLACE * _contrast_around(expected) + SAME_LEVEL
+
+    def differing(stays: F64 | float) -> Bool:
+        beyond = np.maximum(near.min(axis=0) - expected - stays, expected + stays - near.max(axis=0))
+        return _lasting(beyond - excused >= DIFFERENT)
+
+    found = differing(np.median(shown[best, row] - expected, axis=0))
+    # what plays most of the time would be taken for what stays, and what is without it for what differs
+    return found | (differing(0.0) & found.any(axis=0))
+
+
+def _laid_over(shown: F64, known: F64) -> F64:
+    """Return the known levels moved, stretched and turned by what lays them best over those shown, both (t, 64).
+
+    Some ticks at a time, for pictures may move or grow slowly (Lucas & Kanade, "An iterative image registration
+    technique", IJCAI 1981; Geman and McClure's weights leave out what plays over the picture).
+    """
+    moved = known.copy()
+    for first in range(0, len(known), TICKS_LAID):
+        some = slice(max(0, min(first, len(known) - TICKS_LAID)), first + TICKS_LAID)
+        move, laid = np.zeros(6), known[some]
+        for _ in range(LAID_ROUNDS):
+            fitted = _fitted(shown[some], laid)
+            apart = (shown[some] - fitted).ravel()
+            down, right = (
+                slope.reshape(-1) for slope in np.gradient(fitted.reshape(-1, FINE_GRID, FINE_GRID), axis=(1, 2))
+            )
+            places = np.tile(PLACES, (len(laid), 1))
+            slopes = np.hstack([right[:, None] * places, down[:, None] * places])
+            weight = 1.0 / (1.0 + (apart / SAME_LEVEL) ** 2) ** 2
+            weighted = slopes * weight[:, None]
+            move = move + np.linalg.solve(weighted.T @ slopes + RELUCTANCE * len(apart) * np.eye(6), weighted.T @ apart)
+            move = np.clip(move, -LARGEST_MOVE, LARGEST_MOVE)
+            laid = known[some] @ _resampled(PLACES @ move[:3], PLACES @ move[3:]).T
+        moved[some] = laid
+    return moved
+
+
+def _resampled(right: F64, down: F64) -> F64:
+    """Return how much each cell takes of the others when it looks so many cells away, shape (64, 64)."""
+    cells = np.arange(FINE_GRID * FINE_GRID)
+    taken = np.ones((len(cells), len(cells)))
+    for at, moves in ((cells // FINE_GRID, down), (cells % FINE_GRID, right)):
+        taken *= np.maximum(0.0, 1.0 - np.abs(np.clip(at + moves, 0, FINE_GRID - 1)[:, None] - at[None, :]))
+    return taken
+
+
+def _fitted(shown: F64, known: F64) -> F64:
+    """Return the known levels in the contrast and brightness of those that are shown, both (t, cells), tick by tick."""
+    weight = np.ones(shown.shape)
+    fitted = known
+    for _ in range(FITS):
+        total = weight.sum(axis=1, keepdims=True)
+        one, other = (side - (weight * side).sum(axis=1, keepdims=True) / total for side in (shown, known))
+        variance = (weight * other**2).sum(axis=1, keepdims=True) / total
+        contrast = np.clip(
+            ((weight * one * other).sum(axis=1, keepdims=True) / total + STEADY) / (variance + STEADY), *CONTRASTS
+        )
+        fitted = shown - one + contrast * other
+        apart = np.abs(shown - fitted)
+        weight = (apart <= np.quantile(apart, AGREEING, axis=1, keepdims=True)).astype(np.float64)
+    return fitted
+
+
+def _contrast_around(levels: F64) -> F64:
+    """Return the largest difference of each cell from one of the eight around it, shape (t, 64)."""
+    grid = levels.reshape(-1, FINE_GRID, FINE_GRID)
+    wider = np.pad(grid, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    moved = [
+        np.abs(wider[:, 1 + down : 1 + down + FINE_GRID, 1 + right : 1 + right + FINE_GRID] - grid)
+        for down in (-1, 0, 1)
+        for right in (-1, 0, 1)
+    ]
+    return np.asarray(np.max(moved, axis=0).reshape(levels.shape))
+
+
+def _lasting(differs: Bool) -> Bool:
+    """Return where cells differ at enough of the ticks around, shape (t, cells)."""
+    half = OF_TICKS // 2
+    counted = np.pad(differs.astype(np.int64), ((half, half), (0, 0)))
+    within = np.lib.stride_tricks.sliding_window_view(counted, OF_TICKS, axis=0).sum(axis=-1)
+    return np.asarray(within >= LEAST_TICKS)
