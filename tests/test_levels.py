@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from signing_help import SETTINGS, sign
 
 from videonovelty.comparing import compared
-from videonovelty.matching.levels import differences, played_over
+from videonovelty.matching.levels import Levels
 from videonovelty.matching.proof import Proof
 from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import Line
@@ -41,9 +41,19 @@ def _profile(levels: F64) -> MotionProfile:
     return MotionProfile(0.1, none, np.zeros((len(levels), FINE_CELLS), np.int8), levels=steps)
 
 
-def _stretch(*, proven: bool = True, bits: float | None = 4.0) -> Stretch:
-    proof = Proof(proven, SECONDS, 0.9, 100.0, 0.1, "" if proven else "no")
+def _stretch(*, bits: float | None = 4.0) -> Stretch:
+    proof = Proof(True, SECONDS, 0.9, 100.0, 0.1)
     return Stretch("k", PLAIN, 0.0, SECONDS, proof, 8, bits)
+
+
+def _compared(query: MotionProfile, known: MotionProfile, seconds: float = SECONDS) -> Levels:
+    found = Levels.of(query, thinned(known), replace(_stretch(), end_seconds=seconds))
+    assert found is not None
+    return found
+
+
+def _parts(query: MotionProfile, known: MotionProfile) -> list[Stretch]:
+    return _compared(query, known).parts(_stretch())
 
 
 def _over(levels: F64, cells: Sequence[int], start: float, end: float, seed: int) -> F64:
@@ -61,8 +71,9 @@ def test_the_same_footage_differs_nowhere(seed: int, contrast: float, brighter: 
     levels = _levels(seed, 160)
     coded = levels + np.random.default_rng(seed + 1).normal(0, noise, levels.shape)
     query = _profile(np.roll(contrast * coded + brighter, late, axis=0))
-    _, differs = differences(query, thinned(_profile(levels)), PLAIN, 0.2, SECONDS - 0.2)
-    assert not differs.any()
+    found = _compared(query, _profile(levels))
+    assert not found.differs.any()
+    assert late or found.agree(_stretch())
 
 
 @settings(max_examples=60, deadline=None)
@@ -73,7 +84,9 @@ def test_what_plays_over_some_cells_is_found_where_and_when_it_plays(
     cells = [8 * (row + down) + column + right for down in (0, 1) for right in (0, 1)]
     levels = _levels(seed, 160)
     query = _profile(_over(levels, cells, start, start + seconds, seed + 1))
-    at, differs = differences(query, thinned(_profile(levels)), PLAIN, 0.0, SECONDS)
+    compared = _compared(query, _profile(levels))
+    at, differs = compared.seconds, compared.differs
+    assert not compared.agree(_stretch())
     found = at[differs[:, cells].any(axis=1)]
     assert found[0] == pytest.approx(start, abs=0.9) and found[-1] == pytest.approx(start + seconds, abs=0.9)
     inside = (at >= start + 0.4) & (at < start + seconds - 0.4)
@@ -89,22 +102,22 @@ def test_what_stays_as_it_is_is_nothing_that_plays(seed: int, brighter: float) -
     lettering = np.zeros(FINE_CELLS)
     lettering[56:62] = brighter
     mixed = levels * np.where(lettering != 0, 0.9, 1.0) + lettering
-    at, differs = differences(_profile(mixed), thinned(_profile(levels)), PLAIN, 0.0, SECONDS)
-    assert not differs.any(), at[differs.any(axis=1)]
+    found = _compared(_profile(mixed), _profile(levels))
+    assert not found.differs.any(), found.seconds[found.differs.any(axis=1)]
+    assert abs(brighter) < 0.4 or not found.agree(_stretch())
 
 
 def test_what_plays_most_of_the_time_is_not_taken_for_what_stays() -> None:
     levels = _levels(5, 160)
     still = levels.copy()
     still[40:, 20] = 4.0  # from second 4 on, and it does not move
-    _, differs = differences(_profile(still), thinned(_profile(levels)), PLAIN, 0.0, SECONDS)
-    assert differs[12:, 20].all()
+    assert _compared(_profile(still), _profile(levels)).differs[12:, 20].all()
 
 
 def test_a_stretch_keeps_its_proof_before_and_after_what_plays_over_it() -> None:
     levels = _levels(1, 160)
     query = _profile(_over(levels, [18, 19, 26, 27], 7.0, 9.0, 2))
-    parts = played_over(query, thinned(_profile(levels)), _stretch())
+    parts = _parts(query, _profile(levels))
     assert [part.proof.proven for part in parts] == [True, False, True]
     assert parts[0].start_seconds == 0.0 and parts[-1].end_seconds == SECONDS
     assert all(one.end_seconds == other.start_seconds for one, other in pairwise(parts))
@@ -117,30 +130,40 @@ def test_a_stretch_keeps_its_proof_before_and_after_what_plays_over_it() -> None
 def test_what_moves_about_is_there_between_the_cells_it_was_seen_in() -> None:
     levels = _levels(3, 160)
     moved = _over(_over(levels, [9, 10], 4.0, 6.0, 4), [45, 46], 8.0, 10.0, 5)
-    parts = played_over(_profile(moved), thinned(_profile(levels)), _stretch())
+    parts = _parts(_profile(moved), _profile(levels))
     assert [part.proof.proven for part in parts] == [True, False, True]
     assert parts[1].start_seconds <= 4.0 and parts[1].end_seconds >= 10.0
 
 
-def test_only_proven_whole_pictures_with_levels_are_looked_at() -> None:
+def test_only_whole_pictures_with_levels_are_compared() -> None:
+    query, known = _profile(_levels(1, 160)), thinned(_profile(_levels(1, 160)))
+    assert Levels.of(query, known, _stretch()) is not None
+    assert Levels.of(query, known, _stretch(bits=None)) is None
+    assert Levels.of(replace(query, levels=None), known, _stretch()) is None
+    assert Levels.of(query, replace(known, levels=None), _stretch()) is None
+
+
+def test_pictures_whose_borders_are_not_known_say_nothing_of_a_part() -> None:
+    query, known = _profile(_levels(1, 160)), thinned(_profile(_levels(2, 160)))
+    for bordered in (True, False):
+        found = Levels.of(query, known, _stretch(), bordered=bordered)
+        assert found is not None and not found.agree(_stretch())
+        assert found.differs.any() == (not bordered)
+
+
+def test_too_few_ticks_agree_on_nothing() -> None:
     levels = _levels(1, 160)
-    query, known = _profile(_over(levels, [18, 19], 7.0, 9.0, 2)), thinned(_profile(levels))
-    for one, other, stretch in (
-        (query, known, _stretch(proven=False)),
-        (query, known, _stretch(bits=None)),
-        (replace(query, levels=None), known, _stretch()),
-        (query, replace(known, levels=None), _stretch()),
-    ):
-        assert played_over(one, other, stretch) == [stretch]
+    assert not _compared(_profile(levels), _profile(levels), 1.6).agree(replace(_stretch(), end_seconds=1.6))
 
 
 def test_long_stretches_are_looked_at_to_their_end() -> None:
     levels = _levels(8, 1700)
     query = _profile(_over(levels, [18, 19, 26, 27], 160.0, 163.0, 2))
-    at, differs = differences(query, thinned(_profile(levels)), PLAIN, 0.0, 170.0)
-    found = at[differs.any(axis=1)]
+    compared = _compared(query, _profile(levels), 170.0)
+    found = compared.seconds[compared.differs.any(axis=1)]
     assert 159.0 < found[0] < found[-1] < 164.0
-    assert len(at) == len(np.unique(at)) > 400
+    assert len(compared.seconds) == len(np.unique(compared.seconds)) > 400
+    assert compared.alike[compared.seconds < 159.0].all() and not compared.alike[compared.seconds > 161.0].all()
 
 
 # ---- footage ----

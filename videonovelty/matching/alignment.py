@@ -11,7 +11,7 @@ import numpy.typing as npt
 from videonovelty.matching.covered import shows_the_known, uncovered
 from videonovelty.matching.distances import FAR, NOTHING, aligned_distance, keyframe_distances
 from videonovelty.matching.in_place import InPlaces
-from videonovelty.matching.levels import played_over
+from videonovelty.matching.levels import Levels
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
 from videonovelty.matching.proof import (
     PictureEvidence,
@@ -100,13 +100,17 @@ def _uncovered(
     """Return a stretch as it is, or in parts, unproven where something covers a part of the picture, and with that."""
     if known.motion is None or (not stretch.proof.proven and stretch.proof.why_not != PART_MOVES):
         return [stretch]
-    motion, bordered = (
+    levels = Levels.of(
         turned(query.motion, stretch.line.variant),
-        bool(2 * query.has_inner.sum() > len(query.has_inner)),
+        known.motion,
+        stretch,
+        bordered=bool(2 * query.has_inner.sum() > len(query.has_inner)),
     )
+    if levels is not None and stretch.carried and levels.agree(stretch):
+        return [replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))]
     local = known.local or (known.read_local() if known.read_local is not None else None)
     if local is None:
-        return played_over(motion, known.motion, stretch, bordered=bordered)
+        return levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]
     distance = keyframe_distances(query, known.frames, stretch.line.variant)
     reach = matching.time_tolerance_seconds * max(1.0, stretch.line.speed)
     bits = aligned_distance(query.pts_seconds, known.frames, distance, stretch.line, reach)
@@ -114,11 +118,12 @@ def _uncovered(
     places = InPlaces(LocalPair(query, local, stretch.mirrored, aspect))
     if stretch.proof.why_not == PART_MOVES and shows_the_known(places, stretch, picture_box(known.frames, local)):
         stretch = replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))
-    parts = [
-        part
-        for piece in played_over(motion, known.motion, stretch, bordered=bordered)
-        for part in uncovered(places, piece, known.motion, altered=altered, proof=proof)
-    ]
+    parts: list[Stretch] = []
+    for piece in levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]:
+        if levels is not None and levels.agree(piece):
+            parts.append(piece)
+        else:
+            parts += uncovered(places, piece, known.motion, altered=altered, proof=proof)
     for number, part in enumerate(parts):
         if part.proof.why_not not in IN_A_PART:
             continue

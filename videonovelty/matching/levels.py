@@ -7,19 +7,19 @@ for two seconds, that moves about, or that is mixed with what is under it.
 
 Contrast and brightness of the picture, which edits and whatever is laid over it change, are fitted to the cells that
 agree (trimmed least squares; Rousseeuw, "Least median of squares regression", 1984). What stays as it is throughout,
-lettering, an emblem, a vignette, is taken off: it hides nothing that plays (`covered.py` looks for that).
+lettering, an emblem, a vignette, is taken off: it hides nothing that plays (`covered.py` looks for that). Where nothing
+had to be taken off or excused, nothing lies over the picture.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.proof import ticks_on
 from videonovelty.matching.stretch import Stretch, of_rest, runs
-from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, PART_MOVES, MotionProfile
 from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT
 
@@ -30,6 +30,8 @@ DIFFERENT = 0.3
 """Deviations of the picture beyond what is excused by which a cell differs…"""
 LEAST_TICKS, OF_TICKS = 3, 5
 """…at so many of so many known ticks one after the other: two seconds of it, and not a cut that is out of step."""
+ALIKE = 0.15
+"""Deviations of the picture within which all cells are of pictures over which nothing lies."""
 OUT_OF_PLACE = 0.15
 """Share of a cell by which the pictures may lie apart: what differs from the cells around it may differ by as much of
 that difference."""
@@ -60,72 +62,85 @@ PLACES = np.stack([np.ones_like(_ACROSS), _ACROSS, _DOWN], axis=1)
 """Shape (64, 3): 1 and where each cell lies, −1 … 1 to the right and down."""
 
 
-def played_over(
-    query: MotionProfile, known: MotionProfile, stretch: Stretch, *, bordered: bool = False
-) -> list[Stretch]:
-    """Return a proven `stretch` of whole pictures in parts, those unproven in which something plays over the picture.
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """How bright the cells of two whole pictures are, beside each other, at the known ticks of a stretch."""
 
-    `query` is turned as the stretch's line says; `bordered`: its keyframes have borders, which the profile may not know
-    of. What has no levels stays as it is.
-    """
-    if not stretch.proof.proven or stretch.rests_on_placement or query.levels is None or known.levels is None:
-        return [stretch]
-    seconds, differs = differences(
-        query, known, stretch.line, stretch.start_seconds, stretch.end_seconds, bordered=bordered
-    )
-    if not differs.any():
-        return [stretch]
-    # it begins after the tick before, and where it begins it may be excused as what is out of time
-    step = known.step_seconds * known.fine_every / stretch.line.speed
-    parts: list[Stretch] = []
-    at = stretch.start_seconds
-    for first, last in _joined(seconds, np.asarray(differs.any(axis=1))):
-        begins, ends = max(at, first - step), min(stretch.end_seconds, last + step)
-        parts += _piece(stretch, at, begins)
-        unproven = replace(stretch.proof, proven=False, why_not=PART_MOVES)
-        parts.append(replace(stretch, start_seconds=begins, end_seconds=ends, proof=unproven, carried=False))
-        at = ends
-    return [*parts, *_piece(stretch, at, stretch.end_seconds)]
+    seconds: F64
+    """Shape (t,): times of the query."""
+    step_seconds: float
+    """Time of the query between two ticks."""
+    differs: Bool
+    """Shape (t, 64): cells in which something plays over the known picture."""
+    alike: Bool
+    """Shape (t,): every cell is as bright as the known one, with nothing excused but what is out of time."""
+
+    @classmethod
+    def of(
+        cls, query: MotionProfile, known: MotionProfile, stretch: Stretch, *, bordered: bool = False
+    ) -> Levels | None:
+        """Lay out the levels of a stretch; None where the pictures are not whole ones, or have no levels.
+
+        `query` is turned as the stretch's line says; `bordered`: its keyframes have borders, which the profile may not
+        know of.
+        """
+        if stretch.rests_on_placement or query.levels is None or known.levels is None:
+            return None
+        step = known.step_seconds * known.fine_every
+        index, known_index, at = ticks_on(stretch.line, query, len(known.levels), step)
+        # what a tick at either end shows may be the picture before or after the stretch
+        inside = (at >= stretch.start_seconds + query.step_seconds) & (at < stretch.end_seconds - query.step_seconds)
+        index, known_index, at = index[inside], known_index[inside], at[inside]
+        differs, unlike = (np.zeros((len(at), query.levels.shape[1]), np.bool_) for _ in range(2))
+        for first in range(0, len(at), TICKS_AT_ONCE):
+            # the last block is as long as the others, if there are others
+            some = slice(max(0, min(first, len(at) - TICKS_AT_ONCE)), first + TICKS_AT_ONCE)
+            there = known.levels[known_index[some]].astype(np.float64) * LEVEL_UNIT
+            found = _differing(query.levels, index[some], there, MOST_APART if bordered else np.inf)
+            for whole, part in zip((differs, unlike), found, strict=True):
+                whole[some] |= part
+        return cls(at, step / stretch.line.speed, differs, np.asarray(~unlike.any(axis=1)))
+
+    def agree(self, stretch: Stretch) -> bool:
+        """Return whether the whole picture is as bright as the known one throughout a stretch of the same line."""
+        inside = (self.seconds >= stretch.start_seconds) & (self.seconds < stretch.end_seconds)
+        return int(inside.sum()) >= OF_TICKS and bool(self.alike[inside].all())
+
+    def parts(self, stretch: Stretch) -> list[Stretch]:
+        """Return a proven stretch in parts, those unproven in which something plays over the picture."""
+        parts: list[Stretch] = []
+        at = stretch.start_seconds
+        for first, last in self._played_over():
+            # it begins after the tick before, and where it begins it may be excused as what is out of time
+            begins, ends = max(at, first - self.step_seconds), min(stretch.end_seconds, last + self.step_seconds)
+            parts += _piece(stretch, at, begins)
+            unproven = replace(stretch.proof, proven=False, why_not=PART_MOVES)
+            parts.append(replace(stretch, start_seconds=begins, end_seconds=ends, proof=unproven, carried=False))
+            at = ends
+        return [*parts, *_piece(stretch, at, stretch.end_seconds)]
+
+    def _played_over(self) -> list[tuple[float, float]]:
+        """Return the times of the first and last tick of each run of differences, runs close to one another as one."""
+        found: list[tuple[float, float]] = []
+        for first, last in runs(np.asarray(self.differs.any(axis=1))):
+            if found and self.seconds[first] - found[-1][1] <= LONGEST_GAP_SECONDS:
+                found[-1] = (found[-1][0], float(self.seconds[last]))
+            else:
+                found.append((float(self.seconds[first]), float(self.seconds[last])))
+        return found
 
 
 def _piece(stretch: Stretch, start: float, end: float) -> list[Stretch]:
     """Return what is left of a stretch from `start` to `end`, with its proof where it is long enough."""
     if end - start <= 1e-6:
         return []
+    if (start, end) == (stretch.start_seconds, stretch.end_seconds):
+        return [stretch]
     return [replace(stretch, start_seconds=start, end_seconds=end, proof=of_rest(stretch.proof, end - start))]
 
 
-def _joined(seconds: F64, flags: Bool) -> list[tuple[float, float]]:
-    """Return the times of the first and last tick of each run of flags, runs close to one another as one."""
-    found: list[tuple[float, float]] = []
-    for first, last in runs(flags):
-        if found and seconds[first] - found[-1][1] <= LONGEST_GAP_SECONDS:
-            found[-1] = (found[-1][0], float(seconds[last]))
-        else:
-            found.append((float(seconds[first]), float(seconds[last])))
-    return found
-
-
-def differences(
-    query: MotionProfile, known: MotionProfile, line: Line, start: float, end: float, *, bordered: bool = False
-) -> tuple[F64, Bool]:
-    """Return query times (t,) of known ticks on a line, and which cells differ there for a while, shape (t, 64)."""
-    assert query.levels is not None and known.levels is not None
-    index, known_index, at = ticks_on(line, query, len(known.levels), known.step_seconds * known.fine_every)
-    # what a tick at either end shows may be the picture before or after the stretch
-    inside = (at >= start + query.step_seconds) & (at < end - query.step_seconds)
-    index, known_index, at = index[inside], known_index[inside], at[inside]
-    differs = np.zeros((len(at), query.levels.shape[1]), np.bool_)
-    for first in range(0, len(at), TICKS_AT_ONCE):
-        # the last block is as long as the others, if there are others
-        some = slice(max(0, min(first, len(at) - TICKS_AT_ONCE)), first + TICKS_AT_ONCE)
-        there = known.levels[known_index[some]].astype(np.float64) * LEVEL_UNIT
-        differs[some] |= _differing(query.levels, index[some], there, MOST_APART if bordered else np.inf)
-    return at, differs
-
-
-def _differing(levels: npt.NDArray[np.int8], index: I64, known: F64, most_apart: float) -> Bool:
-    """Return which cells differ for a while from what stays, and with them when they differ at all, shape (t, 64).
+def _differing(levels: npt.NDArray[np.int8], index: I64, known: F64, most_apart: float) -> tuple[Bool, Bool]:
+    """Return which cells differ for a while from what stays, and which are not as bright, both (t, 64).
 
     `levels` are all of the query's, `index` (t,) its ticks, `known` (t, 64) the known levels at those. None differs
     where the median difference of all is above `most_apart`.
@@ -134,10 +149,10 @@ def _differing(levels: npt.NDArray[np.int8], index: I64, known: F64, most_apart:
     shown = levels[np.clip(index[None] + around[:, None], 0, len(levels) - 1)].astype(np.float64) * LEVEL_UNIT
     found = _beyond(shown, known, most_apart)
     # borders may be found otherwise in the one picture than in the other
-    return _beyond(shown, _laid_over(shown[LOOKED_AROUND], known), most_apart) if found.any() else found
+    return _beyond(shown, _laid_over(shown[LOOKED_AROUND], known), most_apart) if found[0].any() else found
 
 
-def _beyond(shown: F64, known: F64, most_apart: float) -> Bool:
+def _beyond(shown: F64, known: F64, most_apart: float) -> tuple[Bool, Bool]:
     """Return what `_differing` does, of the levels `shown` at the ticks around each, shape (5, t, 64)."""
     fitted = np.stack([_fitted(one, known) for one in shown])
     agreeing = int(np.ceil(AGREEING * known.shape[1]))
@@ -146,18 +161,19 @@ def _beyond(shown: F64, known: F64, most_apart: float) -> Bool:
     apart[np.arange(len(shown)) != LOOKED_AROUND] += 0.5 * LEVEL_UNIT
     best, row = apart.argmin(axis=0), np.arange(len(known))
     expected = fitted[best, row]
-    if np.median(np.abs(shown[best, row] - expected)) > most_apart:
-        return np.zeros(known.shape, np.bool_)
     near = shown[np.clip(best + np.arange(-OUT_OF_TIME, OUT_OF_TIME + 1)[:, None], 0, len(shown) - 1), row]
-    excused = OUT_OF_PLACE * _contrast_around(expected) + SAME_LEVEL
 
-    def differing(stays: F64 | float) -> Bool:
-        beyond = np.maximum(near.min(axis=0) - expected - stays, expected + stays - near.max(axis=0))
-        return _lasting(beyond - excused >= DIFFERENT)
+    def beyond(stays: F64 | float) -> F64:
+        return np.asarray(np.maximum(near.min(axis=0) - expected - stays, expected + stays - near.max(axis=0)))
 
-    found = differing(np.median(shown[best, row] - expected, axis=0))
+    unlike = _lasting(beyond(0.0) > ALIKE)
+    stays = shown[best, row] - expected
+    if np.median(np.abs(stays)) > most_apart:
+        return np.zeros(known.shape, np.bool_), unlike
+    excused = OUT_OF_PLACE * _contrast_around(expected) + SAME_LEVEL + DIFFERENT
+    found = _lasting(beyond(np.median(stays, axis=0)) >= excused)
     # what plays most of the time would be taken for what stays, and what is without it for what differs
-    return found | (differing(0.0) & found.any(axis=0))
+    return found | (_lasting(beyond(0.0) >= excused) & found.any(axis=0)), unlike
 
 
 def _laid_over(shown: F64, known: F64) -> F64:
