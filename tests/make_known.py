@@ -62,7 +62,10 @@ def signatures(number: int, *, n: int = 6, scheme: str = SCHEME, descriptors: in
         quality=rng.integers(0, 101, n).astype(np.uint8),
         informative=rng.random(n) < 0.9,
         motion=MotionProfile(
-            0.1, rng.integers(-1, 2, (ticks, 16)).astype(np.int8), rng.integers(-4, 5, (ticks, 64)).astype(np.int8)
+            0.1,
+            rng.integers(-1, 2, (ticks, 16)).astype(np.int8),
+            rng.integers(-4, 5, (ticks, 64)).astype(np.int8),
+            levels=rng.integers(-127, 128, (ticks, 64)).astype(np.int8),
         ),
         local=LocalFeatures(
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),

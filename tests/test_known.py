@@ -9,15 +9,17 @@ import stat
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from make_known import SCHEME, WHO, contents, entry, expected, md5, sha1, signatures, video_id
 
 from videonovelty.errors import KnownStoreError
 from videonovelty.known import KnownEntry, KnownStore, Snapshot, compaction, staging
-from videonovelty.known.shards import pack_signs, unpack_signs
+from videonovelty.known.shards import pack_levels, pack_signs, unpack_levels, unpack_signs
 from videonovelty.matching import hamming
 from videonovelty.records import KNOWN_POINTS, KNOWN_STEP_SECONDS, ContentHashes, KnownVideo, ListMembership
 from videonovelty.schemas import KNOWN_FRAMES, KNOWN_LOCAL, KNOWN_PROFILES, KNOWN_VIDEOS
@@ -104,6 +106,8 @@ def test_stored_signatures_come_back_as_they_were(store: KnownStore) -> None:
         assert np.array_equal(profile.signs, want.motion.signs[::2])
         assert profile.fine_every == 2
         assert np.array_equal(profile.fine, np.sign(want.motion.fine[::4]))
+        assert want.motion.levels is not None
+        assert np.array_equal(profile.levels, want.motion.levels[::4])
         features = local[video_id(number)].features
         assert np.array_equal(features.codes, want.local.codes)
         assert np.array_equal(features.xy, want.local.xy)
@@ -141,6 +145,23 @@ def test_profile_at_the_stored_step_is_kept_whole(store: KnownStore) -> None:
     second = snapshot.motion_of([video_id(2)], SCHEME)[video_id(2)]
     assert np.array_equal(second.signs, first.signs) and np.array_equal(second.fine, first.fine)
     assert (second.step_seconds, second.fine_every) == (first.step_seconds, first.fine_every)
+    assert first.levels is not None
+    assert np.array_equal(second.levels, first.levels)
+
+
+@given(hnp.arrays(np.int8, st.tuples(st.integers(0, 9), st.just(64)), elements=st.integers(-127, 127)))
+def test_levels_come_back_from_their_changes(levels: npt.NDArray[np.int8]) -> None:
+    packed = pack_levels(levels)
+    assert packed is not None and len(packed) == levels.size
+    assert np.array_equal(unpack_levels(packed), levels)
+
+
+def test_levels_nobody_writes_are_refused_and_none_stay_none() -> None:
+    assert unpack_levels(pack_levels(None)) is None
+    with pytest.raises(ValueError, match="levels"):
+        unpack_levels(bytes([128] * 64))
+    with pytest.raises(ValueError):
+        unpack_levels(bytes(63))
 
 
 @given(st.sampled_from([16, 64]), st.integers(0, 6), st.randoms(use_true_random=False))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from videonovelty import footage
 from videonovelty.records import Frame, MotionProfile, thinned
-from videonovelty.signatures.motion import FINE_GRID, MotionRecorder, _area_means, turned
+from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, MotionRecorder, _area_means, turned
 from videonovelty.signatures.pdq import DIHEDRAL, INVERSE
 
 FPS = 25.0
@@ -67,6 +67,20 @@ def test_brightness_changes_nothing() -> None:
     assert _agreement(_profile(footage.clip(3, 4.0), 4.0), _profile(bright, 4.0)) > 0.85
 
 
+def test_levels_are_of_the_picture_whatever_its_brightness_and_contrast() -> None:
+    plain = _profile(footage.clip(3, 4.0), 4.0)
+    dim = _profile(((p // 2 + 60).astype(np.uint8) for p in footage.clip(3, 4.0)), 4.0)
+    other = _profile(footage.clip(4, 4.0), 4.0)
+    assert plain.levels is not None and dim.levels is not None and other.levels is not None
+    assert plain.levels.shape == plain.fine.shape and np.abs(plain.levels).max() > 10
+    apart, unlike = (np.abs(plain.levels.astype(int) - one.levels) * LEVEL_UNIT for one in (dim, other))
+    assert np.quantile(apart, 0.99) < 0.15 and np.median(apart) < 0.05
+    assert np.median(unlike) > 0.2
+    mirror = turned(_profile((p[:, ::-1] for p in footage.clip(3, 4.0)), 4.0), DIHEDRAL.index("flip_horizontal"))
+    assert mirror.levels is not None
+    assert np.abs(plain.levels.astype(int) - mirror.levels).max() <= 2
+
+
 def test_still_footage_has_no_signs() -> None:
     assert not _profile(footage.static(1, 3.0), 3.0).signs.any()
 
@@ -100,7 +114,10 @@ def test_thinning_keeps_every_other_tick() -> None:
     assert store.step_seconds == pytest.approx(0.2)
     assert np.array_equal(store.signs, profile.signs[::2])
     assert np.array_equal(store.fine, np.sign(profile.fine[::4]))
+    assert profile.levels is not None
+    assert np.array_equal(store.levels, profile.levels[::4])
     again = thinned(store)
+    assert np.array_equal(again.levels, store.levels)
     assert np.array_equal(again.signs, store.signs) and np.array_equal(again.fine, store.fine)
 
 

@@ -100,22 +100,20 @@ def _uncovered(
     """Return a stretch as it is, or in parts, unproven where something covers a part of the picture, and with that."""
     if known.motion is None or (not stretch.proof.proven and stretch.proof.why_not != PART_MOVES):
         return [stretch]
-    levels = Levels.of(
-        turned(query.motion, stretch.line.variant),
-        known.motion,
-        stretch,
-        bordered=bool(2 * query.has_inner.sum() > len(query.has_inner)),
-    )
+    local = known.local or (known.read_local() if known.read_local is not None else None)
+    places = InPlaces(LocalPair(query, local, stretch.mirrored, aspect)) if local is not None else None
+    levels = None
+    if not stretch.rests_on_placement or _shows_all(places, stretch):
+        motion, bordered = turned(query.motion, stretch.line.variant), 2 * query.has_inner.sum() > len(query.has_inner)
+        levels = Levels.of(motion, known.motion, stretch, bordered=bool(bordered))
     if levels is not None and stretch.carried and levels.agree(stretch):
         return [replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))]
-    local = known.local or (known.read_local() if known.read_local is not None else None)
-    if local is None:
+    if local is None or places is None:
         return levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]
     distance = keyframe_distances(query, known.frames, stretch.line.variant)
     reach = matching.time_tolerance_seconds * max(1.0, stretch.line.speed)
     bits = aligned_distance(query.pts_seconds, known.frames, distance, stretch.line, reach)
     altered = (bits == NOTHING) | (bits >= proof.altered_bits)
-    places = InPlaces(LocalPair(query, local, stretch.mirrored, aspect))
     if stretch.proof.why_not == PART_MOVES and shows_the_known(places, stretch, picture_box(known.frames, local)):
         stretch = replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))
     parts: list[Stretch] = []
@@ -132,6 +130,12 @@ def _uncovered(
         why_not = PART_COVERED if still else part.proof.why_not
         parts[number] = replace(part, cover=cover, proof=replace(part.proof, why_not=why_not))
     return parts
+
+
+def _shows_all(places: InPlaces | None, stretch: Stretch) -> bool:
+    """Return whether a stretch that rests on a placement shows the whole known picture all the same."""
+    compared = places.of(stretch) if places is not None else None
+    return compared is not None and compared.shows_all
 
 
 def _prepared(

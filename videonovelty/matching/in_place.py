@@ -43,6 +43,10 @@ SURE_INLIERS = 20
 LEAST_PAIRS = 12
 """Pairs the affine map is fitted to at least."""
 OFF_SECONDS = 0.2
+SAME_SIZE = 0.04
+"""By how much a picture may be larger or smaller that is shown whole…"""
+BEYOND_EDGE = 0.05
+"""…and how far what the known descriptors cover may reach beyond its edges."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +82,14 @@ class InPlace:
     """…and the known ones the query shows."""
     aspect: float
     mirrored: bool
+
+    @property
+    def shows_all(self) -> bool:
+        """The query shows the whole known picture in its size, neither cropped nor inside of something else."""
+        sizes = np.linalg.svd(self.placement[:, :2], compute_uv=False)
+        corners = self.shown(np.stack([self.low, self.high]))
+        within = (corners >= -BEYOND_EDGE) & (corners <= 1.0 + BEYOND_EDGE)
+        return bool(np.abs(sizes - 1.0).max() <= SAME_SIZE and within.all())
 
     def counts(self, hidden: Bool | None = None) -> F32:
         """Return descriptors by their place in the known picture, shape (4, b, BINS, BINS).

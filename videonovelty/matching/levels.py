@@ -79,12 +79,12 @@ class Levels:
     def of(
         cls, query: MotionProfile, known: MotionProfile, stretch: Stretch, *, bordered: bool = False
     ) -> Levels | None:
-        """Lay out the levels of a stretch; None where the pictures are not whole ones, or have no levels.
+        """Lay out the levels of a stretch of whole pictures; None where they have no levels.
 
         `query` is turned as the stretch's line says; `bordered`: its keyframes have borders, which the profile may not
         know of.
         """
-        if stretch.rests_on_placement or query.levels is None or known.levels is None:
+        if query.levels is None or known.levels is None:
             return None
         step = known.step_seconds * known.fine_every
         index, known_index, at = ticks_on(stretch.line, query, len(known.levels), step)
