@@ -123,6 +123,8 @@ def test_a_stretch_keeps_its_proof_before_and_after_what_plays_over_it() -> None
     assert all(one.end_seconds == other.start_seconds for one, other in pairwise(parts))
     covered = parts[1]
     assert covered.proof.why_not == PART_MOVES and not covered.carried
+    assert covered.cover is not None and not covered.cover.still
+    assert covered.cover.box == (2 / 8, 2 / 8, 4 / 8, 4 / 8)
     assert covered.start_seconds <= 7.0 and covered.end_seconds >= 9.0
     assert covered.end_seconds - covered.start_seconds < 4.0
 

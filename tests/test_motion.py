@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from videonovelty import footage
 from videonovelty.records import Frame, MotionProfile, thinned
-from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, MotionRecorder, _area_means, turned
+from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, MotionRecorder, _area_means, turned, unturned
 from videonovelty.signatures.pdq import DIHEDRAL, INVERSE
 
 FPS = 25.0
@@ -97,6 +97,14 @@ def test_turning_there_and_back_is_nothing(variant: int, ticks: int) -> None:
     signs, fine = (chance.integers(-1, 2, (ticks, cells)).astype(np.int8) for cells in (16, 64))
     back = turned(turned(MotionProfile(0.1, signs, fine), variant), int(INVERSE[variant]))
     assert np.array_equal(back.signs, signs) and np.array_equal(back.fine, fine)
+
+
+@given(st.integers(0, 7))
+def test_cells_of_a_turned_picture_are_found_in_the_picture(variant: int) -> None:
+    fine = np.arange(64, dtype=np.int8).reshape(1, 64)
+    there = turned(MotionProfile(0.1, np.zeros((1, 16), np.int8), fine), variant).fine[0]
+    cells = there == 13
+    assert np.array_equal(unturned(cells, variant), fine[0] == 13)
 
 
 def test_both_grids_turn_alike() -> None:

@@ -125,7 +125,7 @@ def _uncovered(
     for number, part in enumerate(parts):
         if part.proof.why_not not in IN_A_PART:
             continue
-        cover = cover_of(places, part, known.motion, altered=altered, proof=proof)
+        cover = cover_of(places, part, known.motion, altered=altered, proof=proof) or part.cover
         still = cover is not None and cover.still
         why_not = PART_COVERED if still else part.proof.why_not
         parts[number] = replace(part, cover=cover, proof=replace(part.proof, why_not=why_not))

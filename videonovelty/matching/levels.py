@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.proof import ticks_on
-from videonovelty.matching.stretch import Stretch, of_rest, runs
+from videonovelty.matching.stretch import Cover, Stretch, of_rest, runs
 from videonovelty.records import F64, PART_MOVES, MotionProfile
-from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT
+from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, unturned
 
 Bool = npt.NDArray[np.bool_]
 I64 = npt.NDArray[np.int64]
@@ -115,7 +115,8 @@ class Levels:
             begins, ends = max(at, first - self.step_seconds), min(stretch.end_seconds, last + self.step_seconds)
             parts += _piece(stretch, at, begins)
             unproven = replace(stretch.proof, proven=False, why_not=PART_MOVES)
-            parts.append(replace(stretch, start_seconds=begins, end_seconds=ends, proof=unproven, carried=False))
+            part = replace(stretch, start_seconds=begins, end_seconds=ends, proof=unproven, carried=False)
+            parts.append(replace(part, cover=Cover(self._box(first, last, stretch.line.variant), still=False)))
             at = ends
         return [*parts, *_piece(stretch, at, stretch.end_seconds)]
 
@@ -128,6 +129,14 @@ class Levels:
             else:
                 found.append((float(self.seconds[first]), float(self.seconds[last])))
         return found
+
+    def _box(self, first: float, last: float, variant: int) -> tuple[float, float, float, float]:
+        """Return left, top, right and bottom of what differs at some ticks, in shares of the query's picture."""
+        inside = (self.seconds >= first) & (self.seconds <= last)
+        cells = unturned(np.asarray(self.differs[inside].any(axis=0)), variant).reshape(FINE_GRID, FINE_GRID)
+        rows, columns = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
+        left, top, right, bottom = map(int, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+        return left / FINE_GRID, top / FINE_GRID, right / FINE_GRID, bottom / FINE_GRID
 
 
 def _piece(stretch: Stretch, start: float, end: float) -> list[Stretch]:

@@ -56,7 +56,7 @@ from videonovelty.records import (
 
 MAGIC = b"VNSV"
 CODED_MAGIC = b"VNCP"
-WIRE_VERSION = 6
+WIRE_VERSION = 7
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 256

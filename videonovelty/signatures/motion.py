@@ -290,6 +290,13 @@ def turned(profile: MotionProfile, variant: int) -> MotionProfile:
     )
 
 
+def unturned(cells: npt.NDArray[np.bool_], variant: int) -> npt.NDArray[np.bool_]:
+    """Return which cells of the 8 × 8 grid, shape (64,), of a picture some cells of the picture `turned` are."""
+    found = np.zeros_like(cells)
+    found[_FINE_CELLS_OF[variant]] = cells
+    return found
+
+
 def excerpt(profile: MotionProfile, first: int, last: int) -> MotionProfile:
     """Return the ticks `[first, last)` of a query's profile, the first of them at time 0, without `detail`."""
     lagged = None if profile.lagged is None else profile.lagged[first:last]
