@@ -178,6 +178,7 @@ def motion_profiles(draw: st.DrawFn) -> MotionProfile:
         lagged=draw(st.none() | hnp.arrays(np.int8, (ticks, OTHER_LAGS, MOTION_CELLS), elements=st.integers(-1, 1)))
         if ticks
         else None,
+        light=draw(st.none() | hnp.arrays(np.uint16, (ticks, 2))) if ticks else None,
         levels=draw(st.none() | hnp.arrays(np.int8, (ticks, FINE_CELLS), elements=st.integers(-127, 127)))
         if ticks
         else None,

@@ -18,7 +18,7 @@ from videonovelty.matching.proof import Proof
 from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, FINE_CELLS, PART_MOVES, U8, MotionProfile, thinned
-from videonovelty.signatures.motion import LEVEL_UNIT
+from videonovelty.signatures.motion import LEAST_DEVIATION, LEVEL_UNIT, LIGHT_PARTS
 
 SECONDS = 16.0
 PLAIN = Line(1.0, 0.0, 0, 0.0)
@@ -38,7 +38,10 @@ def _profile(levels: F64) -> MotionProfile:
     mean, deviation = levels.mean(axis=1, keepdims=True), levels.std(axis=1, keepdims=True)
     steps = np.rint(np.clip((levels - mean) / (deviation + 1e-9) / LEVEL_UNIT, -127, 127)).astype(np.int8)
     none = np.zeros((len(levels), 16), np.int8)
-    return MotionProfile(0.1, none, np.zeros((len(levels), FINE_CELLS), np.int8), levels=steps)
+    # as grey levels: a deviation of the field is 40 of them
+    light = np.rint(LIGHT_PARTS * np.hstack([128 + 40 * mean, 40 * deviation - LEAST_DEVIATION])).clip(0, 65535)
+    fine = np.zeros((len(levels), FINE_CELLS), np.int8)
+    return MotionProfile(0.1, none, fine, levels=steps, light=light.astype(np.uint16))
 
 
 def _stretch(*, bits: float | None = 4.0) -> Stretch:
@@ -141,6 +144,7 @@ def test_only_whole_pictures_with_levels_are_compared() -> None:
     query, known = _profile(_levels(1, 160)), thinned(_profile(_levels(1, 160)))
     assert Levels.of(query, known, _stretch()) is not None
     assert Levels.of(replace(query, levels=None), known, _stretch()) is None
+    assert Levels.of(replace(query, light=None), known, _stretch()) is None
     assert Levels.of(query, replace(known, levels=None), _stretch()) is None
 
 

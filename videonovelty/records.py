@@ -233,6 +233,8 @@ class MotionProfile:
     levels: npt.NDArray[np.int8] | None = None
     """Shape of `fine`: how bright each of its cells is, in steps of `signatures.motion.LEVEL_UNIT` deviations of the
     picture from its mean."""
+    light: npt.NDArray[np.uint16] | None = None
+    """Shape (m, 2): that mean and that deviation, in 256ths of a grey level. The query side only."""
     grade: int = 1
     """`signs` are in this many parts of one: those of a part of the picture (`matching.region`) are graded."""
 
@@ -259,6 +261,10 @@ class MotionProfile:
                 array is None or (array.shape == shape and array.dtype == np.int8),
                 f"{name} must be int8, of shape {shape}",
             )
+        _check(
+            self.light is None or (self.light.shape == (m, 2) and self.light.dtype == np.uint16),
+            "light must be (m, 2) uint16",
+        )
 
 
 PANE_FULL = int(np.iinfo(np.uint16).max)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from videonovelty.matching.proof import ticks_on
 from videonovelty.matching.stretch import Cover, Stretch, of_rest, runs
 from videonovelty.records import F64, PART_MOVES, MotionProfile
-from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, unturned
+from videonovelty.signatures.motion import FINE_GRID, LEAST_DEVIATION, LEVEL_UNIT, LIGHT_PARTS, unturned
 
 Bool = npt.NDArray[np.bool_]
 I64 = npt.NDArray[np.int64]
@@ -47,6 +47,10 @@ FITS = 4
 STEADY = 0.1
 """Variance that pulls the fitted contrast towards that of the known picture: cells that agree may all be black."""
 CONTRASTS = (0.3, 3.0)
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""How much of a cell still things may leave of the known picture: what one of them explains does not play…"""
+MOSTLY = 0.5
+"""…if something lies there at so many of the ticks."""
 MOST_APART = 0.12
 """Median difference of all cells, in deviations, above which pictures with borders do not lie over each other at all:
 the profile may not know of borders that are a blurred copy. Then nothing can be said of a part."""
@@ -84,7 +88,7 @@ class Levels:
         `query` is turned as the stretch's line says; `bordered`: its keyframes have borders, which the profile may not
         know of.
         """
-        if query.levels is None or known.levels is None:
+        if query.levels is None or query.light is None or known.levels is None:
             return None
         step = known.step_seconds * known.fine_every
         index, known_index, at = ticks_on(stretch.line, query, len(known.levels), step)
@@ -96,7 +100,7 @@ class Levels:
             # the last block is as long as the others, if there are others
             some = slice(max(0, min(first, len(at) - TICKS_AT_ONCE)), first + TICKS_AT_ONCE)
             there = known.levels[known_index[some]].astype(np.float64) * LEVEL_UNIT
-            found = _differing(query.levels, index[some], there, MOST_APART if bordered else np.inf)
+            found = _differing(query, index[some], there, MOST_APART if bordered else np.inf)
             for whole, part in zip((differs, unlike), found, strict=True):
                 whole[some] |= part
         return cls(at, step / stretch.line.speed, differs, np.asarray(~unlike.any(axis=1)))
@@ -148,21 +152,29 @@ def _piece(stretch: Stretch, start: float, end: float) -> list[Stretch]:
     return [replace(stretch, start_seconds=start, end_seconds=end, proof=of_rest(stretch.proof, end - start))]
 
 
-def _differing(levels: npt.NDArray[np.int8], index: I64, known: F64, most_apart: float) -> tuple[Bool, Bool]:
+def _differing(query: MotionProfile, index: I64, known: F64, most_apart: float) -> tuple[Bool, Bool]:
     """Return which cells differ for a while from what stays, and which are not as bright, both (t, 64).
 
-    `levels` are all of the query's, `index` (t,) its ticks, `known` (t, 64) the known levels at those. None differs
-    where the median difference of all is above `most_apart`.
+    `index` (t,) are ticks of the query, `known` (t, 64) the known levels at those. None differs where the median
+    difference of all is above `most_apart`.
     """
+    assert query.levels is not None and query.light is not None
     around = np.arange(-LOOKED_AROUND, LOOKED_AROUND + 1)
-    shown = levels[np.clip(index[None] + around[:, None], 0, len(levels) - 1)].astype(np.float64) * LEVEL_UNIT
-    found = _beyond(shown, known, most_apart)
+    at = np.clip(index[None] + around[:, None], 0, len(query.levels) - 1)
+    shown = query.levels[at].astype(np.float64) * LEVEL_UNIT
+    light = query.light[index].astype(np.float64) / LIGHT_PARTS
+    found = _beyond(shown, light, known, most_apart)
+    if not found[0].any():
+        return found
     # borders may be found otherwise in the one picture than in the other
-    return _beyond(shown, _laid_over(shown[LOOKED_AROUND], known), most_apart) if found[0].any() else found
+    return _beyond(shown, light, _laid_over(shown[LOOKED_AROUND], known), most_apart)
 
 
-def _beyond(shown: F64, known: F64, most_apart: float) -> tuple[Bool, Bool]:
-    """Return what `_differing` does, of the levels `shown` at the ticks around each, shape (5, t, 64)."""
+def _beyond(shown: F64, light: F64, known: F64, most_apart: float) -> tuple[Bool, Bool]:
+    """Return what `_differing` does, of the levels `shown` at the ticks around each, shape (5, t, 64).
+
+    `light`, shape (t, 2), is the mean and the deviation of the query's pictures in grey levels.
+    """
     fitted = np.stack([_fitted(one, known) for one in shown])
     agreeing = int(np.ceil(AGREEING * known.shape[1]))
     apart = np.sort(np.abs(shown - fitted), axis=2)[:, :, :agreeing].sum(axis=2)
@@ -172,17 +184,25 @@ def _beyond(shown: F64, known: F64, most_apart: float) -> tuple[Bool, Bool]:
     expected = fitted[best, row]
     near = shown[np.clip(best + np.arange(-OUT_OF_TIME, OUT_OF_TIME + 1)[:, None], 0, len(shown) - 1), row]
 
-    def beyond(stays: F64 | float) -> F64:
-        return np.asarray(np.maximum(near.min(axis=0) - expected - stays, expected + stays - near.max(axis=0)))
+    def beyond(due: F64) -> F64:
+        return np.asarray(np.maximum(near.min(axis=0) - due, due - near.max(axis=0)))
 
-    unlike = _lasting(beyond(0.0) > ALIKE)
-    stays = shown[best, row] - expected
-    if np.median(np.abs(stays)) > most_apart:
+    unlike = _lasting(beyond(expected) > ALIKE)
+    if np.median(np.abs(shown[best, row] - expected)) > most_apart:
         return np.zeros(known.shape, np.bool_), unlike
     excused = OUT_OF_PLACE * _contrast_around(expected) + SAME_LEVEL + DIFFERENT
-    found = _lasting(beyond(np.median(stays, axis=0)) >= excused)
+    # a still thing is as bright as it is in grey levels, and leaves a share of what the known picture does in its cell
+    mean, deviation = light[:, :1], light[:, 1:] + LEAST_DEVIATION
+    grey, due = (side * deviation + mean for side in (shown[best, row], expected))
+    tried = []
+    for share in SHARES:
+        stays = share * due + np.median(grey - share * due, axis=0)
+        tried.append(_lasting(beyond((stays - mean) / deviation) >= excused))
+    fewest = np.argmin([some.sum(axis=0) for some in tried], axis=0)
+    lies_there = (beyond(expected) > ALIKE).mean(axis=0) >= MOSTLY
+    found = np.stack(tried)[np.where(lies_there, fewest, 0), :, np.arange(known.shape[1])].T
     # what plays most of the time would be taken for what stays, and what is without it for what differs
-    return found | (_lasting(beyond(0.0) >= excused) & found.any(axis=0)), unlike
+    return found | (_lasting(beyond(expected) >= excused) & found.any(axis=0)), unlike
 
 
 def _laid_over(shown: F64, known: F64) -> F64:

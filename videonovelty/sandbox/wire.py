@@ -97,6 +97,7 @@ ARRAYS = (
     _Array("contrast", "|i1", lambda c: (c["contrasted"], CONTRAST_CELLS), 127, -127),
     _Array("lagged", "|i1", lambda c: (c["lagged"], OTHER_LAGS, MOTION_CELLS), 1, -1),
     _Array("levels", "|i1", lambda c: (c["levelled"], FINE_CELLS), 127, -127),
+    _Array("light", "<u2", lambda c: (c["lit"], 2)),
     _Array("offsets", "<i8", lambda c: (c["keyframes"] + 1,), 2**40, 0),
     _Array("codes", "|u1", lambda c: (c["descriptors"], LOCAL_BYTES)),
     _Array("mirrored_codes", "|u1", lambda c: (c["mirrored"], LOCAL_BYTES)),
@@ -120,12 +121,13 @@ COUNTS = (
     "contrasted",
     "lagged",
     "levelled",
+    "lit",
     "descriptors",
     "mirrored",
     "panes",
 )
 
-OPTIONAL = {"detail": "detailed", "contrast": "contrasted", "lagged": "lagged", "levels": "levelled"}
+OPTIONAL = {"detail": "detailed", "contrast": "contrasted", "lagged": "lagged", "levels": "levelled", "light": "lit"}
 """Arrays a motion profile may do without, and what counts their ticks: as many as it has, or none."""
 
 
@@ -301,6 +303,7 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
                 contrast=optional["contrast"],
                 lagged=optional["lagged"],
                 levels=optional["levels"],
+                light=optional["light"],
             ),
             local=LocalFeatures(
                 offsets=arrays["offsets"],

@@ -46,6 +46,10 @@ CONTRAST_UNIT = 0.004
 """Standard deviations of the picture a step of `MotionProfile.contrast` stands for."""
 LEVEL_UNIT = 0.04
 """Standard deviations of the picture a step of `MotionProfile.levels` stands for."""
+LIGHT_PARTS = 256
+"""`MotionProfile.light` is in this many parts of a grey level."""
+LEAST_DEVIATION = 4.0
+"""Grey levels added to the deviation of a picture before anything is divided by it: black pictures have none."""
 BLOCK_SECONDS = 30.0
 """Pictures are held this long at a time, so memory does not grow with the video."""
 MAX_TICKS = 1_000_000
@@ -71,6 +75,7 @@ class MotionRecorder:
         self._detail: list[npt.NDArray[np.int8]] = []
         self._contrast: list[npt.NDArray[np.int8]] = []
         self._levels: list[npt.NDArray[np.int8]] = []
+        self._light: list[npt.NDArray[np.uint16]] = []
         self._tick = 0
         self._last: Frame | None = None
         self._last_picture: npt.NDArray[np.uint8] | None = None
@@ -112,6 +117,8 @@ class MotionRecorder:
         contrast = _normalised(_halved(cells), recently.mean, recently.deviation)
         self._contrast.append(_steps(contrast, self._lag, CONTRAST_UNIT)[first:])
         self._levels.append(_levels(recently)[first:])
+        light = np.stack([recently.mean.ravel(), recently.deviation.ravel()], axis=1)
+        self._light.append(np.rint(LIGHT_PARTS * light)[first:].astype(np.uint16))
         lagged = np.stack([_signs(normal.cells, lag) for lag in self._other_lags], axis=1)
         self._lagged.append(lagged[self._measured :])
         self._held = self._held[-self._overlap :]
@@ -132,6 +139,7 @@ class MotionRecorder:
             contrast=np.concatenate(self._contrast),
             lagged=np.concatenate(self._lagged),
             levels=np.concatenate(self._levels),
+            light=np.concatenate(self._light),
         )
 
 
@@ -173,7 +181,7 @@ def _normal(pictures: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> 
 
 def _normalised(levels: npt.NDArray[np.floating], mean: F64, deviation: F64) -> F64:
     """Return grey levels (m, rows, columns) in deviations of their pictures from their means, both (m, 1, 1)."""
-    return np.asarray((levels - mean) / (deviation + 4.0))
+    return np.asarray((levels - mean) / (deviation + LEAST_DEVIATION))
 
 
 def _signs(cells: F64, lag: int) -> npt.NDArray[np.int8]:
@@ -191,7 +199,7 @@ def _fine(normal: _Normal, lag: int) -> npt.NDArray[np.int8]:
     fine = np.zeros((m, FINE_CELLS), np.int8)
     if m > lag:
         # in grey levels, so that what is still stays still when the rest of the picture becomes brighter
-        zone = DEAD_ZONE * (0.5 * (deviation[lag:] + deviation[:-lag]) + 4.0)
+        zone = DEAD_ZONE * (0.5 * (deviation[lag:] + deviation[:-lag]) + LEAST_DEVIATION)
         # whole dead zones, so that what is within one is 0
         steps = np.clip(np.trunc((small[lag:] - small[:-lag]) / zone), -FINE_MOST, FINE_MOST)
         fine[lag:] = steps.reshape(m - lag, FINE_CELLS)
@@ -287,6 +295,7 @@ def turned(profile: MotionProfile, variant: int) -> MotionProfile:
         profile.fine_every,
         lagged=None if profile.lagged is None else profile.lagged[:, :, cells],
         levels=None if profile.levels is None else profile.levels[:, _FINE_CELLS_OF[variant]],
+        light=profile.light,
     )
 
 
