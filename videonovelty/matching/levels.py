@@ -26,7 +26,7 @@ from videonovelty.signatures.motion import FINE_GRID, LEAST_DEVIATION, LEVEL_UNI
 Bool = npt.NDArray[np.bool_]
 I64 = npt.NDArray[np.int64]
 
-DIFFERENT = 0.3
+DIFFERENT = 0.25
 """Deviations of the picture beyond what is excused by which a cell differs…"""
 LEAST_TICKS, OF_TICKS = 3, 5
 """…at so many of so many known ticks one after the other: two seconds of it, and not a cut that is out of step."""
