@@ -1,6 +1,6 @@
 """Is a new video ever hidden, and how much known footage is cleared? Planted truth through the command line.
 
-    python -m benchmarks.accuracy [VIDEOS…] [--contents 14] [--speeds] [--out benchmarks/results/accuracy]
+    python -m benchmarks.accuracy [VIDEOS…] [--contents 14] [--speeds | --others] [--out benchmarks/results/accuracy]
 
 Every clip is cut into halves and, but for every fifth clip, the first half is enrolled. The intake holds
 - copies: the first half of `--contents` clips under 36 edits (truth: known),
@@ -11,7 +11,8 @@ Every clip is cut into halves and, but for every fifth clip, the first half is e
   elsewhere (12 kinds): all of it is new while it plays; the same over crops of them (6 kinds),
 - novel: clips that are enrolled nowhere, under 8 edits.
 With --speeds the intake holds footage played at 0.5 … 2 times its speed instead: copies, some edited as well, other
-takes, splices and insets.
+takes, splices and insets. With --others it holds copies of every other video under 26 edits no threshold was chosen
+with, and 22 kinds of new footage mixed with it or laid over it that move, last two seconds or reach across the picture.
 Without VIDEOS it makes its own footage: moving clips, and fixed cameras with different actors in the two halves.
 Beside the product stands vPDQ's method (PDQ once a second, quality ≥ 50, distance ≤ 31, bag of frames; 80 % of both
 videos, or of either), computed on the same files with PDQ of the area-averaged 64 × 64 luma.
@@ -36,7 +37,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks import speed_footage
+from benchmarks import other_footage, speed_footage
 from benchmarks.accuracy_footage import (
     FIXED_SHARE,
     INSET_KINDS,
@@ -313,7 +314,13 @@ def main() -> None:
         metavar="KEYFRAMES",
         help="known keyframes of made-up videos to seek the sources among; 1e6 have some 1.8e8 local descriptors",
     )
-    parser.add_argument("--speeds", action="store_true", help="footage played at other speeds, instead of all else")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--speeds", action="store_true", help="footage played at other speeds, instead of all else")
+    instead.add_argument(
+        "--others",
+        action="store_true",
+        help="edits no threshold was chosen with, and new footage hidden in known footage, instead of all else",
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--keep",
@@ -329,6 +336,8 @@ def main() -> None:
             lambda: (
                 speed_footage.make(folder, options.videos, workers=options.workers)
                 if options.speeds
+                else other_footage.make(folder, options.videos, workers=options.workers)
+                if options.others
                 else make(folder, options.videos, contents=options.contents, workers=options.workers)
             ),
         )

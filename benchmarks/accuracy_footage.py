@@ -107,7 +107,7 @@ def _at_fixed_rate(path: Path) -> Iterator[U8]:
         while shown is not None and due < min(seconds - first, LONGEST_SECONDS):
             yield shown
             due += 1 / FPS
-        shown = _even(picture)
+        shown = with_even_sides(picture)
 
 
 def still_share(path: Path) -> float:
@@ -126,7 +126,7 @@ def still_share(path: Path) -> float:
     return float((high - low <= STILL_LEVELS).mean())
 
 
-def _even(picture: U8) -> U8:
+def with_even_sides(picture: U8) -> U8:
     return np.ascontiguousarray(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
 
 
@@ -209,7 +209,7 @@ def edited(frames: Sequence[U8], edit: str) -> list[U8]:
     hosts = _hosts(len(frames), frames[0].shape) if edit in NEEDS_HOST else None
     one: Callable[[U8], U8] = make_edit(edit, seed)
     return [
-        _even(make_edit(edit, seed, host=hosts[number])(frame) if hosts is not None else one(frame))
+        with_even_sides(make_edit(edit, seed, host=hosts[number])(frame) if hosts is not None else one(frame))
         for number, frame in enumerate(frames)
     ]
 
@@ -223,7 +223,7 @@ def inset(frames: Sequence[U8], edit: str, *, moving: bool) -> tuple[list[U8], t
     plays = BRIEF_SECONDS if edit.endswith("brief") else (0.0, seconds)
     seed = zlib.crc32(edit.encode())
     return [
-        _even(make_edit(edit, seed, host=host)(frame)) if plays[0] <= number / FPS < plays[1] else frame
+        with_even_sides(make_edit(edit, seed, host=host)(frame)) if plays[0] <= number / FPS < plays[1] else frame
         for number, (frame, host) in enumerate(zip(frames, hosts, strict=False))
     ], (plays[0], min(plays[1], seconds))
 
