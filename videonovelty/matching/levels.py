@@ -48,9 +48,7 @@ STEADY = 0.1
 """Variance that pulls the fitted contrast towards that of the known picture: cells that agree may all be black."""
 CONTRASTS = (0.3, 3.0)
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
-"""How much of a cell still things may leave of the known picture: what one of them explains does not play…"""
-MOSTLY = 0.5
-"""…if something lies there at so many of the ticks."""
+"""How much of a cell still things may leave of the known picture: what one of them explains does not play."""
 MOST_APART = 0.12
 """Median difference of all cells, in deviations, above which pictures with borders do not lie over each other at all:
 the profile may not know of borders that are a blurred copy. Then nothing can be said of a part."""
@@ -198,9 +196,8 @@ def _beyond(shown: F64, light: F64, known: F64, most_apart: float) -> tuple[Bool
     for share in SHARES:
         stays = share * due + np.median(grey - share * due, axis=0)
         tried.append(_lasting(beyond((stays - mean) / deviation) >= excused))
-    fewest = np.argmin([some.sum(axis=0) for some in tried], axis=0)
-    lies_there = (beyond(expected) > ALIKE).mean(axis=0) >= MOSTLY
-    found = np.stack(tried)[np.where(lies_there, fewest, 0), :, np.arange(known.shape[1])].T
+    # of a cell that one share explains throughout nothing is said
+    found = tried[0] & np.all([some.any(axis=0) for some in tried], axis=0)
     # what plays most of the time would be taken for what stays, and what is without it for what differs
     return found | (_lasting(beyond(expected) >= excused) & found.any(axis=0)), unlike
 
