@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import make_video
 import numpy as np
 import pytest
@@ -13,12 +14,26 @@ from hypothesis import strategies as st
 from signing_help import SETTINGS, sign
 
 from videonovelty.comparing import compared
+from videonovelty.known.snapshot import KnownLocal
+from videonovelty.matching import alignment
+from videonovelty.matching.in_place import InPlaces
 from videonovelty.matching.levels import Levels
+from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.proof import Proof
 from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, FINE_CELLS, PART_MOVES, U8, MotionProfile, thinned
+from videonovelty.records import (
+    F64,
+    FINE_CELLS,
+    PART_MOVES,
+    U8,
+    LocalFeatures,
+    MotionProfile,
+    best_points,
+    thinned,
+)
 from videonovelty.signatures.motion import LEAST_DEVIATION, LEVEL_UNIT, LIGHT_PARTS
+from videonovelty.signatures.pdq import DIHEDRAL
 
 SECONDS = 16.0
 PLAIN = Line(1.0, 0.0, 0, 0.0)
@@ -219,3 +234,40 @@ def test_new_footage_that_moves_about_is_not_explained(clips: Path) -> None:
         for n, (one, other) in enumerate(zip(below, above, strict=True))
     ]
     assert _hidden(_proven_seconds(clips, "about.mp4", pictures), 0.0, 12.0) == 0.0
+
+
+def test_where_every_cell_is_as_bright_nothing_else_is_asked(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("looked for what covers the picture")
+
+    monkeypatch.setattr(alignment, "uncovered", never)
+    proven = _proven_seconds(clips, "again.mp4", list(make_video.frames(21, 12.0, **LARGE)))
+    assert _hidden(proven, 0.0, 12.0) > 11.5
+
+
+def test_a_picture_is_shown_whole_or_not(clips: Path) -> None:
+    below = list(make_video.frames(21, 8.0, **LARGE))
+    known = sign(make_video.edited(clips / "whole.mp4", below, crf=22)).signatures
+    local = KnownLocal("k", known.pts_seconds[np.diff(known.local.offsets) > 0], best_points(_bearing(known.local)))
+
+    def shows_all(pictures: Sequence[U8], name: str, *, mirrored: bool = False) -> bool:
+        query = sign(make_video.edited(clips / name, pictures, crf=26))
+        pair = LocalPair(query.signatures, local, mirrored, query.probe.width / query.probe.height)
+        variant = DIHEDRAL.index("flip_horizontal") if mirrored else 0
+        found = InPlaces(pair).of(replace(_stretch(), line=Line(1.0, 0.0, variant, 0.0), end_seconds=8.0))
+        assert found is not None
+        return found.shows_all
+
+    smaller = [np.zeros_like(picture) for picture in below]
+    for one, picture in zip(smaller, below, strict=True):
+        one[20:-20, 35:-35] = cv2.resize(picture, (250, 140), interpolation=cv2.INTER_AREA)
+    assert shows_all(below, "all.mp4")
+    assert shows_all([np.ascontiguousarray(picture[:, ::-1]) for picture in below], "turned.mp4", mirrored=True)
+    assert not shows_all([np.ascontiguousarray(picture[10:-10, 16:-16]) for picture in below], "crop.mp4")
+    assert not shows_all(smaller, "smaller.mp4")
+
+
+def _bearing(local: LocalFeatures) -> LocalFeatures:
+    """Return descriptors without the keyframes that have none, as the store has them."""
+    sizes = np.diff(local.offsets)
+    return replace(local, offsets=np.concatenate([[0], np.cumsum(sizes[sizes > 0])]))

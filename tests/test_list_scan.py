@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import make_video
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from make_lists import ncmec_page, ncmec_video
@@ -17,6 +18,8 @@ from test_screening import run
 from videonovelty.known.store import KnownStore
 from videonovelty.records import ContentHashes
 from videonovelty.report.collect import collect
+from videonovelty.settings import Settings
+from videonovelty.signatures import scheme
 
 
 def digest(path: Path, kind: str) -> str:
@@ -256,6 +259,15 @@ def test_a_bundle_carries_the_proof_and_no_names(lists: Lists, tmp_path: Path, m
     unsaid = run("known", "import", out, "--store", store, "--list", "p", code=2)
     assert "--trusted-key, or say --unsigned" in unsaid
     run("known", "import", out, "--store", store, "--list", "p", "--trusted-key", ours_public)
+    used = scheme(Settings().signatures)
+    theirs, imported = (KnownStore.open(at).snapshot() for at in (lists.folder / "theirs", store))
+    ids = [video.video_id for video in theirs.videos()]
+    kept, carried = theirs.motion_of(ids, used), imported.motion_of(ids, used)
+    assert kept
+    assert kept.keys() == carried.keys()
+    for one, other in zip(kept.values(), (carried[video_id] for video_id in kept), strict=True):
+        assert one.levels is not None
+        assert all(np.array_equal(getattr(one, part), getattr(other, part)) for part in ("signs", "fine", "levels"))
     where = tmp_path / "run"
     run("scan", lists.intake / "framed copy.mkv", "--store", store, "--run", where, "--workers", "0", "--json")
     (row,) = rows(where, "verdicts")
