@@ -31,7 +31,16 @@ from videonovelty.matching.shown import picture_box
 from videonovelty.matching.still import cover_of
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, IN_A_PART, MOVES_OTHERWISE, PART_COVERED, PART_MOVES, PLAIN_AS_GOOD, Signatures
+from videonovelty.records import (
+    F64,
+    IN_A_PART,
+    MOVES_OTHERWISE,
+    PART_COVERED,
+    PART_MOVES,
+    PLAIN_AS_GOOD,
+    MotionProfile,
+    Signatures,
+)
 from videonovelty.settings import MatchingSettings, ProofSettings
 from videonovelty.signatures.motion import LAG_SECONDS, turned
 from videonovelty.signatures.pdq import MIRRORED
@@ -100,22 +109,24 @@ def _uncovered(
     """Return a stretch as it is, or in parts, unproven where something covers a part of the picture, and with that."""
     if known.motion is None or (not stretch.proof.proven and stretch.proof.why_not != PART_MOVES):
         return [stretch]
+    levels = None if stretch.rests_on_placement else _levels_of(query, known.motion, stretch)
+    if levels is not None and _nothing_lies_over(stretch, levels):
+        return [_proven(stretch)]
     local = known.local or (known.read_local() if known.read_local is not None else None)
-    places = InPlaces(LocalPair(query, local, stretch.mirrored, aspect)) if local is not None else None
-    levels = None
-    if not stretch.rests_on_placement or _shows_all(places, stretch):
-        motion, bordered = turned(query.motion, stretch.line.variant), 2 * query.has_inner.sum() > len(query.has_inner)
-        levels = Levels.of(motion, known.motion, stretch, bordered=bool(bordered))
-    if levels is not None and stretch.carried and levels.agree(stretch):
-        return [replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))]
-    if local is None or places is None:
+    if local is None:
         return levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]
+    places = InPlaces(LocalPair(query, local, stretch.mirrored, aspect))
+    compared = places.of(stretch) if levels is None else None
+    if compared is not None and compared.shows_all:
+        levels = _levels_of(query, known.motion, stretch)
+        if levels is not None and _nothing_lies_over(stretch, levels):
+            return [_proven(stretch)]
     distance = keyframe_distances(query, known.frames, stretch.line.variant)
     reach = matching.time_tolerance_seconds * max(1.0, stretch.line.speed)
     bits = aligned_distance(query.pts_seconds, known.frames, distance, stretch.line, reach)
     altered = (bits == NOTHING) | (bits >= proof.altered_bits)
     if stretch.proof.why_not == PART_MOVES and shows_the_known(places, stretch, picture_box(known.frames, local)):
-        stretch = replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))
+        stretch = _proven(stretch)
     parts: list[Stretch] = []
     for piece in levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]:
         if levels is not None and levels.agree(piece):
@@ -132,10 +143,18 @@ def _uncovered(
     return parts
 
 
-def _shows_all(places: InPlaces | None, stretch: Stretch) -> bool:
-    """Return whether a stretch that rests on a placement shows the whole known picture all the same."""
-    compared = places.of(stretch) if places is not None else None
-    return compared is not None and compared.shows_all
+def _levels_of(query: Signatures, known: MotionProfile, stretch: Stretch) -> Levels | None:
+    bordered = 2 * int(query.has_inner.sum()) > len(query.has_inner)
+    return Levels.of(turned(query.motion, stretch.line.variant), known, stretch, bordered=bordered)
+
+
+def _nothing_lies_over(stretch: Stretch, levels: Levels) -> bool:
+    """Return whether movement carries a stretch from end to end, and all of the picture is as bright as the known."""
+    return stretch.carried and levels.agree(stretch)
+
+
+def _proven(stretch: Stretch) -> Stretch:
+    return replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))
 
 
 def _prepared(
