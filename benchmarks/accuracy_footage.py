@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -148,6 +148,17 @@ def make(folder: Path, videos: Sequence[Path], *, contents: int, workers: int) -
             copies = not novel and copied < contents
             copied += copies
             tasks.append(pool.submit(_make_of, folder, path, at, number, novel=novel, copies=copies))
+        return [asdict(query) for task in tasks for query in task.result()]
+
+
+def written(
+    folder: Path, make_one: Callable[..., list[Query]], jobs: Iterable[tuple[Any, ...]], *, workers: int
+) -> list[dict[str, Any]]:
+    """Write known/ and intake/ below `folder`, what `make_one(folder, *job)` makes of each, and return the truth."""
+    (folder / "known").mkdir(parents=True, exist_ok=True)
+    (folder / "intake").mkdir(exist_ok=True)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        tasks = [pool.submit(make_one, folder, *job) for job in jobs]
         return [asdict(query) for task in tasks for query in task.result()]
 
 

@@ -7,16 +7,13 @@ footage of a video that is not known is laid over it, mixed with it or put behin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from benchmarks.accuracy_footage import COPY_SECONDS, FPS, Query, Source, sources, with_even_sides
+from benchmarks.accuracy_footage import COPY_SECONDS, FPS, Query, Source, sources, with_even_sides, written
 from videonovelty.decode.writer import write_video
 from videonovelty.records import U8
 
@@ -301,12 +298,8 @@ def make(folder: Path, videos: Sequence[Path], *, workers: int) -> list[dict[str
     """Write known/ and intake/ below `folder`, and return the truth: one entry a file of the intake."""
     if len(videos) <= OTHER_VIDEO:
         raise SystemExit(f"--others wants more than {OTHER_VIDEO} videos, each of another content")
-    (folder / "known").mkdir(parents=True, exist_ok=True)
-    (folder / "intake").mkdir(exist_ok=True)
     pairs = [(videos[n], videos[(n + OTHER_VIDEO) % (len(videos) // 2 * 2)]) for n in range(0, len(videos) - 1, 2)]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        tasks = [pool.submit(_make_of, folder, *pair, f"{number:03d}") for number, pair in enumerate(pairs)]
-        return [asdict(query) for task in tasks for query in task.result()]
+    return written(folder, _make_of, [(*pair, f"{n:03d}") for n, pair in enumerate(pairs)], workers=workers)
 
 
 def _make_of(folder: Path, known: Path, new: Path, name: str) -> list[Query]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy_footage import COPY_SECONDS, FPS, TAKE_SECONDS, Query, Source, edited, inset, sources
+from benchmarks.accuracy_footage import COPY_SECONDS, FPS, TAKE_SECONDS, Query, Source, edited, inset, sources, written
 from videonovelty.decode.writer import write_video
 from videonovelty.records import U8
 
@@ -31,11 +28,8 @@ def played(frames: Sequence[U8], speed: float) -> list[U8]:
 
 def make(folder: Path, videos: Sequence[Path], *, workers: int) -> list[dict[str, Any]]:
     """Write known/ and intake/ below `folder`, and return the truth: one entry a file of the intake."""
-    (folder / "known").mkdir(parents=True, exist_ok=True)
-    (folder / "intake").mkdir(exist_ok=True)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        tasks = [pool.submit(_make_of, folder, path, number) for number, path in enumerate(videos or [None])]
-        return [asdict(query) for task in tasks for query in task.result()]
+    jobs = [(path, number) for number, path in enumerate(videos or [None])]
+    return written(folder, _make_of, jobs, workers=workers)
 
 
 def _make_of(folder: Path, path: Path | None, number: int) -> list[Query]:

@@ -309,7 +309,7 @@ KNOWN_FINE_EVERY = 2
 
 
 def thinned(profile: MotionProfile) -> MotionProfile:
-    """Return a profile as the store keeps it: fewer ticks, of `fine` only the signs, and that and the levels seldom."""
+    """Return a profile as the store keeps it: fewer ticks, of `fine` only the signs; those, and levels, more seldom."""
     every = max(1, round(KNOWN_STEP_SECONDS / profile.step_seconds))
     fine_every = max(1, every * KNOWN_FINE_EVERY // profile.fine_every)
     signs = profile.signs[::every].copy()

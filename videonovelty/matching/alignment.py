@@ -84,8 +84,10 @@ def align(
     if not useful.any() or not known.frames.informative.any():
         return []
     stretches: list[Stretch] = []
+    turned_motion: dict[int, MotionProfile] = {}
     for variant in variants:
         alignment = _prepared(query, known, variant, useful, matching, proof, aspect, local_pairs)
+        turned_motion[variant] = alignment.motion
         lines = proposed_lines(alignment)
         for one in (alignment, *_in_region(alignment, lines)):
             proposed = lines if one is alignment else proposed_lines(one)
@@ -95,21 +97,30 @@ def align(
                 stretches += [found for found in _stretches_on(one, line) if _is_sped(found, proof)]
         stretches += _alike_somewhere(alignment)
     found = without_overlap(_at_one_speed(stretches))
-    return [part for stretch in found for part in _uncovered(query, stretch, known, matching, proof, aspect)]
+    return [
+        part
+        for stretch in found
+        for part in _uncovered(query, turned_motion[stretch.line.variant], stretch, known, matching, proof, aspect)
+    ]
 
 
 def _uncovered(
     query: Signatures,
+    motion: MotionProfile,
     stretch: Stretch,
     known: KnownSide,
     matching: MatchingSettings,
     proof: ProofSettings,
     aspect: float,
 ) -> list[Stretch]:
-    """Return a stretch as it is, or in parts, unproven where something covers a part of the picture, and with that."""
+    """Return a stretch as it is, or in parts, unproven where something covers a part of the picture, and with that.
+
+    `motion` is the query's, turned as the stretch's line says.
+    """
     if known.motion is None or (not stretch.proof.proven and stretch.proof.why_not != PART_MOVES):
         return [stretch]
-    levels = None if stretch.rests_on_placement else _levels_of(query, known.motion, stretch)
+    bordered = 2 * int(query.has_inner.sum()) > len(query.has_inner)
+    levels = None if stretch.rests_on_placement else Levels.of(motion, known.motion, stretch, bordered=bordered)
     if levels is not None and _nothing_lies_over(stretch, levels):
         return [_proven(stretch)]
     local = known.local or (known.read_local() if known.read_local is not None else None)
@@ -118,7 +129,7 @@ def _uncovered(
     places = InPlaces(LocalPair(query, local, stretch.mirrored, aspect))
     compared = places.of(stretch) if levels is None else None
     if compared is not None and compared.shows_all:
-        levels = _levels_of(query, known.motion, stretch)
+        levels = Levels.of(motion, known.motion, stretch, bordered=bordered)
         if levels is not None and _nothing_lies_over(stretch, levels):
             return [_proven(stretch)]
     distance = keyframe_distances(query, known.frames, stretch.line.variant)
@@ -141,11 +152,6 @@ def _uncovered(
         why_not = PART_COVERED if still else part.proof.why_not
         parts[number] = replace(part, cover=cover, proof=replace(part.proof, why_not=why_not))
     return parts
-
-
-def _levels_of(query: Signatures, known: MotionProfile, stretch: Stretch) -> Levels | None:
-    bordered = 2 * int(query.has_inner.sum()) > len(query.has_inner)
-    return Levels.of(turned(query.motion, stretch.line.variant), known, stretch, bordered=bordered)
 
 
 def _nothing_lies_over(stretch: Stretch, levels: Levels) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.proof import ticks_on
-from videonovelty.matching.stretch import Cover, Stretch, of_rest, runs
+from videonovelty.matching.stretch import Cover, Stretch, part_of, runs
 from videonovelty.records import F64, PART_MOVES, MotionProfile
 from videonovelty.signatures.motion import FINE_GRID, LEAST_DEVIATION, LEVEL_UNIT, LIGHT_PARTS, unturned
 
@@ -115,12 +115,13 @@ class Levels:
         for first, last in self._played_over():
             # it begins after the tick before, and where it begins it may be excused as what is out of time
             begins, ends = max(at, first - self.step_seconds), min(stretch.end_seconds, last + self.step_seconds)
-            parts += _piece(stretch, at, begins)
+            parts.append(part_of(stretch, at, begins))
             unproven = replace(stretch.proof, proven=False, why_not=PART_MOVES)
             part = replace(stretch, start_seconds=begins, end_seconds=ends, proof=unproven, carried=False)
             parts.append(replace(part, cover=Cover(self._box(first, last, stretch.line.variant), still=False)))
             at = ends
-        return [*parts, *_piece(stretch, at, stretch.end_seconds)]
+        parts.append(part_of(stretch, at, stretch.end_seconds))
+        return [part for part in parts if part.end_seconds - part.start_seconds > 1e-6]
 
     def _played_over(self) -> list[tuple[float, float]]:
         """Return the times of the first and last tick of each run of differences, runs close to one another as one."""
@@ -139,15 +140,6 @@ class Levels:
         rows, columns = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
         left, top, right, bottom = map(int, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
         return left / FINE_GRID, top / FINE_GRID, right / FINE_GRID, bottom / FINE_GRID
-
-
-def _piece(stretch: Stretch, start: float, end: float) -> list[Stretch]:
-    """Return what is left of a stretch from `start` to `end`, with its proof where it is long enough."""
-    if end - start <= 1e-6:
-        return []
-    if (start, end) == (stretch.start_seconds, stretch.end_seconds):
-        return [stretch]
-    return [replace(stretch, start_seconds=start, end_seconds=end, proof=of_rest(stretch.proof, end - start))]
 
 
 def _differing(query: MotionProfile, index: I64, known: F64, most_apart: float) -> tuple[Bool, Bool]:
@@ -173,8 +165,9 @@ def _beyond(shown: F64, light: F64, known: F64, most_apart: float) -> tuple[Bool
 
     `light`, shape (t, 2), is the mean and the deviation of the query's pictures in grey levels.
     """
-    fitted = np.stack([_fitted(one, known) for one in shown])
-    agreeing = int(np.ceil(AGREEING * known.shape[1]))
+    cells = known.shape[1]
+    fitted = _fitted(shown.reshape(-1, cells), np.tile(known, (len(shown), 1))).reshape(shown.shape)
+    agreeing = int(np.ceil(AGREEING * cells))
     apart = np.sort(np.abs(shown - fitted), axis=2)[:, :, :agreeing].sum(axis=2)
     # the aligned tick itself, unless another one is clearly better
     apart[np.arange(len(shown)) != LOOKED_AROUND] += 0.5 * LEVEL_UNIT
@@ -212,13 +205,13 @@ def _laid_over(shown: F64, known: F64) -> F64:
     for first in range(0, len(known), TICKS_LAID):
         some = slice(max(0, min(first, len(known) - TICKS_LAID)), first + TICKS_LAID)
         move, laid = np.zeros(6), known[some]
+        places = np.tile(PLACES, (len(laid), 1))
         for _ in range(LAID_ROUNDS):
             fitted = _fitted(shown[some], laid)
             apart = (shown[some] - fitted).ravel()
             down, right = (
                 slope.reshape(-1) for slope in np.gradient(fitted.reshape(-1, FINE_GRID, FINE_GRID), axis=(1, 2))
             )
-            places = np.tile(PLACES, (len(laid), 1))
             slopes = np.hstack([right[:, None] * places, down[:, None] * places])
             weight = 1.0 / (1.0 + (apart / SAME_LEVEL) ** 2) ** 2
             weighted = slopes * weight[:, None]
@@ -242,7 +235,10 @@ def _fitted(shown: F64, known: F64) -> F64:
     """Return the known levels in the contrast and brightness of those that are shown, both (t, cells), tick by tick."""
     weight = np.ones(shown.shape)
     fitted = known
-    for _ in range(FITS):
+    for number in range(FITS):
+        if number:
+            apart = np.abs(shown - fitted)
+            weight = (apart <= np.quantile(apart, AGREEING, axis=1, keepdims=True)).astype(np.float64)
         total = weight.sum(axis=1, keepdims=True)
         one, other = (side - (weight * side).sum(axis=1, keepdims=True) / total for side in (shown, known))
         variance = (weight * other**2).sum(axis=1, keepdims=True) / total
@@ -250,8 +246,6 @@ def _fitted(shown: F64, known: F64) -> F64:
             ((weight * one * other).sum(axis=1, keepdims=True) / total + STEADY) / (variance + STEADY), *CONTRASTS
         )
         fitted = shown - one + contrast * other
-        apart = np.abs(shown - fitted)
-        weight = (apart <= np.quantile(apart, AGREEING, axis=1, keepdims=True)).astype(np.float64)
     return fitted
 
 

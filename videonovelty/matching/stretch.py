@@ -84,6 +84,13 @@ def of_rest(whole: Proof, seconds: float) -> Proof:
     return replace(whole, proven=False, why_not=f"only {seconds:.1f} s are left beside a better match")
 
 
+def part_of(stretch: Stretch, start: float, end: float) -> Stretch:
+    """Return what is left of a stretch from `start` to `end`, with its proof where it is long enough."""
+    if (start, end) == (stretch.start_seconds, stretch.end_seconds):
+        return stretch
+    return replace(stretch, start_seconds=start, end_seconds=end, proof=of_rest(stretch.proof, end - start))
+
+
 def doubted(stretches: Sequence[Stretch]) -> list[Stretch]:
     """Return the stretches of all candidates, unproven where another one says that a part of the picture is not known.
 
@@ -118,10 +125,8 @@ def _doubted_by(stretch: Stretch, doubt: Stretch) -> list[Stretch]:
         return [stretch]
     unproven = replace(stretch.proof, proven=False, why_not=doubt.proof.why_not)
     parts = [replace(stretch, start_seconds=start, end_seconds=end, proof=unproven, cover=doubt.cover)]
-    for first, last in _outside((stretch.start_seconds, stretch.end_seconds), doubt):
-        rest = of_rest(stretch.proof, last - first)
-        parts.append(replace(stretch, start_seconds=first, end_seconds=last, proof=rest))
-    return parts
+    outside = _outside((stretch.start_seconds, stretch.end_seconds), doubt)
+    return [*parts, *(part_of(stretch, first, last) for first, last in outside)]
 
 
 def _outside(piece: tuple[float, float], other: Stretch) -> list[tuple[float, float]]:
@@ -144,8 +149,6 @@ def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
         for other in kept:
             pieces = [rest for piece in pieces for rest in _outside(piece, other)]
         for a, b in pieces:
-            if (a, b) == (stretch.start_seconds, stretch.end_seconds):
-                kept.append(stretch)
-            elif b - a >= SHORTEST_REST_SECONDS:
-                kept.append(replace(stretch, start_seconds=a, end_seconds=b, proof=of_rest(stretch.proof, b - a)))
+            if (a, b) == (stretch.start_seconds, stretch.end_seconds) or b - a >= SHORTEST_REST_SECONDS:
+                kept.append(part_of(stretch, a, b))
     return sorted(kept, key=lambda stretch: stretch.start_seconds)

@@ -113,22 +113,9 @@ CODED_ARRAYS = (
     _Array("starts", "|u1", lambda c: (c["packets"],), 1),
     _Array("digests", "|u1", lambda c: (c["packets"], DIGEST_BYTES)),
 )
-COUNTS = (
-    "undecoded",
-    "keyframes",
-    "ticks",
-    "detailed",
-    "contrasted",
-    "lagged",
-    "levelled",
-    "lit",
-    "descriptors",
-    "mirrored",
-    "panes",
-)
-
 OPTIONAL = {"detail": "detailed", "contrast": "contrasted", "lagged": "lagged", "levels": "levelled", "light": "lit"}
 """Arrays a motion profile may do without, and what counts their ticks: as many as it has, or none."""
+COUNTS = ("undecoded", "keyframes", "ticks", *OPTIONAL.values(), "descriptors", "mirrored", "panes")
 
 
 def encode_signed(signed: SignedVideo) -> bytes:
