@@ -40,7 +40,7 @@ class Benchmark:
 
 
 SPECIAL = {
-    "end_to_end": Benchmark(videos="files", out="--out"),
+    "end_to_end": Benchmark(("vpdq", "tmkpy", "videohash"), videos="files", out="--out"),
     "accuracy": Benchmark(videos="files", out="--out file", by_all=False),
     "decode": Benchmark(videos="folder", out="--out"),
     "keyframes": Benchmark(("scenedetect",), videos="folder", out="--out"),
@@ -53,6 +53,7 @@ SPECIAL = {
     "night": Benchmark(videos="--videos", out="--out"),
     "decode_workers": Benchmark(out="--out", by_all=False),
     "extremes": Benchmark(out="--out"),
+    "peers": Benchmark(("vpdq", "tmkpy", "videohash"), out="--out", by_all=False),
     "lists": Benchmark(("threatexchange",), by_all=False),
 }
 """How benchmarks are called; one that is not named here is run without arguments, and not by `all`."""

@@ -1,17 +1,18 @@
 """A whole intake, end to end: our scan beside vPDQ's method on the same files, by what the files are.
 
-    python -m benchmarks.end_to_end [VIDEOS…] [--rounds 1] [--contents 3] [--out benchmarks/results]
+    python -m benchmarks.end_to_end [VIDEOS…] [--rounds 1] [--contents 3] [--peer NAME] [--out benchmarks/results]
 
 Half of VIDEOS are known, half are new (without VIDEOS footage is drawn). Four intakes are made of them: *new* videos as
 they are; known ones as *bytes* (the same bytes under other names), as *stream copies* (into another container, no
-picture touched) and *re-encoded*. Both sides scan each intake turn by turn, ours with the command line as a night does
-(one process, isolation, journal, tables and report included), vPDQ's with known codes already in memory. Figures are
+picture touched) and *re-encoded*. All sides scan each intake turn by turn: ours with the command line as a night does
+(one process, isolation, journal, tables and report included), the other programs (`benchmarks.peers`) with what they
+keep of the known videos read from one file. Figures are
 CPU seconds of all processes, less those of a scan of one second of video (the program's start), an hour of video: give
 it minutes of video, for the start varies by a second. What a night costs when a share of it is known follows from
 these by the mix, which is printed with it.
 
-Accuracy is that of `benchmarks.accuracy` on the same videos: copies under every edit, other takes, splices, new videos.
-Peers that cannot be run here are listed with the reason.
+Accuracy is that of `benchmarks.accuracy` on the same videos: copies under every edit, other takes, splices, new videos;
+and what the other programs find of those copies. Those that cannot be run here are listed with the reason.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 
-from benchmarks import accuracy
+from benchmarks import accuracy, peers
 from benchmarks.accuracy_footage import make
 from benchmarks.made_codes import RESULTS, table, write_result
-from benchmarks.vpdq_method import SHARE, share_matched, vpdq_codes, vpdq_matches
+from benchmarks.vpdq_method import vpdq_matches
 from videonovelty import footage
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
@@ -56,6 +57,7 @@ MIXES: dict[str, dict[str, float]] = {
 }
 """Shares of the intake's hours."""
 COMMAND = (sys.executable, "-c", "from videonovelty.cli import main; main()")
+OURS = "videonovelty"
 MANY = 4
 """Known videos come this many times in an intake of bytes, so that there is something to measure."""
 
@@ -148,28 +150,16 @@ def ours(folder: Path, kind: str, run: str) -> float:
     )
 
 
-def theirs(folder: Path, kind: str) -> float:
-    """Return the CPU seconds of vPDQ's method on one intake."""
-    module = [sys.executable, "-m", "benchmarks.end_to_end"]
-    return cpu_of([*module, "--vpdq-of", folder / kind, "--vpdq-known", folder / "vpdq.npz"])
+def theirs(folder: Path, kind: str, name: str) -> float:
+    """Return the CPU seconds of another program on one intake."""
+    words: list[str | Path] = ["--scan", name, "--known", folder / f"{name}.known"]
+    return cpu_of([sys.executable, "-m", "benchmarks.peers", folder / kind, *words])
 
 
-def vpdq_scan(intake: Path, known: Path) -> dict[str, list[str]]:
-    """Scan an intake by vPDQ's method against stored codes, and return what each file matches."""
-    codes = dict(np.load(known))
-    found = {}
-    for path in sorted(intake.iterdir()):
-        mine = vpdq_codes(path)
-        found[path.name] = [
-            name
-            for name, theirs in codes.items()
-            if min(share_matched(mine, theirs), share_matched(theirs, mine)) >= SHARE
-        ]
-    return found
-
-
-def measure_cost(folder: Path, known: Sequence[Path], new: Sequence[Path], rounds: int) -> dict[str, Any]:
-    """Return CPU seconds an hour by kind and side, and verdicts by kind."""
+def measure_cost(
+    folder: Path, known: Sequence[Path], new: Sequence[Path], others: Sequence[str], rounds: int
+) -> dict[str, Any]:
+    """Return CPU seconds an hour by kind and side, `others` beside ours, and verdicts by kind."""
     hours, left_out = make_intakes(folder, known, new)
     (folder / "known").mkdir()
     for path in known:
@@ -179,17 +169,18 @@ def measure_cost(folder: Path, known: Sequence[Path], new: Sequence[Path], round
     write_video(folder / "nearly nothing" / "second.mp4", second, fps=25.0)
     add = ("known", "add", folder / "known", "--store", folder / "store", "--list", "k", "--workers", "0")
     cpu_of([*COMMAND, *add], (0, 3))
-    np.savez(folder / "vpdq.npz", **{path.name: vpdq_codes(path) for path in known})  # type: ignore[arg-type]
-    ours(folder, "nearly nothing", "run of nearly nothing")  # compiles what is kept from then on
-    start = {
-        "ours": ours(folder, "nearly nothing", "run of nearly nothing"),
-        "vPDQ": theirs(folder, "nearly nothing"),
-    }
-    spent: dict[str, dict[str, list[float]]] = {kind: {"ours": [], "vPDQ": []} for kind in KINDS}
+    (folder / "kept").mkdir()
+    for name in others:
+        peers.keep_known(name, known, folder / f"{name}.known", folder / "kept")
+    sides: dict[str, Callable[[str], float]] = {OURS: lambda kind: ours(folder, kind, f"run {kind}")}
+    sides |= {name: lambda kind, name=name: theirs(folder, kind, name) for name in others}  # type: ignore[misc]
+    ours(folder, "nearly nothing", "first run")  # compiles what is kept from then on
+    start = {side: cost("nearly nothing") for side, cost in sides.items()}
+    spent: dict[str, dict[str, list[float]]] = {kind: {side: [] for side in sides} for kind in KINDS}
     for _ in range(rounds):
         for kind in KINDS:
-            spent[kind]["ours"].append(max(0.0, ours(folder, kind, f"run {kind}") - start["ours"]))
-            spent[kind]["vPDQ"].append(max(0.0, theirs(folder, kind) - start["vPDQ"]))
+            for side, cost in sides.items():
+                spent[kind][side].append(max(0.0, cost(kind) - start[side]))
     verdicts = {}
     for kind in KINDS:
         rows = json.loads((folder / f"run {kind}" / "run.json").read_text())["counts"]["verdicts"]
@@ -207,69 +198,68 @@ def measure_cost(folder: Path, known: Sequence[Path], new: Sequence[Path], round
     }
 
 
-def times(cost: dict[str, float]) -> float:
-    """Return how many times cheaper ours is; not a number where ours is below what the program's start varies by."""
-    return cost["vPDQ"] / cost["ours"] if cost["ours"] > 0 else math.nan
+def times(cost: Mapping[str, float]) -> dict[str, float]:
+    """Return how many times cheaper ours is than each; not a number where ours is below what the start varies by."""
+    mine = cost[OURS]
+    return {side: one / mine if mine > 0 else math.nan for side, one in cost.items() if side != OURS}
 
 
-def mixed(per_hour: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Return CPU seconds an intake hour of each mix, by side, and the ratio."""
-    found = {}
-    for name, mix in MIXES.items():
-        cost = {side: sum(share * per_hour[kind][side] for kind, share in mix.items()) for side in ("ours", "vPDQ")}
-        found[name] = {**cost, "times": times(cost)}
-    return found
+def mixed(per_hour: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Return CPU seconds an intake hour of each mix, by side."""
+    sides = per_hour[KINDS[0]]
+    return {
+        name: {side: sum(share * per_hour[kind][side] for kind, share in mix.items()) for side in sides}
+        for name, mix in MIXES.items()
+    }
 
 
-def measure_accuracy(folder: Path, videos: Sequence[Path], contents: int, workers: int) -> dict[str, Any]:
-    """Return what copies of every edit, other takes, splices and new videos came to, on both sides."""
+def measure_accuracy(
+    folder: Path, videos: Sequence[Path], contents: int, others: Sequence[str], workers: int
+) -> dict[str, Any]:
+    """Return what copies of every edit, other takes, splices and new videos came to, and what others find of them."""
     truth = make(folder, videos, contents=contents, workers=workers)
+    (folder / "truth.json").write_text(json.dumps(truth))
     accuracy.screen(folder)
     vpdq = vpdq_matches(folder / "known", folder / "intake", workers=workers)
     figures = accuracy.measure(folder, truth, vpdq)
-    return {name: value for name, value in figures.items() if name != "table"}
+    found = peers.compare(folder, others, workers=workers)
+    return {"peers": found} | {name: value for name, value in figures.items() if name != "table"}
 
 
-def skipped() -> dict[str, str]:
-    """Return the peers that cannot be run here, and why."""
-    found = {}
-    if "signature" not in av.filter.filters_available:
-        found["ffmpeg signature"] = "the filter is GPL, and this libavfilter is built without --enable-gpl"
-    if shutil.which("ffmpeg") is None:
-        found["videohash"] = "it runs the ffmpeg program, which is not installed"
-    elif importlib.util.find_spec("videohash") is None:
-        found["videohash"] = "not installed (extra `bench`)"
-    found["TMK"] = "C++ without a Python package; measured once apart (README of ThreatExchange/tmk)"
-    return found
+def beside(cost: Mapping[str, float]) -> list[str]:
+    """Return our cost, and that of each other with how many times ours it is."""
+    ratio = times(cost)
+    return [f"{one:.4g}" if side == OURS else f"{one:.4g} ({ratio[side]:.3g} times)" for side, one in cost.items()]
 
 
 def as_text(result: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     cost = result["cost"]
+    sides = list(cost["start_cpu_seconds"])
     parts = [
         "CPU seconds an hour of video (less the start of the program: "
         + ", ".join(f"{side} {seconds:.1f} s" for side, seconds in cost["start_cpu_seconds"].items())
         + ")",
         "",
         table(
-            ["intake", "minutes", "ours", "vPDQ's method", "times", "our verdicts"],
+            ["intake", "minutes", *sides, "our verdicts"],
             [
-                [kind, cost["hours"][kind] * 60, one["ours"], one["vPDQ"], times(one),
+                [kind, cost["hours"][kind] * 60, *beside(one),
                  ", ".join(f"{n} {name}" for name, n in cost["verdicts"][kind].items())]
                 for kind, one in cost["cpu_seconds_per_hour"].items()
             ],
         ),
         "",
-        table(
-            ["mix", "ours", "vPDQ's method", "times"],
-            [[name, one["ours"], one["vPDQ"], one["times"]] for name, one in result["mixes"].items()],
-        ),
+        table(["mix", *sides], [[name, *beside(one)] for name, one in result["mixes"].items()]),
     ]  # fmt: skip
     if "accuracy" in result:
-        parts += ["", *(f"- {name}: {value}" for name, value in result["accuracy"].items() if name != "failures")]
+        own = {name: one for name, one in result["accuracy"].items() if name not in ("failures", "peers")}
+        parts += ["", *(f"- {name}: {value}" for name, value in own.items())]
+        parts += ["", peers.as_text(result["accuracy"]["peers"])]
     if cost["no_stream_copy_of"]:
         parts += ["", f"No container takes a stream copy of {', '.join(cost['no_stream_copy_of'])}."]
-    parts += ["", *(f"- not run: {name}: {why}" for name, why in result["skipped"].items())]
+    else:
+        parts += ["", *(f"- not run: {name}: {why}" for name, why in result["skipped"].items())]
     return "\n".join(parts)
 
 
@@ -279,13 +269,15 @@ def plot(result: dict[str, Any], path: Path) -> bool:
         return False
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
     axes = figure.subplots()
     per_hour = result["cost"]["cpu_seconds_per_hour"]
-    at = np.arange(len(per_hour))
-    for offset, side, label in ((-0.2, "ours", "videonovelty"), (0.2, "vPDQ", "vPDQ's method")):
-        bars = axes.bar(at + offset, [one[side] for one in per_hour.values()], 0.38, label=label)
-        axes.bar_label(bars, fmt="%.0f", fontsize=8)
+    sides = list(next(iter(per_hour.values())))
+    at, wide = np.arange(len(per_hour)), 0.8 / len(sides)
+    for number, side in enumerate(sides):
+        where = at + (number - (len(sides) - 1) / 2) * wide
+        bars = axes.bar(where, [one[side] for one in per_hour.values()], 0.95 * wide, label=side)
+        axes.bar_label(bars, fmt="%.0f", fontsize=6)
     axes.set_xticks(at, list(per_hour))
     axes.set_ylabel("CPU seconds an hour of video")
     axes.legend()
@@ -301,12 +293,12 @@ def main() -> None:
     parser.add_argument("--contents", type=int, default=3, help="clips copied under every edit; 0 leaves accuracy out")
     parser.add_argument("--workers", type=int, default=2, help="processes that make footage for accuracy")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--vpdq-of", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--vpdq-known", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--peer", action="append", choices=list(peers.PEERS), help="one other program; may be given again; else all"
+    )
     options = parser.parse_args()
-    if options.vpdq_of is not None:
-        print(json.dumps(vpdq_scan(options.vpdq_of, options.vpdq_known)))
-        return
+    absent = peers.missing()
+    others = [name for name in options.peer or peers.PEERS if name not in absent]
     os.environ["VIDEONOVELTY_INTAKE__SETTLE_SECONDS"] = "0"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -315,12 +307,12 @@ def main() -> None:
             (folder / "drawn").mkdir()
             videos = draw_corpus(folder / "drawn")
         (folder / "cost").mkdir()
-        cost = measure_cost(folder / "cost", videos[::2], videos[1::2], options.rounds)
-        result = {"cost": cost, "mixes": mixed(cost["cpu_seconds_per_hour"]), "skipped": skipped()}
+        cost = measure_cost(folder / "cost", videos[::2], videos[1::2], others, options.rounds)
+        result = {"cost": cost, "mixes": mixed(cost["cpu_seconds_per_hour"]), "skipped": absent}
         if options.contents:
             (folder / "accuracy").mkdir()
             result["accuracy"] = measure_accuracy(
-                folder / "accuracy", options.videos, options.contents, options.workers
+                folder / "accuracy", options.videos, options.contents, others, options.workers
             )
     write_result(options.out, "end_to_end", result, as_text(result))
     plot(result, options.out / "end_to_end.png")

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from benchmarks import __main__ as entry
-from benchmarks import end_to_end, speed_footage
+from benchmarks import end_to_end, peers, speed_footage
 
 FOLDER = Path(entry.__file__).parent
 
@@ -67,9 +68,67 @@ def test_a_benchmark_that_fails_is_told_and_the_next_one_runs(
 
 def test_cost_of_a_mix_follows_from_its_parts() -> None:
     assert all(sum(mix.values()) == pytest.approx(1.0) for mix in end_to_end.MIXES.values())
-    per_hour = {kind: {"ours": 100.0, "vPDQ": 150.0} for kind in end_to_end.KINDS}
-    per_hour["bytes"]["ours"] = 0.0
+    per_hour = {kind: {end_to_end.OURS: 100.0, "vPDQ": 150.0, "TMK": 300.0} for kind in end_to_end.KINDS}
+    per_hour["bytes"][end_to_end.OURS] = 0.0
     found = end_to_end.mixed(per_hour)
-    assert found["nothing known"] == {"ours": 100.0, "vPDQ": 150.0, "times": 1.5}
-    assert found["80 % known: bytes only"]["ours"] == pytest.approx(20.0)
-    assert found["80 % known: bytes only"]["times"] == pytest.approx(7.5)
+    assert found["nothing known"] == {end_to_end.OURS: 100.0, "vPDQ": 150.0, "TMK": 300.0}
+    assert end_to_end.times(found["nothing known"]) == {"vPDQ": 1.5, "TMK": 3.0}
+    assert found["80 % known: bytes only"][end_to_end.OURS] == pytest.approx(20.0)
+    assert end_to_end.times(found["80 % known: bytes only"])["vPDQ"] == pytest.approx(7.5)
+
+
+def _codes(*bits: int) -> npt.NDArray[np.uint8]:
+    """One code a number: so many of its 256 bits set."""
+    return np.stack([np.packbits(np.arange(256) < n) for n in bits])
+
+
+def test_vpdq_counts_by_both_conventions() -> None:
+    peer = peers.VpdqMethod()
+    known = {"all of it": _codes(0, 100, 200), "more than it": _codes(0, 100, 200, 150, 250), "else": _codes(240)}
+    query = _codes(31, 100, 200)
+    assert peer.matches(query, known, "of the query") == ["all of it", "more than it"]
+    assert peer.matches(query, known, "of both") == ["all of it"]
+    assert peer.matches(_codes(32), {"off by one bit more": _codes(0)}, "of the query") == []
+    assert peer.matches(_codes(1)[:0], known, "of the query") == []
+
+
+def test_videohash_counts_85_per_cent_of_the_bits() -> None:
+    known = {"alike": (1 << 9) - 1, "not alike": (1 << 10) - 1, "no answer": None}
+    assert peers.Videohash().matches(0, known, "") == ["alike"]
+    assert peers.Videohash().matches(None, known, "") == []
+
+
+def test_copies_found_and_wrong_matches_are_counted_apart() -> None:
+    truth = [
+        {"name": "a", "kind": "copy", "edit": "crop", "known": "k1"},
+        {"name": "b", "kind": "copy", "edit": "crop", "known": "k2"},
+        {"name": "c", "kind": "copy", "edit": "hue", "known": "k2"},
+        {"name": "d", "kind": "novel", "edit": "hue", "known": ""},
+        {"name": "e", "kind": "novel", "edit": "hue", "known": ""},
+    ]
+    said = {"a": ["k1", "k2"], "b": [], "c": ["k2"], "d": [], "e": ["k1"]}
+    found = peers.counted(truth, said)
+    assert (found["found"], found["copies"], found["wrong"], found["without_known"]) == (2, 3, 2, 2)
+    assert found["by_edit"] == {"crop": [1, 2], "hue": [1, 1]}
+    assert found["least_of_an_edit"] == 0.5
+    low, high = found["interval"]
+    assert low < 2 / 3 < high
+
+
+def test_a_pairwise_program_is_shown_the_source_and_one_other() -> None:
+    kept = {f"k{n}": n for n in range(5)}
+    for at in range(7):
+        shown = peers._shown(peers.FfmpegSignature(), kept, "k2", at)
+        assert len(shown) == 2
+        assert shown["k2"] == 2
+        assert len(peers._shown(peers.FfmpegSignature(), kept, "", at)) == 1
+    assert peers._shown(peers.VpdqMethod(), kept, "k2", 0) == kept
+
+
+def test_what_cannot_be_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers.shutil, "which", lambda _: None)
+    monkeypatch.setattr(peers.importlib.util, "find_spec", lambda _: None)
+    absent = peers.missing()
+    assert set(absent) == set(peers.PEERS) - {"vPDQ's method"}
+    assert "ffmpeg program" in absent["ffmpeg signature"]
+    assert "bench-native" in absent["vPDQ"]
