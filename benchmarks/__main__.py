@@ -44,7 +44,7 @@ SPECIAL = {
     "accuracy": Benchmark(videos="files", out="--out file", by_all=False),
     "decode": Benchmark(videos="folder", out="--out"),
     "keyframes": Benchmark(("scenedetect",), videos="folder", out="--out"),
-    "signatures": Benchmark(("pdqhash",), videos="folder"),
+    "signatures": Benchmark(("pdqhash", "imagehash"), videos="folder", out="--out"),
     "join": Benchmark(("faiss", "threatexchange", "usearch"), out="--out"),
     "store": Benchmark(out="--out"),
     "scale": Benchmark(out="--out"),

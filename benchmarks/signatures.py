@@ -3,8 +3,10 @@
     python -m benchmarks.signatures VIDEOS [--every N] [--local-every N] [--only pdq,hash,local,cost,bytes,same]
 
 VIDEOS is a directory of harmless clips with a MANIFEST.csv that names each clip's `content_group`; clips of one group
-show the same content. Prints one table a part and writes benchmarks/results/signatures.json. Negatives are pairs of
+show the same content. Prints tables and writes signatures.md and .json below --out; parts left out by --only stay as
+they were. Negatives are pairs of
 different content; pairs of one series (same table, same car, same skyline) are left out of them and counted apart.
+Beside ours stand pdqhash, which is PDQ of the whole picture, and the hashes of imagehash, where they are installed.
 Times are process time on whatever the machine is doing: the fastest of many repetitions is given beside the median.
 """
 
@@ -14,12 +16,13 @@ import argparse
 import csv
 import functools
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.made_codes import RESULTS, table, write_result
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.errors import VideoError
 from videonovelty.matching.geometry import verify
@@ -39,7 +43,6 @@ from videonovelty.signatures.local import LOCAL_SIDE, KeyframeFeatures, local_fe
 from videonovelty.signatures.pdq import PDQ_SIDE, pdq
 from videonovelty.tuning.edits import EDITS, NEEDS_HOST, make_edit
 
-RESULTS = Path(__file__).parent / "results" / "signatures.json"
 SERIES = {
     "bikes-graph": "bikes",
     "tears-of-steel-b": "tears-of-steel",
@@ -140,6 +143,26 @@ def edited(frames: Frames, every: int, *, rows: npt.NDArray[np.int64] | None = N
             yield i, name, make_edit(name, 100 * i + 1, host=host)(frames.pictures[i])
 
 
+def other_hashes() -> dict[str, Callable[[U8], npt.NDArray[np.bool_]]]:
+    """Return, by name, the hashes of whole RGB pictures that are installed here; each gives its bits."""
+    found: dict[str, Callable[[U8], npt.NDArray[np.bool_]]] = {}
+    if importlib.util.find_spec("pdqhash"):
+        import pdqhash
+
+        found["pdqhash"] = lambda picture: np.asarray(pdqhash.compute(picture)[0], np.bool_)
+    if importlib.util.find_spec("imagehash"):
+        import imagehash
+        from PIL import Image
+
+        for name in ("phash", "dhash", "whash", "average_hash"):
+            compute = functools.partial(getattr(imagehash, name), hash_size=16 if name == "phash" else 8)
+            bits = 256 if name == "phash" else 64
+            found[f"imagehash {name}, {bits} bits"] = lambda picture, compute=compute: np.ravel(  # type: ignore[misc]
+                compute(Image.fromarray(picture)).hash
+            )
+    return found
+
+
 def against_reference(frames: Frames) -> dict[str, Any]:
     """Compare codes from 64 × 64 area-averaged luma with those of the reference on the full picture."""
     import pdqhash
@@ -171,12 +194,15 @@ def hash_recall(frames: Frames, every: int) -> dict[str, Any]:
 
     known = np.array([_codes(picture)[:, 0] for picture in frames.pictures])
     known_signs = signs(known.transpose(1, 0, 2))  # (full | inner, pictures, bits)
-    methods: tuple[str, ...] = ("pdq", "pdq, 8 variants", "pdq, 8 variants, borders")
+    others = other_hashes()
+    known_by = {name: np.stack([compute(picture) for picture in frames.pictures]) for name, compute in others.items()}
+    methods = ("pdq", "pdq, 8 variants", "pdq, 8 variants, borders", *others)
     rows, sources, names = [], [], []
     for number, edit, picture in edited(frames, every):
         query = signs(_codes(picture))
         bits = (256 - np.einsum("qvb,knb->qkvn", query, known_signs, optimize=True)) / 2
-        rows.append((bits[0, 0, 0], bits[0, 0].min(axis=0), bits.min(axis=(0, 1, 2))))
+        theirs = [(known_by[name] != compute(picture)).sum(axis=1) for name, compute in others.items()]
+        rows.append((bits[0, 0, 0], bits[0, 0].min(axis=0), bits.min(axis=(0, 1, 2)), *theirs))
         sources.append(number)
         names.append(edit)
     distance, source, name = np.array(rows), np.array(sources), np.array(names)
@@ -281,24 +307,29 @@ def cost(frames: Frames) -> dict[str, Any]:
         "local": lambda _, medium: local_features(medium, points=points),
     }
     lumas = [(_small(picture), _medium(picture)) for picture in frames.pictures]
-    out: dict[str, Any] = {}
-    for name, part in parts.items():
-        part(*lumas[0])
-        best = []
-        for luma in lumas:
-            runs = []
-            for _ in range(3):
-                started = time.process_time()
-                part(*luma)
-                runs.append(time.process_time() - started)
-            best.append(1e3 * min(runs))
-        out[name] = {
-            "median_of_fastest_ms": round(float(np.median(best)), 3),
-            "mean_of_fastest_ms": round(float(np.mean(best)), 3),
-            "largest_ms": round(max(best), 3),
-        }
+    out: dict[str, Any] = {name: _milliseconds(part, lumas) for name, part in parts.items()}
+    whole = [(picture,) for picture in frames.pictures[:: max(1, len(frames.pictures) // 40)]]
+    ours: dict[str, Callable[[U8], object]] = {"pdq, 8 variants, of an RGB picture": lambda one: pdq(_small(one)[None])}
+    out |= {name: _milliseconds(compute, whole) for name, compute in {**ours, **other_hashes()}.items()}
     out["load_average"] = os.getloadavg()[0]
     return out
+
+
+def _milliseconds(work: Callable[..., object], inputs: Sequence[tuple[U8, ...]]) -> dict[str, float]:
+    work(*inputs[0])
+    best = []
+    for one in inputs:
+        runs = []
+        for _ in range(3):
+            started = time.process_time()
+            work(*one)
+            runs.append(time.process_time() - started)
+        best.append(1e3 * min(runs))
+    return {
+        "median_of_fastest_ms": round(float(np.median(best)), 3),
+        "mean_of_fastest_ms": round(float(np.mean(best)), 3),
+        "largest_ms": round(max(best), 3),
+    }
 
 
 def bytes_a_minute(videos: Path) -> dict[str, Any]:
@@ -385,12 +416,60 @@ def sameness(videos: Path, frames: Frames) -> dict[str, Any]:
     return {"same": len(set(digests.values())) == 1, "digests": digests}
 
 
+def as_text(result: dict[str, Any]) -> str:
+    """Return the parts that were measured as Markdown."""
+    lines = []
+    if "pdq" in result:
+        one = result["pdq"]
+        lines += [
+            f"PDQ of 64 x 64 pixels is {one['mean_bits']:.1f} bits from pdqhash of the whole picture in the mean, "
+            f"{one['p95_bits']:.0f} at the 95th percentile, {one['max_bits']} at most ({one['pictures']} pictures); "
+            f"given the same luma {one['bits_different_given_the_same_luma_8_variants']} bits differ.",
+            "",
+        ]
+    if "hash" in result:
+        one = result["hash"]
+        methods = {name: value for name, value in one.items() if isinstance(value, dict)}
+        rows = [[n, m["threshold_bits"], m["nearest_negative_bits"], m["mean"]] for n, m in methods.items()]
+        pairs = f"{one['negative_pairs']} pairs of other content"
+        lines += [
+            f"{one['queries']} edited pictures, at {FALSE_POSITIVES:g} of {pairs}",
+            "",
+            table(["hash", "accepted up to, bits", "nearest other content", "recall"], rows),
+            "",
+        ]
+        edits = next(iter(methods.values()))["recall"]
+        by_edit = [[edit, *(m["recall"][edit] for m in methods.values())] for edit in edits]
+        lines += [table(["edit", *methods], by_edit), ""]
+    if "local" in result:
+        one = result["local"]
+        asked = {name: value for name, value in one.items() if name.startswith("at_least_")}
+        rows = [[n.split("_")[-1], m["mean"], m["false_positives"], m["same_series_pairs"]] for n, m in asked.items()]
+        lines += [
+            f"Local descriptors, {one['queries']} edited pictures, {one['negative_pairs']} pairs of other content",
+            "",
+            table(["inliers asked", "recall", "wrong pairs", "pairs of one series"], rows),
+            "",
+        ]
+    if "cost" in result:
+        costs = [[n, *one.values()] for n, one in result["cost"].items() if isinstance(one, dict)]
+        lines += [table(["a picture", "median of fastest, ms", "mean", "largest"], costs), ""]
+    if "bytes" in result:
+        median = {n: value["median"] for n, value in result["bytes"]["all"].items() if n != "minutes"}
+        lines += [table(["kept of a known video, a minute", "median bytes"], [[n, v] for n, v in median.items()]), ""]
+    if "same" in result:
+        lines += [f"The same signatures in any batch, process and number of threads: {result['same']['same']}.", ""]
+    return "\n".join(lines)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """Measure the parts asked for, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path)
     parser.add_argument("--every", type=int, default=2, help="hashes: use every n-th picture as a source of edits")
     parser.add_argument("--local-every", type=int, default=4)
     parser.add_argument("--only", default="pdq,hash,local,cost,bytes,same")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--digest", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     frames = read_frames(options.videos)
@@ -406,13 +485,15 @@ def main() -> None:
         "bytes": lambda: bytes_a_minute(options.videos),
         "same": lambda: sameness(options.videos, frames),
     }
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    kept = options.out / "signatures.json"
+    results = json.loads(kept.read_text()) if kept.is_file() else {}
     results["scheme"] = scheme(SignatureSettings())
     for name in options.only.split(","):
         results[name] = parts[name]()
         print(f"== {name}", json.dumps(results[name], indent=1), sep="\n", flush=True)
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(results, indent=1) + "\n")
+    write_result(options.out, "signatures", {k: v for k, v in results.items() if k != "machine"}, as_text(results))
 
 
 if __name__ == "__main__":
