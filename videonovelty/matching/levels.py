@@ -166,7 +166,7 @@ def _beyond(shown: F64, light: F64, known: F64, most_apart: float) -> tuple[Bool
     `light`, shape (t, 2), is the mean and the deviation of the query's pictures in grey levels.
     """
     cells = known.shape[1]
-    fitted = _fitted(shown.reshape(-1, cells), np.tile(known, (len(shown), 1))).reshape(shown.shape)
+    fitted = relit(shown.reshape(-1, cells), np.tile(known, (len(shown), 1))).reshape(shown.shape)
     agreeing = int(np.ceil(AGREEING * cells))
     apart = np.sort(np.abs(shown - fitted), axis=2)[:, :, :agreeing].sum(axis=2)
     # the aligned tick itself, unless another one is clearly better
@@ -207,7 +207,7 @@ def _laid_over(shown: F64, known: F64) -> F64:
         move, laid = np.zeros(6), known[some]
         places = np.tile(PLACES, (len(laid), 1))
         for _ in range(LAID_ROUNDS):
-            fitted = _fitted(shown[some], laid)
+            fitted = relit(shown[some], laid)
             apart = (shown[some] - fitted).ravel()
             down, right = (
                 slope.reshape(-1) for slope in np.gradient(fitted.reshape(-1, FINE_GRID, FINE_GRID), axis=(1, 2))
@@ -231,7 +231,7 @@ def _resampled(right: F64, down: F64) -> F64:
     return taken
 
 
-def _fitted(shown: F64, known: F64) -> F64:
+def relit(shown: F64, known: F64) -> F64:
     """Return the known levels in the contrast and brightness of those that are shown, both (t, cells), tick by tick."""
     weight = np.ones(shown.shape)
     fitted = known
