@@ -165,9 +165,9 @@ class ProofSettings(_Table):
     """…and where they do not."""
     repeating_agreement: float = Field(0.85, gt=0, le=1)
     """Footage that repeats itself needs no margin from this agreement on, if its pictures are within `near_bits`."""
-    level_changes: float = Field(150.0, gt=0)
+    level_changes: float = Field(80.0, gt=0)
     """Cells of the 8 × 8 grid that change, summed over ticks at which all 64 are as bright as in the known video, from
-    which they prove the same footage by themselves. Of other takes none came to more than 62."""
+    which they prove the same footage by themselves. Of other takes none came to more than 10."""
     altered_bits: int = Field(8, ge=0, le=128)
     """Median PDQ distance from which the pictures were altered: every part of them must move like the known ones."""
     window_changes: float = Field(60.0, gt=0)

@@ -33,8 +33,8 @@ CHANGED = 0.3
 CHANGED_TICKS = 2
 OUT_OF_TIME = 1
 """Ticks of the query by which it may be out of time."""
-LEAST_TICKS = 4
-"""Ticks in which cells change: fewer may be one cut, which two videos can have at one moment of two scenes."""
+LEAST_TICKS = 6
+"""Ticks at which cells change: one cut between still pictures is seen at four, and proves no more than they do."""
 CLOSE = 0.1
 """Median difference of all cells, fitted to all of them, above which a tick is not looked at more closely."""
 
