@@ -35,6 +35,7 @@ from videonovelty.matching.local_candidates import LocalCandidate
 from videonovelty.matching.naming import named
 from videonovelty.matching.placement import in_one_place
 from videonovelty.matching.stretch import KnownSide, Stretch, doubted
+from videonovelty.matching.unmoving import still_passages, with_one_look
 from videonovelty.records import SignedVideo, Verdict
 from videonovelty.run import RunFolder
 from videonovelty.segments import tile_segments
@@ -169,7 +170,7 @@ def explained(
     """Return the stretches of one signed video that lie on its candidates; arguments as for `judge_signed`.
 
     A candidate that a pane or the negative shows is named where nothing is proven; one that only a small part of the
-    picture shows, pane or not, where no stretch lies on any.
+    picture shows, pane or not, where no stretch lies on any. Where nothing moves, one look tells what is not proven.
     """
     stretches: list[Stretch] = []
     for candidate in candidates.ranked:
@@ -185,7 +186,10 @@ def explained(
     if not any(stretch.proof.proven for stretch in stretches):
         frames = {video_id: side.frames for video_id, side in sides.items()}
         stretches += named(signed.signatures, candidates, frames, matching=settings.matching, proof=settings.proof)
-    return stretches or _in_one_place(signed, local_candidates, candidates.common, sides, settings)
+    stretches = stretches or _in_one_place(signed, local_candidates, candidates.common, sides, settings)
+    if all(stretch.proof.proven for stretch in stretches):
+        return stretches
+    return with_one_look(stretches, still_passages(signed.signatures))
 
 
 def _in_one_place(

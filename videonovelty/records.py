@@ -497,6 +497,8 @@ PLAIN_AS_GOOD = "at the plain speed it agrees as well"
 """Reason of stretches at another speed that movement does not tell from the plain one, which has to prove itself."""
 COLOURS_INVERTED = "its colours are inverted, so what covers a part of the picture cannot be seen"
 """Reason of stretches that show the negative of the known video (`why_not`)."""
+NOTHING_MOVES = "nothing moves in it, and stillness proves nothing"
+"""Reason of stretches that look like known footage, of which one picture shows all there is (`why_not`)."""
 IN_A_PART = frozenset({PART_COVERED, PART_MOVES})
 """Reasons for which footage that agrees with known footage elsewhere in the picture is not proven (`why_not`)."""
 
@@ -538,7 +540,7 @@ class Segment:
     cover_right: float | None = None
     cover_bottom: float | None = None
     look_seconds: float | None = None
-    """When what covers the picture is still and all that is not known: one picture, at this time, shows it."""
+    """When one picture, at this time, shows all of it that is not known: what covers it is still, or nothing moves."""
 
     @property
     def spared_seconds(self) -> float:

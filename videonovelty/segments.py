@@ -57,8 +57,7 @@ def tile_segments(
 
 def _rank(stretch: Stretch) -> tuple[bool, bool, float, float]:
     seconds = stretch.end_seconds - stretch.start_seconds
-    one_look = stretch.cover is not None and stretch.cover.still
-    return (stretch.proof.proven, one_look, seconds * round(stretch.spatial_share, 1), stretch.proof.agreement)
+    return (stretch.proof.proven, stretch.one_look, seconds * round(stretch.spatial_share, 1), stretch.proof.agreement)
 
 
 def _explained(
@@ -127,5 +126,7 @@ def _segment(piece: _Piece) -> Segment:
         cover_top=top,
         cover_right=right,
         cover_bottom=bottom,
-        look_seconds=round(0.5 * (piece.start + piece.end), 3) if cover is not None and cover.still else None,
+        look_seconds=round(0.5 * (piece.start + piece.end), 3)
+        if piece.kind == "same_scene" and stretch.one_look
+        else None,
     )

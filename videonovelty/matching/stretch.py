@@ -59,6 +59,13 @@ class Stretch:
     """Movement agrees from end to end, whatever else stands against a proof: nothing in it merely does not move."""
     cover: Cover | None = None
     """What is over a part of the picture, where that is why nothing is proven and it was found."""
+    still: bool = False
+    """Nothing moves in it: one picture shows all of it."""
+
+    @property
+    def one_look(self) -> bool:
+        """One picture shows all of it that is not known."""
+        return self.still or (self.cover is not None and self.cover.still)
 
     @property
     def rests_on_placement(self) -> bool:
