@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from make_run import HOSTILE_NAMES, RunTables, a_night, known, video_id
 
 from videonovelty.errors import REASON_TEXT, Reason, RunError, SettingsError
-from videonovelty.records import COLOURS_INVERTED, PART_COVERED, PART_MOVES, PLAYS_IN_A_PART
+from videonovelty.records import COLOURS_INVERTED, NOTHING_MOVES, PART_COVERED, PART_MOVES, PLAYS_IN_A_PART
 from videonovelty.report.collect import VERDICT_ORDER, Report, collect
 from videonovelty.report.decisions import DECISIONS, read_decisions
 from videonovelty.report.exports import (
@@ -335,6 +335,24 @@ def test_one_picture_stands_for_what_is_covered_by_something_still(tmp_path: Pat
     assert "One picture" not in " ".join(why(inset))
     assert "One picture shows it: look at 0:30.0." in " ".join(why(both))
     assert "Look at what is put over it, or plays in it." in " ".join(why(both))
+
+
+def test_one_picture_stands_for_what_does_not_move(tmp_path: Path) -> None:
+    t = RunTables()
+    still = known("k", 0, 60, proof="none", why_not=NOTHING_MOVES, look_seconds=30.0)
+    moving = known("k", 60, 70, proof="none", why_not="only 1.2 s aligned")
+    t.add("slide", "same_scene", "not_proven", [(0, 60, "same_scene", still)])
+    t.add("both", "same_scene", "not_proven", [(0, 60, "same_scene", still), (60, 70, "same_scene", moving)])
+    report = collect(t.write(tmp_path / "run"))
+    slide, both = (entry_of(report, name) for name in ("slide", "both"))
+    assert (slide.view_seconds, both.view_seconds) == (2.0, 12.0)
+    assert slide.in_queue and both.in_queue
+    assert f"Not proven, because {NOTHING_MOVES}: 0:00.0–1:00.0. One picture shows all of it: look at 0:30.0." in (
+        " ".join(why(slide))
+    )
+    assert "in which nothing happens, would look like this as well" in " ".join(why(slide))
+    assert "put over it" not in " ".join(why(slide))
+    assert "Another take in the same room" in " ".join(why(both))
 
 
 @pytest.mark.parametrize(

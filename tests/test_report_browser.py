@@ -17,7 +17,7 @@ import pytest
 from make_run import RunTables, a_night, known, video_id
 
 from videonovelty.known.ledger import Opinion
-from videonovelty.records import PART_COVERED
+from videonovelty.records import NOTHING_MOVES, PART_COVERED
 from videonovelty.report.decided import Decided
 from videonovelty.report.decisions import read_decisions
 from videonovelty.report.html import Pictures, write_report
@@ -635,6 +635,19 @@ def test_what_covers_known_footage_is_drawn_where_it_lies_with_the_one_picture_t
         # a third of the way along the timeline, in the middle of the sticker's stretch
         bar, mark = (seen.page.locator(one).bounding_box() for one in (".bar", ".bar > .look"))
         assert abs((mark["x"] - bar["x"]) / bar["width"] - 1 / 3) < 0.02
+        assert seen.page.locator(".bar > .look").count() == 1
+
+
+def test_the_one_picture_of_what_does_not_move_is_named_without_a_box(opened: Any, tmp_path: Path) -> None:
+    t = RunTables()
+    t.add("a", "same_scene", "not_proven", [
+        (0, 20, "same_scene", known("k", 0, 20, proof="none", why_not=NOTHING_MOVES, look_seconds=10.0))])  # fmt: skip
+    with opened(write_report(t.write(tmp_path / "run"), ReportSettings())) as seen:
+        seen.stands_at("a.mp4")
+        text = seen.page.locator("#detail").inner_text()
+        assert "0:02.0 to view of 0:20.0" in text
+        assert "One picture to look at: 0:10.0. Nothing moves in this stretch." in text
+        assert seen.page.locator(".cover .frame").count() == 0
         assert seen.page.locator(".bar > .look").count() == 1
 
 

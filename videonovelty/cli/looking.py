@@ -94,6 +94,7 @@ def compare(
             "inliers": s.inliers,
             "cover": None if s.cover is None else [round(edge, 4) for edge in s.cover.box],
             "cover_is_still": None if s.cover is None else s.cover.still,
+            "nothing_moves": s.still,
         }
         for s in stretches
     ]
@@ -129,7 +130,7 @@ def _movement(row: Mapping[str, Any]) -> str:
 
 def _cover(row: Mapping[str, Any]) -> str:
     if row["cover"] is None:
-        return ""
+        return "\n    nothing moves in it: one picture shows all of it" if row["nothing_moves"] else ""
     left, top, right, bottom = (f"{edge:.0%}" for edge in row["cover"])
     moves = "does not move: one picture shows it" if row["cover_is_still"] else "may move"
     return f"\n    what covers it lies from {left} to {right} across and {top} to {bottom} down, and {moves}"

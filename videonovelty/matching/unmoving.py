@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from videonovelty.matching.still import MOST_LEVELS, STILL_LEVELS, STILL_TICKS
 from videonovelty.matching.stretch import Stretch, part_of, runs

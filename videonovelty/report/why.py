@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from videonovelty.errors import FAILURES, Reason
-from videonovelty.records import COLOURS_INVERTED, IN_A_PART, PLAYS_IN_A_PART
+from videonovelty.records import COLOURS_INVERTED, IN_A_PART, NOTHING_MOVES, PLAYS_IN_A_PART
 from videonovelty.report.collect import Entry, Stretch, reason_text
 from videonovelty.report.legible import clock, spoken
 
@@ -107,7 +107,7 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
         yield from _evidence(alike)
         yield f"What is around it nobody has compared. It plays at {_times(alike)}."
         return
-    if alike and not known and all(s.look_seconds is not None for s in alike):
+    if alike and not known and all(s.why_not in IN_A_PART and s.look_seconds is not None for s in alike):
         yield f"All but a part of its picture is footage of {_videos(alike, entry)}."
     else:
         yield f"It looks like {_videos(alike, entry)}, but could not be proven to be the same footage."
@@ -121,6 +121,8 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
     yield from _doubts(alike)
     if alike and all(s.why_not == COLOURS_INVERTED for s in alike):
         yield "Its pictures are the negatives of known ones. Look at what may be put over them."
+    elif alike and all(s.why_not == NOTHING_MOVES for s in alike):
+        yield "Another take of the same scene, in which nothing happens, would look like this as well."
     elif not alike or any(s.why_not not in IN_A_PART for s in alike):
         yield (
             "In a true copy everything moves at the same moments as in the original; here it does not, or too little "
@@ -142,6 +144,10 @@ def _doubts(alike: Sequence[Stretch]) -> Iterable[str]:
             by_reason.setdefault(s.why_not, []).append(s)
     for reason, stretches in list(by_reason.items())[:SHOWN]:
         yield f"Not proven, because {reason}: {_times(stretches)}."
+    still = by_reason.get(NOTHING_MOVES, [])
+    if still:
+        at = ", ".join(clock(s.look_seconds or 0.0) for s in still[:SHOWN])
+        yield f"{'One picture shows' if len(still) == 1 else 'One picture of each shows'} all of it: look at {at}."
     in_a_part = [s for reason in by_reason if reason in IN_A_PART for s in by_reason[reason]]
     looks = [s for s in in_a_part if s.look_seconds is not None]
     if looks:

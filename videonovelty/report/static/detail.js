@@ -191,9 +191,12 @@ function hasLook(s) {
   return s.look !== null && s.look !== undefined;
 }
 
-/** Where something covers the picture: a small drawing of it, and in words what to do. */
+/** Where something covers the picture: a small drawing of it, and in words what to do; where nothing moves, the words. */
 function coverOf(s) {
-  if (!s.cover) return null;
+  if (!s.cover) {
+    if (!hasLook(s)) return null;
+    return h('div', { class: 'cover' }, h('span', {}, h('b', {}, `One picture to look at: ${clock(s.look)}.`), ' Nothing moves in this stretch.'));
+  }
   const [left, top, right, bottom] = s.cover;
   const box = h('i', {});
   box.style.left = `${100 * left}%`;
