@@ -70,8 +70,13 @@ def test_shipped_settings_hold_the_projects_baseline(now: Measurement) -> None:
     assert regressions(tune_samples.BASELINE, now.metrics) == []
 
 
+WORSE = {"min_events": 4000.0, "level_changes": 1e6}
+"""Neither movement nor levels prove anything."""
+AS_TOML = "\n".join(f"{key} = {value}" for key, value in WORSE.items())
+
+
 def test_a_worsened_setting_is_caught_and_the_edit_is_named(samples: SampleSet, cache: Path, now: Measurement) -> None:
-    worse = load_settings(None, proof={"min_events": 4000.0})
+    worse = load_settings(None, proof=WORSE)
     fallen = regressions(tune_samples.BASELINE, tune_samples.measured(samples, cache, worse).metrics)
     assert any(text.startswith("edit: mirror: known_seconds_cleared fell by ") for text in fallen)
 
@@ -312,7 +317,7 @@ def test_gate_ends_with_1_and_says_what_fell(samples: SampleSet, cache: Path, no
     good = CliRunner().invoke(app, arguments)
     assert good.exit_code == 0, good.output
     config = tmp_path / "worse.toml"
-    config.write_text("[proof]\nmin_events = 4000.0\n", encoding="utf-8")
+    config.write_text(f"[proof]\n{AS_TOML}\n", encoding="utf-8")
     bad = CliRunner().invoke(app, [*arguments, "--config", str(config)])
     assert bad.exit_code == 1
     assert "regression: edit: mirror: known_seconds_cleared fell by" in bad.stderr.replace("\n", " ")
@@ -390,6 +395,6 @@ def test_the_scripted_job_tunes_as_its_sample_settings_say(
     printed = capsys.readouterr().out
     assert "novel_video_recall" in printed
     assert load_settings(tmp_path / "out" / "tuned.toml").evidence.facts
-    config.write_text(text + "\n[proof]\nmin_events = 4000.0\n", encoding="utf-8")
+    config.write_text(f"{text}\n[proof]\n{AS_TOML}\n", encoding="utf-8")
     assert scripted.main([str(config)]) == 1
     assert "regression: edit: mirror: known_seconds_cleared fell by" in capsys.readouterr().err.replace("\n", " ")

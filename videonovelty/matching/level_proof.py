@@ -28,7 +28,7 @@ from videonovelty.signatures.motion import LEVEL_UNIT
 Bool = npt.NDArray[np.bool_]
 I64 = npt.NDArray[np.int64]
 
-CHANGED = 0.3
+CHANGED = 0.2
 """Deviations by which a cell of the known video is brighter or darker two ticks before or after: it changes there."""
 CHANGED_TICKS = 2
 OUT_OF_TIME = 1
