@@ -103,6 +103,17 @@ def test_a_few_changes_are_not_enough() -> None:
     assert _runs(known, known)
 
 
+@pytest.mark.parametrize("seconds", [1.2, 1.6])
+def test_short_runs_count_on_a_line_that_is_proven_elsewhere_only(seconds: float) -> None:
+    known = _levels(10, 160)
+    query = np.vstack([_levels(11, 160 - round(10 * seconds)), known[160 - round(10 * seconds) :]])
+    profiles = _profile(query), thinned(_profile(known))
+    assert level_runs(*profiles, Line(1.0, 0.0, 0, 0.0), PROOF) == []
+    (run,) = level_runs(*profiles, Line(1.0, 0.0, 0, 0.0), PROOF, proven_line=True)
+    assert run.first_seconds >= 16.0 - seconds - 0.1
+    assert run.last_seconds >= 15.5
+
+
 @pytest.mark.parametrize("speed", [0.8, 1.25])
 def test_footage_at_another_speed_lies_on_its_line(speed: float) -> None:
     known = _levels(8, 240)
@@ -152,6 +163,6 @@ def test_what_levels_prove_is_added_to_what_movement_proves(tmp_path: Path, monk
         )
 
     with_levels = proven()
-    monkeypatch.setattr(alignment, "level_runs", lambda *_: [])
+    monkeypatch.setattr(alignment, "level_runs", lambda *_, **__: [])
     assert with_levels >= proven()
     assert with_levels >= 5.0

@@ -393,7 +393,7 @@ def _with_levels(
         return list(found)
     pieces: list[tuple[float, float, Stretch | None]] = [(one.start_seconds, one.end_seconds, one) for one in proven]
     step = a.known.motion.step_seconds * a.known.motion.fine_every / line.speed
-    for run in level_runs(a.motion, a.known.motion, line, a.proof):
+    for run in level_runs(a.motion, a.known.motion, line, a.proof, proven_line=bool(proven)):
         start, end = _between_ticks(run.first_seconds, run.last_seconds, step, a.query)
         inside = counted & (a.query.pts_seconds >= start - 1e-6) & (a.query.pts_seconds < end)
         bits = pictures.bits[inside]
@@ -409,7 +409,7 @@ def _with_levels(
             longest = max(by_movement, key=lambda one: one.end_seconds - one.start_seconds)
             carried = all(one.carried for one in by_movement)
             widened.append(replace(longest, start_seconds=start, end_seconds=end, carried=carried))
-        elif line.speed == 1.0 and end - start >= a.proof.min_seconds:
+        elif line.speed == 1.0 and (proven or end - start >= a.proof.min_seconds):
             widened.append(_by_levels(a, line, start, end, counted, pictures))
     return widened
 

@@ -33,8 +33,9 @@ CHANGED = 0.2
 CHANGED_TICKS = 2
 OUT_OF_TIME = 1
 """Ticks of the query by which it may be out of time."""
-LEAST_TICKS = 6
-"""Ticks at which cells change: one cut between still pictures is seen at four, and proves no more than they do."""
+LEAST_TICKS, LEAST_ON_PROVEN_LINE = 6, 3
+"""Ticks at which cells change: one cut between still pictures is seen at four, and proves no more than they do. On a
+line that movement proves elsewhere fewer are enough."""
 CLOSE = 0.1
 """Median difference of all cells, fitted to all of them, above which a tick is not looked at more closely."""
 
@@ -50,22 +51,26 @@ class LevelRun:
     """Cells that change at ticks of the run, summed over it."""
 
 
-def level_runs(query: MotionProfile, known: MotionProfile, line: Line, settings: ProofSettings) -> list[LevelRun]:
+def level_runs(
+    query: MotionProfile, known: MotionProfile, line: Line, settings: ProofSettings, *, proven_line: bool = False
+) -> list[LevelRun]:
     """Return the runs on a line that prove it, in the order of time; none where levels are missing.
 
-    `query` is turned as the line says, and keeps levels at every tick. What does not change for longer than
-    `max_still_inside_seconds` divides a run, and at its ends no more than `max_still_seconds` of that belong to it.
+    `query` is turned as the line says, and keeps levels at every tick; movement proves a `proven_line` elsewhere. What
+    does not change for longer than `max_still_inside_seconds` divides a run, and at its ends no more than
+    `max_still_seconds` of that belong to it.
     """
     if query.levels is None or known.levels is None:
         return []
+    least = LEAST_ON_PROVEN_LINE if proven_line else LEAST_TICKS
     step = known.step_seconds * known.fine_every
     index, known_index, at = ticks_on(line, query, len(known.levels), step)
-    if len(at) < LEAST_TICKS:
+    if len(at) < least:
         return []
     alike = np.zeros(len(at), np.bool_)
     shown, there = (side.astype(np.float64) * LEVEL_UNIT for side in (query.levels[index], known.levels[known_index]))
     for first, last in runs(_close(shown, there)):
-        if last - first + 1 >= LEAST_TICKS:
+        if last - first + 1 >= least:
             some = slice(first, last + 1)
             alike[some] = _as_bright(query.levels, index[some], shown[some], there[some])
     changes = _changing(there)
@@ -74,7 +79,7 @@ def level_runs(query: MotionProfile, known: MotionProfile, line: Line, settings:
         moving = first + np.flatnonzero(changes[first : last + 1])
         for part in _unbroken(moving, at, settings.max_still_inside_seconds):
             total = int(changes[part].sum())
-            if len(part) >= LEAST_TICKS and total >= settings.level_changes:
+            if len(part) >= least and total >= settings.level_changes:
                 begins = at >= max(at[first], at[part[0]] - settings.max_still_seconds)
                 ends = at <= min(at[last], at[part[-1]] + settings.max_still_seconds)
                 found.append(LevelRun(float(at[begins][0]), float(at[ends][-1]), total))
