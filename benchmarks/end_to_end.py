@@ -174,7 +174,8 @@ def measure_cost(
         peers.keep_known(name, known, folder / f"{name}.known", folder / "kept")
     sides: dict[str, Callable[[str], float]] = {OURS: lambda kind: ours(folder, kind, f"run {kind}")}
     sides |= {name: lambda kind, name=name: theirs(folder, kind, name) for name in others}  # type: ignore[misc]
-    ours(folder, "nearly nothing", "first run")  # compiles what is kept from then on
+    for kind in ("nearly nothing", "re-encoded"):
+        ours(folder, kind, "first run")  # compiles what is kept from then on
     start = {side: cost("nearly nothing") for side, cost in sides.items()}
     spent: dict[str, dict[str, list[float]]] = {kind: {side: [] for side in sides} for kind in KINDS}
     for _ in range(rounds):
