@@ -30,6 +30,8 @@ LEAST_SECONDS = 2.0 * ONE_LOOK_SECONDS
 """Shorter passages are as soon viewed as looked at."""
 MOST_DRIFT = 10.0
 """Grey levels by which a cell of the 8 × 8 grid may differ from what it is at the beginning: slow fades are seen."""
+SNAP_TICKS = 2
+"""A passage that ends so many ticks before a cut, or before the end, ends there."""
 SAME_PICTURE_BITS = 16
 """PDQ distance of the keyframes of a passage from the first: a picture that flashes up is one."""
 
@@ -53,8 +55,16 @@ def still_passages(signatures: Signatures) -> list[tuple[float, float]]:
             continue
         faded = np.abs(grey[first : last + 1] - grey[first]).max(axis=1) > MOST_DRIFT
         if not faded.any() and _one_picture(signatures, start, end):
-            found.append((start, end))
+            found.append(_to_cuts(signatures, start, end, SNAP_TICKS * motion.step_seconds))
     return found
+
+
+def _to_cuts(signatures: Signatures, start: float, end: float, reach: float) -> tuple[float, float]:
+    """Return a passage moved to where its first keyframe begins and its last one ends, if that is within `reach`."""
+    begins, ends = signatures.start_seconds, signatures.end_seconds
+    begins = begins[(begins <= start) & (begins >= start - reach)]
+    ends = ends[(ends >= end) & (ends <= end + reach)]
+    return (float(begins[-1]) if len(begins) else start), (float(ends[0]) if len(ends) else end)
 
 
 def _grey(motion: MotionProfile) -> F64:
