@@ -35,7 +35,7 @@ from videonovelty.matching.local_candidates import LocalCandidate
 from videonovelty.matching.naming import named
 from videonovelty.matching.placement import in_one_place
 from videonovelty.matching.stretch import KnownSide, Stretch, doubted
-from videonovelty.matching.unmoving import still_passages, with_one_look
+from videonovelty.matching.unmoving import looks_alike, still_passages, with_one_look
 from videonovelty.records import SignedVideo, Verdict
 from videonovelty.run import RunFolder
 from videonovelty.segments import tile_segments
@@ -187,7 +187,7 @@ def explained(
         frames = {video_id: side.frames for video_id, side in sides.items()}
         stretches += named(signed.signatures, candidates, frames, matching=settings.matching, proof=settings.proof)
     stretches = stretches or _in_one_place(signed, local_candidates, candidates.common, sides, settings)
-    if all(stretch.proof.proven for stretch in stretches):
+    if not any(map(looks_alike, stretches)):
         return stretches
     return with_one_look(stretches, still_passages(signed.signatures))
 

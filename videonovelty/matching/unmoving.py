@@ -41,7 +41,7 @@ def still_passages(signatures: Signatures) -> list[tuple[float, float]]:
     motion = signatures.motion
     if motion.detail is None or motion.levels is None or motion.light is None:
         return []
-    changes = np.abs(motion.detail.astype(np.int16))
+    changes = np.abs(motion.detail)  # at least -127: two hours of it are 41 MB
     ticks = np.arange(len(changes)) * motion.step_seconds
     grey = _grey(motion)
     found = []
@@ -85,13 +85,14 @@ def with_one_look(stretches: Sequence[Stretch], passages: Sequence[tuple[float, 
     found: list[Stretch] = []
     for stretch in stretches:
         pieces = [stretch]
-        for passage in passages if _looks_alike(stretch) else ():
+        for passage in passages if looks_alike(stretch) else ():
             pieces = [part for piece in pieces for part in _divided(piece, passage)]
         found += pieces
     return found
 
 
-def _looks_alike(stretch: Stretch) -> bool:
+def looks_alike(stretch: Stretch) -> bool:
+    """Return whether a stretch is not proven for no reason that one look at it could not settle."""
     return not stretch.proof.proven and stretch.proof.why_not not in {*IN_A_PART, PLAYS_IN_A_PART, COLOURS_INVERTED}
 
 
