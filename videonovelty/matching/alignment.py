@@ -384,7 +384,10 @@ def _with_levels(
     a: Alignment, line: Line, found: Sequence[Stretch], counted: Bool, pictures: _Pictures
 ) -> list[Stretch]:
     """Return the stretches of one line, those that movement proves widened by what levels prove beside them, and what
-    levels prove alone; of whole pictures, and at other speeds than the plain one no more than the former."""
+    levels prove alone; of whole pictures, and at other speeds than the plain one no more than the former.
+
+    Stretches in which a part of the picture moves otherwise are left whole: levels have a say in them later.
+    """
     if a.in_region or pictures.rests_on_geometry or a.known.motion is None:
         return list(found)
     proven = [one for one in found if one.proof.proven]
@@ -397,6 +400,8 @@ def _with_levels(
         start, end = _between_ticks(run.first_seconds, run.last_seconds, step, a.query)
         inside = counted & (a.query.pts_seconds >= start - 1e-6) & (a.query.pts_seconds < end)
         bits = pictures.bits[inside]
+        if any(one.start_seconds < end and start < one.end_seconds for one in found if one.proof.why_not == PART_MOVES):
+            continue
         if (bits <= a.proof.aligned_bits).any() and not (bits > a.proof.unlike_bits).any():
             pieces.append((start, end, None))
     widened = [one for one in found if not one.proof.proven]
