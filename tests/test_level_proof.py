@@ -13,7 +13,7 @@ from test_levels import _levels, _over, _profile
 
 from videonovelty import footage
 from videonovelty.comparing import compared
-from videonovelty.matching import alignment
+from videonovelty.matching import level_proof
 from videonovelty.matching.level_proof import LevelRun, level_runs
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, thinned
@@ -163,6 +163,6 @@ def test_what_levels_prove_is_added_to_what_movement_proves(tmp_path: Path, monk
         )
 
     with_levels = proven()
-    monkeypatch.setattr(alignment, "level_runs", lambda *_, **__: [])
+    monkeypatch.setattr(level_proof, "level_runs", lambda *_, **__: [])
     assert with_levels >= proven()
     assert with_levels >= 5.0

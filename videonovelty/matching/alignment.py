@@ -11,7 +11,7 @@ import numpy.typing as npt
 from videonovelty.matching.covered import shows_the_known, uncovered
 from videonovelty.matching.distances import FAR, NOTHING, aligned_distance, keyframe_distances
 from videonovelty.matching.in_place import InPlaces
-from videonovelty.matching.level_proof import level_runs
+from videonovelty.matching.level_proof import with_levels
 from videonovelty.matching.levels import Levels
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
 from videonovelty.matching.proof import (
@@ -319,7 +319,9 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
         stretch = _tested(a, line, start, end, counted, pictures, moves_alike, evidence)
         if stretch is not None:
             found.append(stretch)
-    return _with_levels(a, line, found, counted, pictures)
+    if a.in_region or pictures.rests_on_geometry:
+        return found
+    return with_levels(found, line, a.query, a.motion, a.known, counted=counted, bits=pictures.bits, settings=a.proof)
 
 
 def _tested(
@@ -378,77 +380,6 @@ def _tested(
         spatial_share=round(float(np.median(pictures.share[verified])), 4),
         inliers=int(np.median(pictures.inliers[verified])),
     )
-
-
-def _with_levels(
-    a: Alignment, line: Line, found: Sequence[Stretch], counted: Bool, pictures: _Pictures
-) -> list[Stretch]:
-    """Return the stretches of one line, those that movement proves widened by what levels prove beside them, and what
-    levels prove alone; of whole pictures, and at other speeds than the plain one no more than the former.
-
-    Stretches in which a part of the picture moves otherwise are left whole: levels have a say in them later.
-    """
-    if a.in_region or pictures.rests_on_geometry or a.known.motion is None:
-        return list(found)
-    proven = [one for one in found if one.proof.proven]
-    first, last = float(a.query.start_seconds[0]), float(a.query.end_seconds[-1])
-    if any(one.start_seconds <= first and one.end_seconds >= last for one in proven):
-        return list(found)
-    pieces: list[tuple[float, float, Stretch | None]] = [(one.start_seconds, one.end_seconds, one) for one in proven]
-    step = a.known.motion.step_seconds * a.known.motion.fine_every / line.speed
-    for run in level_runs(a.motion, a.known.motion, line, a.proof, proven_line=bool(proven)):
-        start, end = _between_ticks(run.first_seconds, run.last_seconds, step, a.query)
-        inside = counted & (a.query.pts_seconds >= start - 1e-6) & (a.query.pts_seconds < end)
-        bits = pictures.bits[inside]
-        if any(one.start_seconds < end and start < one.end_seconds for one in found if one.proof.why_not == PART_MOVES):
-            continue
-        if (bits <= a.proof.aligned_bits).any() and not (bits > a.proof.unlike_bits).any():
-            pieces.append((start, end, None))
-    widened = [one for one in found if not one.proof.proven]
-    for together in _touching(pieces):
-        by_movement = [one for _, _, one in together if one is not None]
-        start, end = min(start for start, _, _ in together), max(end for _, end, _ in together)
-        if len(together) == len(by_movement):
-            widened += by_movement
-        elif by_movement:
-            longest = max(by_movement, key=lambda one: one.end_seconds - one.start_seconds)
-            carried = all(one.carried for one in by_movement)
-            widened.append(replace(longest, start_seconds=start, end_seconds=end, carried=carried))
-        elif line.speed == 1.0 and (proven or end - start >= a.proof.min_seconds):
-            widened.append(_by_levels(a, line, start, end, counted, pictures))
-    return widened
-
-
-def _touching(pieces: Sequence[tuple[float, float, Stretch | None]]) -> list[list[tuple[float, float, Stretch | None]]]:
-    """Return pieces of time in groups of those that overlap or touch, in the order of time."""
-    groups: list[list[tuple[float, float, Stretch | None]]] = []
-    end = -np.inf
-    for piece in sorted(pieces, key=lambda piece: piece[:2]):
-        if piece[0] > end + 1e-6:
-            groups.append([])
-        groups[-1].append(piece)
-        end = max(end, piece[1])
-    return groups
-
-
-def _by_levels(a: Alignment, line: Line, start: float, end: float, counted: Bool, pictures: _Pictures) -> Stretch:
-    """Return a stretch that levels prove, with the numbers of its movement."""
-    assert a.known.motion is not None
-    inside = counted & (a.query.pts_seconds >= start - 1e-6) & (a.query.pts_seconds < end)
-    median = float(np.median(pictures.bits[inside]))
-    seen = PictureEvidence(median, 1.0)
-    proof = replace(prove(a.motion, a.known.motion, line, start, end, seen, a.proof), proven=True, why_not="")
-    frames = int((inside & (pictures.bits <= a.proof.aligned_bits)).sum())
-    return Stretch(a.known.frames.video_id, line, start, end, proof, frames, median)
-
-
-def _between_ticks(first: float, last: float, step: float, query: Signatures) -> tuple[float, float]:
-    """Return the stretch of ticks first … last as times, moved to a keyframe boundary before the next tick, if any."""
-    near = query.start_seconds[(query.start_seconds > first - step) & (query.start_seconds <= first + 1e-6)]
-    start = float(near[-1]) if len(near) else first
-    near = query.end_seconds[(query.end_seconds >= last) & (query.end_seconds < last + step)]
-    end = float(near[0]) if len(near) else last
-    return start, max(end, start)
 
 
 def _plain_as_good(a: Alignment, line: Line, start: float, end: float, agreement: float) -> bool:

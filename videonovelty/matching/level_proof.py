@@ -12,16 +12,17 @@ other takes of known scenes, at whatever offset, no run of agreeing ticks came t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.levels import ALIKE, relit
-from videonovelty.matching.proof import ticks_on
-from videonovelty.matching.stretch import runs
+from videonovelty.matching.proof import PictureEvidence, prove, ticks_on
+from videonovelty.matching.stretch import KnownSide, Stretch, runs
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, MotionProfile
+from videonovelty.records import F64, PART_MOVES, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import LEVEL_UNIT
 
@@ -115,3 +116,86 @@ def _unbroken(ticks: I64, at: F64, most_seconds: float) -> list[I64]:
     if len(ticks) == 0:
         return []
     return np.split(ticks, np.flatnonzero(np.diff(at[ticks]) > most_seconds) + 1)
+
+
+def with_levels(
+    found: Sequence[Stretch],
+    line: Line,
+    query: Signatures,
+    motion: MotionProfile,
+    known: KnownSide,
+    *,
+    counted: Bool,
+    bits: npt.NDArray[np.int16],
+    settings: ProofSettings,
+) -> list[Stretch]:
+    """Return the stretches of one line, those that movement proves widened by what levels prove beside them, and what
+    levels prove alone; at other speeds than the plain one no more than the former.
+
+    `motion` is the query's, turned as the line says; `bits`, shape (n_keyframes,), are the PDQ distances of its
+    keyframes to the aligned moments, of which those `counted` have something to say. Stretches in which a part of the
+    picture moves otherwise are left whole: levels have a say in them later.
+    """
+    proven = [one for one in found if one.proof.proven]
+    first, last = float(query.start_seconds[0]), float(query.end_seconds[-1])
+    whole = any(one.start_seconds <= first and one.end_seconds >= last for one in proven)
+    if whole or known.motion is None:
+        return list(found)
+    pieces: list[_Piece] = [(one.start_seconds, one.end_seconds, one) for one in proven]
+    in_parts = [one for one in found if one.proof.why_not == PART_MOVES]
+    step = known.motion.step_seconds * known.motion.fine_every / line.speed
+    for run in level_runs(motion, known.motion, line, settings, proven_line=bool(proven)):
+        start, end = _between_ticks(run, step, query)
+        shown = bits[counted & _within(query, start, end)]
+        if any(one.start_seconds < end and start < one.end_seconds for one in in_parts):
+            continue
+        if (shown <= settings.aligned_bits).any() and not (shown > settings.unlike_bits).any():
+            pieces.append((start, end, None))
+    widened = [one for one in found if not one.proof.proven]
+    for together in _touching(pieces):
+        by_movement = [one for _, _, one in together if one is not None]
+        start, end = min(start for start, _, _ in together), max(end for _, end, _ in together)
+        if len(together) == len(by_movement):
+            widened += by_movement
+        elif by_movement:
+            longest = max(by_movement, key=lambda one: one.end_seconds - one.start_seconds)
+            carried = all(one.carried for one in by_movement)
+            widened.append(replace(longest, start_seconds=start, end_seconds=end, carried=carried))
+        elif line.speed == 1.0 and (proven or end - start >= settings.min_seconds):
+            seen = PictureEvidence(float(np.median(bits[counted & _within(query, start, end)])), 1.0)
+            # with the numbers of its movement
+            proof = replace(prove(motion, known.motion, line, start, end, seen, settings), proven=True, why_not="")
+            like = counted & _within(query, start, end) & (bits <= settings.aligned_bits)
+            alone = Stretch(known.frames.video_id, line, start, end, proof, int(like.sum()), seen.median_bits)
+            widened.append(alone)
+    return widened
+
+
+_Piece = tuple[float, float, Stretch | None]
+"""A piece of time, and the stretch that movement proves there; None where levels do."""
+
+
+def _touching(pieces: Sequence[_Piece]) -> list[list[_Piece]]:
+    """Return pieces in groups of those that overlap or touch, in the order of time."""
+    groups: list[list[_Piece]] = []
+    end = -np.inf
+    for piece in sorted(pieces, key=lambda piece: piece[:2]):
+        if piece[0] > end + 1e-6:
+            groups.append([])
+        groups[-1].append(piece)
+        end = max(end, piece[1])
+    return groups
+
+
+def _within(query: Signatures, start: float, end: float) -> Bool:
+    return np.asarray((query.pts_seconds >= start - 1e-6) & (query.pts_seconds < end))
+
+
+def _between_ticks(run: LevelRun, step: float, query: Signatures) -> tuple[float, float]:
+    """Return a run as times, moved to a keyframe boundary before the next tick, if there is one."""
+    first, last = run.first_seconds, run.last_seconds
+    near = query.start_seconds[(query.start_seconds > first - step) & (query.start_seconds <= first + 1e-6)]
+    start = float(near[-1]) if len(near) else first
+    near = query.end_seconds[(query.end_seconds >= last) & (query.end_seconds < last + step)]
+    end = float(near[0]) if len(near) else last
+    return start, max(end, start)
