@@ -103,7 +103,7 @@ def test_a_few_changes_are_not_enough() -> None:
     assert _runs(known, known)
 
 
-@pytest.mark.parametrize("seconds", [1.2, 1.6])
+@pytest.mark.parametrize("seconds", [1.6, 2.0])
 def test_short_runs_count_on_a_line_that_is_proven_elsewhere_only(seconds: float) -> None:
     known = _levels(10, 160)
     query = np.vstack([_levels(11, 160 - round(10 * seconds)), known[160 - round(10 * seconds) :]])

@@ -167,7 +167,7 @@ class ProofSettings(_Table):
     """Footage that repeats itself needs no margin from this agreement on, if its pictures are within `near_bits`."""
     level_changes: float = Field(80.0, gt=0)
     """Cells of the 8 × 8 grid that change, summed over ticks at which all 64 are as bright as in the known video, from
-    which they prove the same footage by themselves. Of other takes none came to more than 10."""
+    which they prove the same footage by themselves. Of 456 other takes none came to more than 26."""
     altered_bits: int = Field(8, ge=0, le=128)
     """Median PDQ distance from which the pictures were altered: every part of them must move like the known ones."""
     window_changes: float = Field(60.0, gt=0)

@@ -7,7 +7,7 @@ it shows to a tick where known footage ends, and proves stretches too short, or 
 proof.
 
 Stillness proves nothing here either: what counts is how many cells agree *while they change* in the known video. Of
-other takes of known scenes, at whatever offset, no run of agreeing ticks came to half of what is asked (`DESIGN.md`).
+other takes of known scenes, at whatever offset, no run of agreeing ticks came near to what is asked (`DESIGN.md`).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ CHANGED = 0.2
 CHANGED_TICKS = 2
 OUT_OF_TIME = 1
 """Ticks of the query by which it may be out of time."""
-LEAST_TICKS, LEAST_ON_PROVEN_LINE = 6, 3
+LEAST_TICKS, LEAST_ON_PROVEN_LINE = 6, 4
 """Ticks at which cells change: one cut between still pictures is seen at four, and proves no more than they do. On a
-line that movement proves elsewhere fewer are enough."""
+line that movement proves elsewhere that many are enough."""
 CLOSE = 0.1
 """Median difference of all cells, fitted to all of them, above which a tick is not looked at more closely."""
 
