@@ -90,7 +90,7 @@ def measure(
     by_video: dict[str, list[Row]] = defaultdict(list)
     for segment in pq.read_table(folder / "run/segments.parquet").to_pylist():
         by_video[segment["video_id"]].append(segment)
-    names = _names_of_known(folder / "store")
+    names = names_of_known(folder / "store")
     table: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     by_source: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     failures: list[str] = []
@@ -155,7 +155,8 @@ def measure(
     }
 
 
-def _names_of_known(store: Path) -> dict[str, str]:
+def names_of_known(store: Path) -> dict[str, str]:
+    """Return the names of the known files, by id."""
     return {
         video.video_id: video.memberships[0].source.rsplit("/", 1)[-1]
         for video in KnownStore.open(store).snapshot().videos()

@@ -38,7 +38,7 @@ import numpy as np
 from benchmarks import accuracy, peers
 from benchmarks.accuracy_footage import make
 from benchmarks.made_codes import RESULTS, table, write_result
-from benchmarks.vpdq_method import vpdq_matches
+from benchmarks.peers import OURS
 from videonovelty import footage
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
@@ -57,7 +57,6 @@ MIXES: dict[str, dict[str, float]] = {
 }
 """Shares of the intake's hours."""
 COMMAND = (sys.executable, "-c", "from videonovelty.cli import main; main()")
-OURS = "videonovelty"
 MANY = 4
 """Known videos come this many times in an intake of bytes, so that there is something to measure."""
 
@@ -221,8 +220,7 @@ def measure_accuracy(
     truth = make(folder, videos, contents=contents, workers=workers)
     (folder / "truth.json").write_text(json.dumps(truth))
     accuracy.screen(folder)
-    vpdq = vpdq_matches(folder / "known", folder / "intake", workers=workers)
-    figures = accuracy.measure(folder, truth, vpdq)
+    figures = accuracy.measure(folder, truth, {})
     found = peers.compare(folder, others, workers=workers)
     return {"peers": found} | {name: value for name, value in figures.items() if name != "table"}
 
@@ -257,10 +255,10 @@ def as_text(result: dict[str, Any]) -> str:
         own = {name: one for name, one in result["accuracy"].items() if name not in ("failures", "peers")}
         parts += ["", *(f"- {name}: {value}" for name, value in own.items())]
         parts += ["", peers.as_text(result["accuracy"]["peers"])]
-    if cost["no_stream_copy_of"]:
-        parts += ["", f"No container takes a stream copy of {', '.join(cost['no_stream_copy_of'])}."]
     else:
         parts += ["", *(f"- not run: {name}: {why}" for name, why in result["skipped"].items())]
+    if cost["no_stream_copy_of"]:
+        parts += ["", f"No container takes a stream copy of {', '.join(cost['no_stream_copy_of'])}."]
     return "\n".join(parts)
 
 

@@ -35,9 +35,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from benchmarks.accuracy import names_of_known
 from benchmarks.made_codes import RESULTS, table, write_result
 from benchmarks.vpdq_method import QUALITY, SHARE, share_matched, vpdq_codes
-from videonovelty.known import KnownStore
 from videonovelty.tuning.metrics import clopper_pearson
 
 NATIVE = "extra `bench-native`"
@@ -56,9 +56,15 @@ class Peer(ABC):
     pairwise: bool = False
     """It compares videos two at a time, and nothing of the known ones is kept."""
 
-    @abstractmethod
+    module: str = ""
+    """The package it comes with."""
+    runs_ffmpeg: bool = False
+
     def missing(self) -> str:
         """Return why it cannot be run here, or nothing."""
+        if self.module and importlib.util.find_spec(self.module) is None:
+            return f"{self.module} is not installed ({NATIVE})"
+        return FFMPEG if self.runs_ffmpeg and shutil.which("ffmpeg") is None else ""
 
     @abstractmethod
     def sign(self, path: Path, scratch: Path) -> Any:
@@ -79,10 +85,6 @@ class VpdqMethod(Peer):
     name = "vPDQ's method"
     ways = ("of both", "of the query")
 
-    def missing(self) -> str:
-        """Return nothing: it is always here."""
-        return ""
-
     def sign(self, path: Path, scratch: Path) -> Any:  # noqa: ARG002
         """Return PDQ codes, one a second; shape (n, 32)."""
         return vpdq_codes(path)
@@ -101,10 +103,7 @@ class Vpdq(VpdqMethod):
     """Meta's own program (PyPI vpdq): PDQ of the whole picture, one a second."""
 
     name = "vPDQ"
-
-    def missing(self) -> str:
-        """Return why it cannot be run here, or nothing."""
-        return "" if importlib.util.find_spec("vpdq") else f"vpdq is not installed ({NATIVE}, FFmpeg's headers)"
+    module = "vpdq"
 
     def sign(self, path: Path, scratch: Path) -> Any:  # noqa: ARG002
         """Return PDQ codes of enough quality, one a second; shape (n, 32)."""
@@ -118,13 +117,8 @@ class Tmk(Peer):
     """Meta's temporal match kernel over PDQ's float features (PyPI tmkpy); both scores at least 0.7."""
 
     name = "TMK"
+    module, runs_ffmpeg = "tmkpy", True
     enough = 0.7
-
-    def missing(self) -> str:
-        """Return why it cannot be run here, or nothing."""
-        if importlib.util.find_spec("tmkpy") is None:
-            return f"tmkpy is not installed ({NATIVE}, swig)"
-        return "" if shutil.which("ffmpeg") else FFMPEG
 
     def sign(self, path: Path, scratch: Path) -> Any:
         """Return the mean feature, shape (256,), and the file that holds the rest; None where nothing came out."""
@@ -161,14 +155,9 @@ class Videohash(Peer):
     """PyPI videohash: a wavelet hash of a collage of frames, one a second; alike from 85 % of its 64 bits on."""
 
     name = "videohash"
+    module, runs_ffmpeg = "videohash", True
     apart = 9
     """Bits: `similar_percentage` of the package, 15, of 64."""
-
-    def missing(self) -> str:
-        """Return why it cannot be run here, or nothing."""
-        if importlib.util.find_spec("videohash") is None:
-            return f"videohash is not installed ({NATIVE})"
-        return "" if shutil.which("ffmpeg") else FFMPEG
 
     def sign(self, path: Path, scratch: Path) -> Any:
         """Return 64 bits as a number; None where it fails, as it does for some very short videos."""
@@ -197,12 +186,13 @@ class FfmpegSignature(Peer):
     """FFmpeg's filter for MPEG-7 video signatures (ISO/IEC 15938-3), its own thresholds, every frame looked at."""
 
     name = "ffmpeg signature"
+    runs_ffmpeg = True
     pairwise = True
 
     def missing(self) -> str:
         """Return why it cannot be run here, or nothing."""
-        if shutil.which("ffmpeg") is None:
-            return FFMPEG
+        if why := super().missing():
+            return why
         filters = subprocess.run(["ffmpeg", "-hide_banner", "-filters"], capture_output=True, text=True, check=False)
         return "" if " signature " in filters.stdout else "this ffmpeg is built without GPL parts, the filter is one"
 
@@ -298,10 +288,7 @@ def _matches(name: str, query: Any, known: Mapping[str, Any], *, way: str) -> li
 
 def ours(folder: Path) -> dict[str, list[str]]:
     """Return the known clip our run names for each file of the intake."""
-    names = {
-        video.video_id: video.memberships[0].source.rsplit("/", 1)[-1]
-        for video in KnownStore.open(folder / "store").snapshot().videos()
-    }
+    names = names_of_known(folder / "store")
     rows = pq.read_table(folder / "run/verdicts.parquet", columns=["path", "best_known_id"]).to_pylist()
     return {row["path"].rsplit("/", 1)[1]: [names[found]] if (found := row["best_known_id"]) else [] for row in rows}
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.levels import ALIKE, relit
+from videonovelty.matching.levels import ALIKE, OUT_OF_TIME, relit
 from videonovelty.matching.proof import PictureEvidence, prove, ticks_on
 from videonovelty.matching.stretch import KnownSide, Stretch, runs
 from videonovelty.matching.timeline import Line
@@ -32,8 +32,6 @@ I64 = npt.NDArray[np.int64]
 CHANGED = 0.2
 """Deviations by which a cell of the known video is brighter or darker two ticks before or after: it changes there."""
 CHANGED_TICKS = 2
-OUT_OF_TIME = 1
-"""Ticks of the query by which it may be out of time."""
 LEAST_TICKS, LEAST_ON_PROVEN_LINE = 6, 4
 """Ticks at which cells change: one cut between still pictures is seen at four, and proves no more than they do. On a
 line that movement proves elsewhere that many are enough."""
@@ -162,10 +160,11 @@ def with_levels(
             carried = all(one.carried for one in by_movement)
             widened.append(replace(longest, start_seconds=start, end_seconds=end, carried=carried))
         elif line.speed == 1.0 and (proven or end - start >= settings.min_seconds):
-            seen = PictureEvidence(float(np.median(bits[counted & _within(query, start, end)])), 1.0)
+            inside = counted & _within(query, start, end)
+            seen = PictureEvidence(float(np.median(bits[inside])), 1.0)
             # with the numbers of its movement
             proof = replace(prove(motion, known.motion, line, start, end, seen, settings), proven=True, why_not="")
-            like = counted & _within(query, start, end) & (bits <= settings.aligned_bits)
+            like = inside & (bits <= settings.aligned_bits)
             alone = Stretch(known.frames.video_id, line, start, end, proof, int(like.sum()), seen.median_bits)
             widened.append(alone)
     return widened

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from videonovelty.matching.proof import ticks_on
 from videonovelty.matching.stretch import Cover, Stretch, part_of, runs
 from videonovelty.records import F64, PART_MOVES, MotionProfile
-from videonovelty.signatures.motion import FINE_GRID, LEAST_DEVIATION, LEVEL_UNIT, LIGHT_PARTS, unturned
+from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, grey_scale, unturned
 
 Bool = npt.NDArray[np.bool_]
 I64 = npt.NDArray[np.int64]
@@ -152,7 +152,7 @@ def _differing(query: MotionProfile, index: I64, known: F64, most_apart: float) 
     around = np.arange(-LOOKED_AROUND, LOOKED_AROUND + 1)
     at = np.clip(index[None] + around[:, None], 0, len(query.levels) - 1)
     shown = query.levels[at].astype(np.float64) * LEVEL_UNIT
-    light = query.light[index].astype(np.float64) / LIGHT_PARTS
+    light = grey_scale(query.light[index])
     found = _beyond(shown, light, known, most_apart)
     if not found[0].any():
         return found
@@ -160,10 +160,10 @@ def _differing(query: MotionProfile, index: I64, known: F64, most_apart: float) 
     return _beyond(shown, light, _laid_over(shown[LOOKED_AROUND], known), most_apart)
 
 
-def _beyond(shown: F64, light: F64, known: F64, most_apart: float) -> tuple[Bool, Bool]:
+def _beyond(shown: F64, light: tuple[F64, F64], known: F64, most_apart: float) -> tuple[Bool, Bool]:
     """Return what `_differing` does, of the levels `shown` at the ticks around each, shape (5, t, 64).
 
-    `light`, shape (t, 2), is the mean and the deviation of the query's pictures in grey levels.
+    `light` is what makes grey levels of those of the query.
     """
     cells = known.shape[1]
     fitted = relit(shown.reshape(-1, cells), np.tile(known, (len(shown), 1))).reshape(shown.shape)
@@ -183,7 +183,7 @@ def _beyond(shown: F64, light: F64, known: F64, most_apart: float) -> tuple[Bool
         return np.zeros(known.shape, np.bool_), unlike
     excused = OUT_OF_PLACE * _contrast_around(expected) + SAME_LEVEL + DIFFERENT
     # a still thing is as bright as it is in grey levels, and leaves a share of what the known picture does in its cell
-    mean, deviation = light[:, :1], light[:, 1:] + LEAST_DEVIATION
+    mean, deviation = light
     grey, due = (side * deviation + mean for side in (shown[best, row], expected))
     tried = []
     for share in SHARES:

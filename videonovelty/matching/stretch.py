@@ -132,11 +132,11 @@ def _doubted_by(stretch: Stretch, doubt: Stretch) -> list[Stretch]:
         return [stretch]
     unproven = replace(stretch.proof, proven=False, why_not=doubt.proof.why_not)
     parts = [replace(stretch, start_seconds=start, end_seconds=end, proof=unproven, cover=doubt.cover)]
-    outside = _outside((stretch.start_seconds, stretch.end_seconds), doubt)
-    return [*parts, *(part_of(stretch, first, last) for first, last in outside)]
+    rests = outside((stretch.start_seconds, stretch.end_seconds), doubt)
+    return [*parts, *(part_of(stretch, first, last) for first, last in rests)]
 
 
-def _outside(piece: tuple[float, float], other: Stretch) -> list[tuple[float, float]]:
+def outside(piece: tuple[float, float], other: Stretch) -> list[tuple[float, float]]:
     """Return what of a piece of time lies before and after another stretch."""
     start, end = piece
     rests = ((start, min(end, other.start_seconds)), (max(start, other.end_seconds), end))
@@ -154,7 +154,7 @@ def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
     for stretch in sorted(stretches, key=rank, reverse=True):
         pieces = [(stretch.start_seconds, stretch.end_seconds)]
         for other in kept:
-            pieces = [rest for piece in pieces for rest in _outside(piece, other)]
+            pieces = [rest for piece in pieces for rest in outside(piece, other)]
         for a, b in pieces:
             if (a, b) == (stretch.start_seconds, stretch.end_seconds) or b - a >= SHORTEST_REST_SECONDS:
                 kept.append(part_of(stretch, a, b))

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from videonovelty.matching.still import MOST_LEVELS, STILL_LEVELS, STILL_TICKS
-from videonovelty.matching.stretch import Stretch, part_of, runs
+from videonovelty.matching.stretch import Stretch, outside, part_of, runs
 from videonovelty.records import (
     COLOURS_INVERTED,
     F64,
@@ -24,7 +24,7 @@ from videonovelty.records import (
     MotionProfile,
     Signatures,
 )
-from videonovelty.signatures.motion import LAG_SECONDS, LEVEL_UNIT, LIGHT_PARTS
+from videonovelty.signatures.motion import LAG_SECONDS, LEVEL_UNIT, grey_scale
 
 LEAST_SECONDS = 2.0 * ONE_LOOK_SECONDS
 """Shorter passages are as soon viewed as looked at."""
@@ -70,8 +70,8 @@ def _to_cuts(signatures: Signatures, start: float, end: float, reach: float) -> 
 def _grey(motion: MotionProfile) -> F64:
     """Return the grey levels of the cells of the 8 × 8 grid at each tick, shape (t, 64)."""
     assert motion.levels is not None and motion.light is not None
-    light = motion.light.astype(np.float64) / LIGHT_PARTS
-    return np.asarray(motion.levels * LEVEL_UNIT * light[:, 1:] + light[:, :1])
+    mean, deviation = grey_scale(motion.light)
+    return np.asarray(motion.levels * LEVEL_UNIT * deviation + mean)
 
 
 def _one_picture(signatures: Signatures, start: float, end: float) -> bool:
@@ -103,5 +103,5 @@ def _divided(stretch: Stretch, passage: tuple[float, float]) -> list[Stretch]:
     still = replace(
         part_of(stretch, start, end), still=True, proof=replace(stretch.proof, proven=False, why_not=NOTHING_MOVES)
     )
-    rests = ((stretch.start_seconds, start), (end, stretch.end_seconds))
-    return [still, *(part_of(stretch, first, last) for first, last in rests if last - first > 1e-6)]
+    rests = outside((stretch.start_seconds, stretch.end_seconds), still)
+    return [still, *(part_of(stretch, first, last) for first, last in rests)]

@@ -146,19 +146,21 @@ def _doubts(alike: Sequence[Stretch]) -> Iterable[str]:
         yield f"Not proven, because {reason}: {_times(stretches)}."
     still = by_reason.get(NOTHING_MOVES, [])
     if still:
-        at = ", ".join(clock(s.look_seconds or 0.0) for s in still[:SHOWN])
-        yield f"{'One picture shows' if len(still) == 1 else 'One picture of each shows'} all of it: look at {at}."
+        yield _where_to_look(still, "all of it")
     in_a_part = [s for reason in by_reason if reason in IN_A_PART for s in by_reason[reason]]
     looks = [s for s in in_a_part if s.look_seconds is not None]
     if looks:
-        at = ", ".join(clock(s.look_seconds or 0.0) for s in looks[:SHOWN])
-        pictures = "One picture shows" if len(looks) == 1 else "One picture of each shows"
         yield (
             f"What is put over it does not move, and the rest of the picture is as in the known footage: "
-            f"{_times(looks)}. {pictures} it: look at {at}."
+            f"{_times(looks)}. {_where_to_look(looks, 'it')}"
         )
     if len(looks) < len(in_a_part):
         yield "The rest of the picture is as in the known footage. Look at what is put over it, or plays in it."
+
+
+def _where_to_look(stretches: Sequence[Stretch], what: str) -> str:
+    at = ", ".join(clock(s.look_seconds or 0.0) for s in stretches[:SHOWN])
+    return f"{'One picture shows' if len(stretches) == 1 else 'One picture of each shows'} {what}: look at {at}."
 
 
 def _why_novel(entry: Entry) -> Iterable[str]:

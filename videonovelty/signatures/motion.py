@@ -184,6 +184,12 @@ def _normalised(levels: npt.NDArray[np.floating], mean: F64, deviation: F64) -> 
     return np.asarray((levels - mean) / (deviation + LEAST_DEVIATION))
 
 
+def grey_scale(light: npt.NDArray[np.uint16]) -> tuple[F64, F64]:
+    """Return what makes grey levels of levels in deviations, level × second + first, of `light`; shape (t, 1) each."""
+    grey = light.astype(np.float64) / LIGHT_PARTS
+    return grey[:, :1], grey[:, 1:] + LEAST_DEVIATION
+
+
 def _signs(cells: F64, lag: int) -> npt.NDArray[np.int8]:
     """Return whether each cell rose or fell over `lag` ticks, shape (m, 16); the first have nothing before them."""
     signs = np.zeros(cells.shape, np.int8)
