@@ -11,8 +11,6 @@ from hypothesis.extra import numpy as hnp
 
 from videonovelty.errors import Reason
 from videonovelty.records import (
-    CONTRAST_CELLS,
-    DETAIL_CELLS,
     FINE_CELLS,
     FINE_MOST,
     IN_A_PART,
@@ -21,6 +19,8 @@ from videonovelty.records import (
     N_DIHEDRAL,
     OTHER_LAGS,
     PDQ_BYTES,
+    PICTURE_CELLS,
+    PICTURE_PARTS,
     ContentHashes,
     Coverage,
     KnownFrames,
@@ -169,10 +169,9 @@ def motion_profiles(draw: st.DrawFn) -> MotionProfile:
         step_seconds=draw(st.sampled_from((0.1, 0.2, 0.5))),
         signs=draw(hnp.arrays(np.int8, (ticks, MOTION_CELLS), elements=st.integers(-1, 1))),
         fine=draw(hnp.arrays(np.int8, (ticks, FINE_CELLS), elements=st.integers(-FINE_MOST, FINE_MOST))),
-        detail=draw(st.none() | hnp.arrays(np.int8, (ticks, DETAIL_CELLS), elements=st.integers(-127, 127)))
-        if ticks
-        else None,
-        contrast=draw(st.none() | hnp.arrays(np.int8, (ticks, CONTRAST_CELLS), elements=st.integers(-127, 127)))
+        pictures=draw(
+            st.none() | hnp.arrays(np.uint16, (ticks, PICTURE_CELLS), elements=st.integers(0, PICTURE_PARTS * 255))
+        )
         if ticks
         else None,
         lagged=draw(st.none() | hnp.arrays(np.int8, (ticks, OTHER_LAGS, MOTION_CELLS), elements=st.integers(-1, 1)))

@@ -376,7 +376,7 @@ def test_the_deepest_hole_is_that_of_every_window_looked_at(seed: int) -> None:
     found[:, :2, top : top + 6, left : left + 6] = 0  # the third run has no hole
     counts = np.stack([there[0], found[0], there[1], found[1]]).astype(np.float32)
     moved = rng.random((3, 8, 8))
-    deepest, where = deepest_holes(counts, moved)
+    deepest, where = deepest_holes(counts, moved, np.zeros((BINS, BINS)))
     for run in range(3):
         expected = _slowly(counts[:, run].astype(np.float64), moved[run])
         assert np.isclose(deepest[run], max(expected.values(), default=0.0), atol=1e-3)

@@ -15,7 +15,7 @@ from signing_help import SETTINGS, sign
 
 from videonovelty.comparing import compared
 from videonovelty.known.snapshot import KnownLocal
-from videonovelty.matching import alignment
+from videonovelty.matching import second_look
 from videonovelty.matching.in_place import InPlaces
 from videonovelty.matching.levels import Levels
 from videonovelty.matching.local_evidence import LocalPair
@@ -240,7 +240,7 @@ def test_where_every_cell_is_as_bright_nothing_else_is_asked(clips: Path, monkey
     def never(*_: object, **__: object) -> None:
         raise AssertionError("looked for what covers the picture")
 
-    monkeypatch.setattr(alignment, "uncovered", never)
+    monkeypatch.setattr(second_look, "uncovered", never)
     proven = _proven_seconds(clips, "again.mp4", list(make_video.frames(21, 12.0, **LARGE)))
     assert _hidden(proven, 0.0, 12.0) > 11.5
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from videonovelty import footage
 from videonovelty.records import Frame, MotionProfile, thinned
-from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, MotionRecorder, _area_means, turned, unturned
+from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, MotionRecorder, _area_means, fine_cells_of, turned
 from videonovelty.signatures.pdq import DIHEDRAL, INVERSE
 
 FPS = 25.0
@@ -41,7 +41,7 @@ def _agreement(one: MotionProfile, other: MotionProfile) -> float:
 
 def test_profile_has_a_tick_every_step() -> None:
     profile = _profile(footage.clip(1, 4.0), 4.0)
-    assert len(profile.signs) == len(profile.fine) == len(profile.detail) == len(profile.contrast) == 40
+    assert len(profile.signs) == len(profile.fine) == len(profile.pictures) == 40
     assert not profile.signs[:4].any() and not profile.fine[:4].any()  # nothing before it
     assert profile.signs[4:].any(axis=1).mean() > 0.5
     assert 4 <= np.abs(profile.fine).max() <= 8
@@ -103,8 +103,7 @@ def test_turning_there_and_back_is_nothing(variant: int, ticks: int) -> None:
 def test_cells_of_a_turned_picture_are_found_in_the_picture(variant: int) -> None:
     fine = np.arange(64, dtype=np.int8).reshape(1, 64)
     there = turned(MotionProfile(0.1, np.zeros((1, 16), np.int8), fine), variant).fine[0]
-    cells = there == 13
-    assert np.array_equal(unturned(cells, variant), fine[0] == 13)
+    assert np.array_equal(fine_cells_of(variant), there)
 
 
 def test_both_grids_turn_alike() -> None:

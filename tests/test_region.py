@@ -19,10 +19,9 @@ from videonovelty.matching.region import GRADE, Region, motion_in_region
 from videonovelty.matching.shown import Shown, agreed_placement
 from videonovelty.matching.timeline import Line, correlate_motion
 from videonovelty.records import (
-    CONTRAST_COLUMNS,
-    CONTRAST_ROWS,
-    DETAIL_COLUMNS,
-    DETAIL_ROWS,
+    PICTURE_COLUMNS,
+    PICTURE_PARTS,
+    PICTURE_ROWS,
     KnownFrames,
     LocalFeatures,
     MotionProfile,
@@ -33,9 +32,21 @@ from videonovelty.records import (
 WIDE = 16 / 9
 
 
+def _levels(ticks: int, seed: int) -> np.ndarray:
+    """Return grey levels of the known picture's 8 × 8 cells, changing a little at random; shape (ticks, 64)."""
+    rng = np.random.default_rng(seed)
+    return 60.0 + 130.0 * rng.integers(0, 2, 64) + 8.0 * rng.integers(0, 2, (ticks, 64))
+
+
+def _changes(levels: np.ndarray, zone: float) -> np.ndarray:
+    changes = np.zeros(levels.shape, np.int8)
+    over_lag = levels[2:] - levels[:-2]
+    changes[2:] = np.where(np.abs(over_lag) > zone, np.sign(over_lag), 0)
+    return changes
+
+
 def _known(ticks: int, seed: int) -> tuple[KnownFrames, KnownLocal, MotionProfile]:
     """Return a known video whose picture is 16:9 and whose cells change at random."""
-    rng = np.random.default_rng(seed)
     code = np.zeros((1, 32), np.uint8)
     frames = KnownFrames("k", np.zeros(1), code, code, np.full(1, 90, np.uint8), np.ones(1, np.bool_))
     corners = np.array([[0, 0], [65535, 0], [0, round(65535 / WIDE)]], np.uint16)
@@ -43,32 +54,23 @@ def _known(ticks: int, seed: int) -> tuple[KnownFrames, KnownLocal, MotionProfil
     features = LocalFeatures(
         np.array([0, 3]), np.zeros((3, 8), np.uint8), np.zeros((0, 8), np.uint8), corners, none, none
     )
-    signs = rng.integers(-1, 2, (ticks, 16)).astype(np.int8)
-    fine = rng.integers(-1, 2, (-(-ticks // 2), 64)).astype(np.int8)
-    return frames, KnownLocal("k", np.zeros(1), features), MotionProfile(0.2, signs, fine, 2)
+    levels = _levels(ticks, seed)
+    coarse = levels.reshape(ticks, 4, 2, 4, 2).mean((2, 4)).reshape(ticks, 16)
+    motion = MotionProfile(0.2, _changes(coarse, 1.0), _changes(levels, 1.0)[::2], 2)
+    return frames, KnownLocal("k", np.zeros(1), features), motion
 
 
-def _cells(left: float, top: float, side: float, grid: int, rows: int, columns: int) -> np.ndarray:
-    """Return the known cell each of the query's cells lies in, shape (rows, columns)."""
-    y = top + side * (np.arange(rows) + 0.5) / rows
-    x = left + side * (np.arange(columns) + 0.5) / columns
-    return np.floor(y * grid).astype(int)[:, None] * grid + np.floor(x * grid).astype(int)[None, :]
-
-
-def _shown(known: MotionProfile, left: float, top: float, side: float, *, mirrored: bool = False) -> MotionProfile:
-    """Return the motion of a query that shows `side` of the known picture's width, from (left, top), shares of it.
-
-    The fine grid moves as its own cells say, ticks between them standing still.
-    """
-    coarse = _cells(left, top, side, 4, CONTRAST_ROWS, CONTRAST_COLUMNS)
-    fine = _cells(left, top, side, 8, DETAIL_ROWS, DETAIL_COLUMNS)
+def _shown(ticks: int, seed: int, left: float, top: float, side: float, *, mirrored: bool = False) -> MotionProfile:
+    """Return the motion of a query that shows `side` of the known picture's width, from (left, top), shares of it."""
+    y = top + side * (np.arange(PICTURE_ROWS) + 0.5) / PICTURE_ROWS
+    x = left + side * (np.arange(PICTURE_COLUMNS) + 0.5) / PICTURE_COLUMNS
+    cells = np.floor(y * 8).astype(int)[:, None] * 8 + np.floor(x * 8).astype(int)[None, :]
     if mirrored:
-        coarse, fine = coarse[:, ::-1], fine[:, ::-1]
-    contrast = (15 * known.signs[:, coarse.ravel()]).astype(np.int8)
-    detail = np.zeros((len(known.signs), fine.size), np.int8)
-    detail[:: known.fine_every] = 10 * known.fine[:, fine.ravel()]
-    nothing = np.zeros((len(known.signs), 64), np.int8)
-    return MotionProfile(0.2, np.zeros_like(known.signs), nothing, detail=detail, contrast=contrast)
+        cells = cells[:, ::-1]
+    pictures = _levels(ticks, seed)[:, cells.ravel()]
+    light = np.rint(256 * np.stack([pictures.mean(axis=1), pictures.std(axis=1)], axis=1)).astype(np.uint16)
+    still, nothing = np.zeros((ticks, 16), np.int8), np.zeros((ticks, 64), np.int8)
+    return MotionProfile(0.2, still, nothing, pictures=(PICTURE_PARTS * pictures).astype(np.uint16), light=light)
 
 
 def _likeness(found: Region) -> tuple[float, float]:
@@ -84,7 +86,7 @@ def _likeness(found: Region) -> tuple[float, float]:
 @pytest.mark.parametrize(("left", "top", "side"), [(0.0, 0.0, 1.0), (0.25, 0.25, 0.5), (0.1, 0.1, 0.8)])
 def test_changes_are_laid_over_the_known_cells(left: float, top: float, side: float, mirrored: bool) -> None:
     frames, local, known = _known(200, 3)
-    query = _shown(known, left, top, side, mirrored=mirrored)
+    query = _shown(200, 3, left, top, side, mirrored=mirrored)
     # query x (0 … 1) shows known x = left + side x; mirrored positions are negated before the transform
     transform = np.array([[side, 0, left + side if mirrored else left], [0, side, top / WIDE]], np.float64)
     found = motion_in_region(
@@ -96,7 +98,7 @@ def test_changes_are_laid_over_the_known_cells(left: float, top: float, side: fl
     assert found.cells == int(seen.sum())
     assert found.cells in {1.0: (16,), 0.5: (4,), 0.8: (8, 10, 12)}[side]
     coarse, fine = _likeness(found)
-    assert coarse > 0.85
+    assert coarse > 0.75
     assert fine > 0.75
 
 
@@ -105,11 +107,11 @@ def test_what_moves_the_whole_picture_in_view_says_nothing(side: float) -> None:
     # the rest of the known picture turns dark: against its mean every cell in view becomes brighter
     frames, local, known = _known(200, 6)
     placed = [GeometricMatch(30, side * side, np.array([[side, 0, 0], [0, side, 0]], np.float64))]
-    alone = motion_in_region(_shown(known, 0.0, 0.0, side), WIDE, placed, frames, local, known, mirrored=False)
+    alone = motion_in_region(_shown(200, 6, 0.0, 0.0, side), WIDE, placed, frames, local, known, mirrored=False)
     lit = MotionProfile(0.2, known.signs.copy(), known.fine, 2)
     seen = np.flatnonzero((alone.known.signs != 0).any(axis=0))
     lit.signs[::5, seen] = 1
-    after = motion_in_region(_shown(known, 0.0, 0.0, side), WIDE, placed, frames, local, lit, mirrored=False)
+    after = motion_in_region(_shown(200, 6, 0.0, 0.0, side), WIDE, placed, frames, local, lit, mirrored=False)
     assert not after.known.signs[::5].any()
     others = np.arange(200) % 5 != 0
     assert np.array_equal(after.known.signs[others], alone.known.signs[others])
@@ -118,13 +120,13 @@ def test_what_moves_the_whole_picture_in_view_says_nothing(side: float) -> None:
 @pytest.mark.parametrize(("right", "down", "zoom"), [(0.03, 0.0, 1.0), (-0.02, 0.02, 1.0), (0.0, 0.0, 1.05)])
 def test_a_placement_is_moved_to_where_the_movement_agrees(right: float, down: float, zoom: float) -> None:
     frames, local, known = _known(300, 7)
-    query = _shown(known, 0.1, 0.1, 0.8)
+    query = _shown(300, 7, 0.1, 0.1, 0.8)
     off = np.array([[0.8 * zoom, 0, 0.1 + right], [0, 0.8 * zoom, 0.1 / WIDE + down]], np.float64)
     sides = (query, WIDE, [GeometricMatch(30, 0.64, off)], frames, local, known)
     as_placed = motion_in_region(*sides, mirrored=False)
     moved = motion_in_region(*sides, [Line(1.0, 0.1, 0, 0.0)], mirrored=False)
     assert _likeness(moved)[1] > _likeness(as_placed)[1] + 0.01
-    assert _likeness(moved)[1] > 0.97
+    assert _likeness(moved)[1] > 0.94
     elsewhere = motion_in_region(*sides, [Line(1.0, 500.0, 0, 0.0)], mirrored=False)
     assert _likeness(elsewhere) == _likeness(as_placed)
 
@@ -139,7 +141,7 @@ def test_corners_lie_where_the_median_inlier_has_them() -> None:
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_every_seen_cell_is_made_up_of_the_query(mirrored: bool) -> None:
     placement = np.array([[0.5, 0.02, 0.7 if mirrored else 0.2], [-0.02, 0.5, 0.1]], np.float64)
-    cells = Shown(placement, WIDE, (0.0, 0.0, 1.0, 1.0 / WIDE), mirrored).in_cells(8, DETAIL_ROWS, DETAIL_COLUMNS)
+    cells = Shown(placement, WIDE, (0.0, 0.0, 1.0, 1.0 / WIDE), mirrored).in_cells(8, PICTURE_ROWS, PICTURE_COLUMNS)
     assert 0 < cells.visible.sum() < 64
     assert np.allclose(cells.weight[cells.visible].sum(axis=1), 1.0)
     assert cells.filled > 0.9
@@ -162,12 +164,12 @@ def test_graded_changes_count_as_parts_of_one() -> None:
 
 def test_too_small_a_part_says_nothing() -> None:
     frames, local, known = _known(50, 4)
-    query = _shown(known, 0.3, 0.3, 0.2)
+    query = _shown(50, 4, 0.3, 0.3, 0.2)
     match = GeometricMatch(30, 0.04, np.array([[0.2, 0, 0.3], [0, 0.2, 0.3 / WIDE]], np.float64))
     assert motion_in_region(query, WIDE, [match], frames, local, known, mirrored=False) is None
 
 
-def test_a_profile_without_detail_says_nothing() -> None:
+def test_a_profile_without_pictures_says_nothing() -> None:
     frames, local, known = _known(50, 5)
     match = GeometricMatch(30, 1.0, np.array([[1.0, 0, 0], [0, 1.0, 0]], np.float64))
     assert motion_in_region(known, WIDE, [match], frames, local, known, mirrored=False) is None

@@ -93,7 +93,8 @@ def test_one_picture_shows_what_is_laid_over_and_stays(
     # it is never cleared: a person looks, at a time within the stretch
     assert verdict.verdict != "known"
     looks = [s for s in verdict.segments if s.look_seconds is not None]
-    assert sum(s.end_seconds - s.start_seconds for s in looks) >= SECONDS - 1.0
+    # where a shot begins or ends within the last second, that second may be listed apart
+    assert sum(s.end_seconds - s.start_seconds for s in looks) >= SECONDS - 1.5
     assert all(s.kind == "same_scene" and s.start_seconds <= (s.look_seconds or 0.0) < s.end_seconds for s in looks)
 
 

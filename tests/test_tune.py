@@ -90,8 +90,9 @@ def test_a_broken_signature_is_caught(samples: SampleSet, cache: Path, now: Meas
         read = signed.parts[video.video].read()
         # the cells of the motion grids in another order
         motion = read.signatures.motion
-        detail = None if motion.detail is None else np.roll(motion.detail, 29, axis=1)
-        motion = dataclasses.replace(motion, signs=np.roll(motion.signs, 5, axis=1), detail=detail)
+        pictures = None if motion.pictures is None else np.roll(motion.pictures, 29, axis=1)
+        levels = None if motion.levels is None else np.roll(motion.levels, 21, axis=1)
+        motion = dataclasses.replace(motion, signs=np.roll(motion.signs, 5, axis=1), pictures=pictures, levels=levels)
         one = dataclasses.replace(read, signatures=dataclasses.replace(read.signatures, motion=motion))
         (folder / "parts").mkdir(exist_ok=True)
         digest = write_part(folder, one)

@@ -129,8 +129,8 @@ def test_a_cover_and_stillness_both_spare_a_viewing() -> None:
     assert not replace(stretch, cover=Cover((0, 0, 1, 1), still=False)).one_look
 
 
-def test_without_detail_nothing_is_said(tmp_path: Path) -> None:
+def test_without_pictures_nothing_is_said(tmp_path: Path) -> None:
     signed = sign(make_video.edited(tmp_path / "query.mp4", [A] * 150, fps=FPS, crf=26)).signatures
     assert still_passages(signed)
-    for name in ("detail", "light"):
+    for name in ("pictures", "light"):
         assert still_passages(replace(signed, motion=replace(signed.motion, **{name: None}))) == []

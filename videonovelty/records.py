@@ -27,10 +27,10 @@ FINE_CELLS = 64
 """…and at an 8 × 8 grid."""
 FINE_MOST = 8
 """Largest change a cell of the fine grid counts, in dead zones."""
-DETAIL_ROWS, DETAIL_COLUMNS = 18, 32
-DETAIL_CELLS = DETAIL_ROWS * DETAIL_COLUMNS
-CONTRAST_ROWS, CONTRAST_COLUMNS = 9, 16
-CONTRAST_CELLS = CONTRAST_ROWS * CONTRAST_COLUMNS
+PICTURE_ROWS, PICTURE_COLUMNS = 18, 32
+PICTURE_CELLS = PICTURE_ROWS * PICTURE_COLUMNS
+PICTURE_PARTS = 4
+"""Parts of a grey level that `MotionProfile.pictures` counts."""
 """…and, on the query side, at finer ones, which can be laid over part of a known picture."""
 LOCAL_BYTES = 8
 DIGEST_BYTES = 16
@@ -222,14 +222,11 @@ class MotionProfile:
     """Shape (ceil(m / fine_every), 64): the same of an 8 × 8 grid at every `fine_every`-th tick. The query side counts
     the change in steps of `signatures.motion.DEAD_ZONE`, −8 … 8; the store keeps −1, 0, +1."""
     fine_every: int = 1
-    detail: npt.NDArray[np.int8] | None = None
-    """Shape (m, 576): by how many grey levels each cell of an 18 × 32 grid of the whole picture (row-major) became
-    brighter. The query side only; the store does not keep it."""
+    pictures: npt.NDArray[np.uint16] | None = None
+    """Shape (m, 576): an 18 × 32 grid of the whole picture (row-major), in quarters of a grey level. The query side
+    only; the store does not keep it."""
     lagged: npt.NDArray[np.int8] | None = None
     """Shape (m, 5, 16): `signs` over each of `signatures.motion.OTHER_LAGS_SECONDS`. The query side only."""
-    contrast: npt.NDArray[np.int8] | None = None
-    """Shape (m, 144): the same of a 9 × 16 grid once the contrast of each picture is normalised, as that of `signs` is,
-    in steps of `signatures.motion.CONTRAST_UNIT`. The query side only."""
     levels: npt.NDArray[np.int8] | None = None
     """Shape of `fine`: how bright each of its cells is, in steps of `signatures.motion.LEVEL_UNIT` deviations of the
     picture from its mean."""
@@ -252,8 +249,6 @@ class MotionProfile:
         _check(self.step_seconds > 0, "step_seconds must be positive")
         _check(self.grade >= 1, "grade must be positive")
         for name, array, shape in (
-            ("detail", self.detail, (m, DETAIL_CELLS)),
-            ("contrast", self.contrast, (m, CONTRAST_CELLS)),
             ("lagged", self.lagged, (m, OTHER_LAGS, MOTION_CELLS)),
             ("levels", self.levels, self.fine.shape),
         ):
@@ -261,6 +256,10 @@ class MotionProfile:
                 array is None or (array.shape == shape and array.dtype == np.int8),
                 f"{name} must be int8, of shape {shape}",
             )
+        _check(
+            self.pictures is None or (self.pictures.shape == (m, PICTURE_CELLS) and self.pictures.dtype == np.uint16),
+            "pictures must be (m, 576) uint16",
+        )
         _check(
             self.light is None or (self.light.shape == (m, 2) and self.light.dtype == np.uint16),
             "light must be (m, 2) uint16",

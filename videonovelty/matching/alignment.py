@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.covered import shows_the_known, uncovered
 from videonovelty.matching.distances import FAR, NOTHING, aligned_distance, keyframe_distances
-from videonovelty.matching.in_place import InPlaces
 from videonovelty.matching.level_proof import with_levels
-from videonovelty.matching.levels import Levels
+from videonovelty.matching.levels import Levels, shown_whole
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
 from videonovelty.matching.proof import (
     PictureEvidence,
@@ -28,15 +27,12 @@ from videonovelty.matching.proof import (
 )
 from videonovelty.matching.proposals import Alignment, lines_at_speeds, proposed_lines
 from videonovelty.matching.region import motion_in_region
-from videonovelty.matching.shown import picture_box
-from videonovelty.matching.still import cover_of
+from videonovelty.matching.second_look import second_look
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.timeline import Line
 from videonovelty.records import (
     F64,
-    IN_A_PART,
     MOVES_OTHERWISE,
-    PART_COVERED,
     PART_MOVES,
     PLAIN_AS_GOOD,
     MotionProfile,
@@ -101,67 +97,8 @@ def align(
     return [
         part
         for stretch in found
-        for part in _uncovered(query, turned_motion[stretch.line.variant], stretch, known, matching, proof, aspect)
+        for part in second_look(query, turned_motion[stretch.line.variant], stretch, known, matching, proof, aspect)
     ]
-
-
-def _uncovered(
-    query: Signatures,
-    motion: MotionProfile,
-    stretch: Stretch,
-    known: KnownSide,
-    matching: MatchingSettings,
-    proof: ProofSettings,
-    aspect: float,
-) -> list[Stretch]:
-    """Return a stretch as it is, or in parts, unproven where something covers a part of the picture, and with that.
-
-    `motion` is the query's, turned as the stretch's line says.
-    """
-    if known.motion is None or (not stretch.proof.proven and stretch.proof.why_not != PART_MOVES):
-        return [stretch]
-    bordered = 2 * int(query.has_inner.sum()) > len(query.has_inner)
-    levels = None if stretch.rests_on_placement else Levels.of(motion, known.motion, stretch, bordered=bordered)
-    if levels is not None and _nothing_lies_over(stretch, levels):
-        return [_proven(stretch)]
-    local = known.local or (known.read_local() if known.read_local is not None else None)
-    if local is None:
-        return levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]
-    places = InPlaces(LocalPair(query, local, stretch.mirrored, aspect))
-    compared = places.of(stretch) if levels is None else None
-    if compared is not None and compared.shows_all:
-        levels = Levels.of(motion, known.motion, stretch, bordered=bordered)
-        if levels is not None and _nothing_lies_over(stretch, levels):
-            return [_proven(stretch)]
-    distance = keyframe_distances(query, known.frames, stretch.line.variant)
-    reach = matching.time_tolerance_seconds * max(1.0, stretch.line.speed)
-    bits = aligned_distance(query.pts_seconds, known.frames, distance, stretch.line, reach)
-    altered = (bits == NOTHING) | (bits >= proof.altered_bits)
-    if stretch.proof.why_not == PART_MOVES and shows_the_known(places, stretch, picture_box(known.frames, local)):
-        stretch = _proven(stretch)
-    parts: list[Stretch] = []
-    for piece in levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]:
-        if levels is not None and levels.agree(piece):
-            parts.append(piece)
-        else:
-            parts += uncovered(places, piece, known.motion, altered=altered, proof=proof)
-    for number, part in enumerate(parts):
-        if part.proof.why_not not in IN_A_PART:
-            continue
-        cover = cover_of(places, part, known.motion, altered=altered, proof=proof) or part.cover
-        still = cover is not None and cover.still
-        why_not = PART_COVERED if still else part.proof.why_not
-        parts[number] = replace(part, cover=cover, proof=replace(part.proof, why_not=why_not))
-    return parts
-
-
-def _nothing_lies_over(stretch: Stretch, levels: Levels) -> bool:
-    """Return whether movement carries a stretch from end to end, and all of the picture is as bright as the known."""
-    return stretch.carried and levels.agree(stretch)
-
-
-def _proven(stretch: Stretch) -> Stretch:
-    return replace(stretch, proof=replace(stretch.proof, proven=True, why_not=""))
 
 
 def _prepared(
@@ -204,7 +141,7 @@ def _in_region(a: Alignment, lines: Sequence[Line]) -> list[Alignment]:
     )
     if region is None:
         return []
-    return [replace(a, motion=region.query, known=replace(a.known, motion=region.known), in_region=True)]
+    return [replace(a, motion=region.query, known=replace(a.known, motion=region.known), region=region.shown)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -319,9 +256,20 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
         stretch = _tested(a, line, start, end, counted, pictures, moves_alike, evidence)
         if stretch is not None:
             found.append(stretch)
-    if a.in_region or pictures.rests_on_geometry:
+    if pictures.rests_on_geometry if a.region is None else line.speed != 1.0:
         return found
-    return with_levels(found, line, a.query, a.motion, a.known, counted=counted, bits=pictures.bits, settings=a.proof)
+    widened = with_levels(
+        found,
+        line,
+        a.query,
+        a.motion,
+        a.known,
+        counted=counted,
+        bits=pictures.bits,
+        settings=a.proof,
+        cells=None if a.region is None else shown_whole(a.region),
+    )
+    return [stretch if stretch in found else _with_placement(stretch, a, pictures, counted) for stretch in widened]
 
 
 def _tested(
@@ -351,9 +299,16 @@ def _tested(
     if result.proven and (inside & ~moves_alike & (bits > a.proof.unlike_bits)).any():
         why_not = "a picture in it shows something else"
     elif result.proven and median >= a.proof.altered_bits:
-        otherwise = moves_otherwise_somewhere(
-            a.motion, a.known.motion, line, start, end, a.proof, in_region=a.in_region
+        moves = partial(
+            moves_otherwise_somewhere,
+            *(a.motion, a.known.motion, line, start, end, a.proof),
+            in_region=a.region is not None,
         )
+        otherwise = moves()
+        if otherwise and a.region is not None:
+            asked = Stretch(a.known.frames.video_id, line, start, end, result, int(like.sum()), median)
+            levels = Levels.placed(a.motion, a.known.motion, asked, a.region)
+            otherwise = otherwise if levels is None else moves(settled=levels.settled(asked))
         why_not = PART_MOVES if otherwise else ""
     sped = line.speed != 1.0 and tells_the_moment(result, a.proof)
     if sped and _plain_as_good(a, line, start, end, result.agreement):
@@ -368,9 +323,15 @@ def _tested(
             start, end, result = first, last, rest
     if why_not:
         result = replace(result, proven=False, why_not=why_not)
-    stretch = Stretch(
-        a.known.frames.video_id, line, start, end, result, int(like.sum()), median, otherwise=otherwise, carried=carried
-    )
+    stretch = Stretch(a.known.frames.video_id, line, start, end, result, int(like.sum()), median)
+    stretch = replace(stretch, otherwise=otherwise, carried=carried, in_region=a.region is not None)
+    return _with_placement(stretch, a, pictures, counted)
+
+
+def _with_placement(stretch: Stretch, a: Alignment, pictures: _Pictures, counted: Bool) -> Stretch:
+    """Return a stretch with what the geometry of its keyframes says, where it rests on that."""
+    at = a.query.pts_seconds
+    inside = counted & (at >= stretch.start_seconds - 1e-6) & (at < stretch.end_seconds)
     verified = inside & (pictures.inliers >= a.proof.min_inliers)
     if not pictures.rests_on_geometry or not verified.any():
         return stretch

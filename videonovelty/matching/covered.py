@@ -21,6 +21,7 @@ from videonovelty.matching.hole_kernels import (
     BINS,
     LEAST_ELSEWHERE,
     MOST_INSIDE,
+    MOST_SETTLED,
     MOVING,
     deepest_holes,
     likelihood_ratio,
@@ -88,6 +89,8 @@ class Keyframes:
     """Shape (b,): the whole picture is not quite the known one."""
     off: Bool
     """Shape (b,): it is compared with a known keyframe of another moment."""
+    settled: Bool
+    """Shape (BINS, BINS): where the picture is as bright as it is known."""
 
     @classmethod
     def of(cls, compared: InPlace, stretch: Stretch, altered: Bool, hidden: Bool | None = None) -> Keyframes:
@@ -95,12 +98,13 @@ class Keyframes:
         # a keyframe stands for what follows until the next one that carries descriptors
         bounds = np.clip(compared.query.start_seconds[compared.keyframes], stretch.start_seconds, stretch.end_seconds)
         bounds = np.concatenate([[stretch.start_seconds], bounds[1:], [stretch.end_seconds]])
-        return cls(compared.counts(hidden), bounds, altered[compared.keyframes], compared.off)
+        return cls(compared.counts(hidden), bounds, altered[compared.keyframes], compared.off, compared.settled)
 
     def some(self, first: int, last: int) -> Keyframes:
         """Return the keyframes [first, last)."""
         cut = slice(first, last)
-        return Keyframes(self.counts[:, cut], self.bounds[first : last + 1], self.altered[cut], self.off[cut])
+        bounds = self.bounds[first : last + 1]
+        return Keyframes(self.counts[:, cut], bounds, self.altered[cut], self.off[cut], self.settled)
 
     def __len__(self) -> int:
         return len(self.altered)
@@ -145,6 +149,8 @@ def covered_panes(
         first = max(0, int(np.searchsorted(starts, first_seconds, side="right")) - 1)
         last = int(np.searchsorted(starts, last_seconds, side="right"))
         altered = keyframes.altered[first:last]
+        if compared.settled_within(box) >= MOST_SETTLED:
+            continue
         if 2 * int(altered.sum()) < len(altered):
             continue
         within, total = compared.found_within(box, slice(first, last))
@@ -255,7 +261,9 @@ def deepest_hole(line: Line, keyframes: Keyframes, motion: MotionProfile) -> Hol
         some = runs[at : at + RUNS_AT_ONCE]
         moved = [_known_movement(motion, line, float(bounds[first]), float(bounds[last])) for first, last in some]
         depth, where = deepest_holes(
-            np.stack([summed[:, last] - summed[:, first] for first, last in some], axis=1), np.stack(moved)
+            np.stack([summed[:, last] - summed[:, first] for first, last in some], axis=1),
+            np.stack(moved),
+            keyframes.settled.astype(np.float64),
         )
         depth /= [_cost(off[first:last], whole=last - first == total) for first, last in some]
         place = int(depth.argmax())

@@ -18,24 +18,31 @@ MOST_IN_HALF = 0.3
 """…and in each half of it: a hole is a hole all over, a line of lettering is not."""
 LEAST_IN_HALF = 3.0
 """Pairs each half would have, did it look like the rest."""
+MOST_SETTLED = 0.5
+"""Share of a hole in which the picture may be as bright as it is known; where it is, nothing covers it."""
 MOVING = 1.3
 """Where more than this much of what moves on average moves in the known picture, descriptors lose each other by
 movement, and the movement itself tells what is there."""
 
 
 @jit
-def deepest_holes(counts, moved):  # type: ignore[no-untyped-def]
+def deepest_holes(counts, moved, settled):  # type: ignore[no-untyped-def]
     """Return the evidence of the deepest hole of each run, shape (r,), 0 where there is none, and where it is.
 
     That is its first row and column and how many there are of both, in cells; shape (r, 4).
 
     `counts`, shape (4, r, BINS, BINS): the query's descriptors, those of them that find a known one, the known ones,
     and those of them that find one of the query's. `moved`, shape (r, grid, grid): the share of ticks at which each
-    cell of the known fine grid changes.
+    cell of the known fine grid changes. `settled`, shape (BINS, BINS): 1 where the picture is as bright as it is known.
     """
     deepest, where = np.zeros(counts.shape[1]), np.zeros((counts.shape[1], 4), np.int64)
     sums, movement = np.zeros((4, BINS + 1, BINS + 1)), np.zeros((BINS + 1, BINS + 1))
     zoom = BINS // moved.shape[1]
+    bright = np.zeros((BINS + 1, BINS + 1))
+    for row in range(BINS):
+        for column in range(BINS):
+            above = bright[row, column + 1] + bright[row + 1, column] - bright[row, column]
+            bright[row + 1, column + 1] = settled[row, column] + above
     for run in range(counts.shape[1]):
         for row in range(BINS):
             for column in range(BINS):
@@ -57,6 +64,8 @@ def deepest_holes(counts, moved):  # type: ignore[no-untyped-def]
                 most_moved = MOVING * moved[run].mean() * height * width
                 for top in range(BINS - height + 1):
                     for left in range(BINS - width + 1):
+                        if _within(bright, top, left, height, width) > MOST_SETTLED * height * width:
+                            continue
                         evidence = _evidence(sums, top, left, height, width)
                         if evidence > deepest[run] and _within(movement, top, left, height, width) <= most_moved:
                             deepest[run] = evidence

@@ -6,8 +6,8 @@ nothing says something: what it is of is not there on the other side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +82,8 @@ class InPlace:
     """…and the known ones the query shows."""
     aspect: float
     mirrored: bool
+    settled: Bool = field(default_factory=lambda: np.zeros((BINS, BINS), np.bool_))
+    """Shape (BINS, BINS), over what the known descriptors cover: where the picture is as bright as it is known."""
 
     @property
     def shows_all(self) -> bool:
@@ -90,6 +92,18 @@ class InPlace:
         corners = self.shown(np.stack([self.low, self.high]))
         within = (corners >= -BEYOND_EDGE) & (corners <= 1.0 + BEYOND_EDGE)
         return bool(np.abs(sizes - 1.0).max() <= SAME_SIZE and within.all())
+
+    def with_settled(self, settled: Bool, box: tuple[float, float, float, float]) -> InPlace:
+        """Return the same, with cells of the known picture that are as bright as they are known: nothing covers those.
+
+        `settled` has shape (grid²,); `box` is the known picture's, as `picture_box` returns it.
+        """
+        grid = round(len(settled) ** 0.5)
+        at = (np.arange(BINS) + 0.5) / BINS
+        places = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
+        known = self.low + places * (self.high - self.low)
+        rows, columns = cells_at((known - np.array(box[:2])) / (np.array(box[2:]) - np.array(box[:2])), grid, grid)
+        return replace(self, settled=settled[rows * grid + columns].reshape(BINS, BINS))
 
     def counts(self, hidden: Bool | None = None) -> F32:
         """Return descriptors by their place in the known picture, shape (4, b, BINS, BINS).
@@ -136,6 +150,14 @@ class InPlace:
             total += (len(inside), int(side.found.sum()))
         return within, total
 
+    def settled_within(self, box: F64) -> float:
+        """Return which share of what is known within a box of the query, left top and right bottom, is settled."""
+        at = (np.arange(BINS) + 0.5) / BINS
+        places = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
+        shown = self.shown(self.low + places * (self.high - self.low))
+        inside = ((shown >= box[0]) & (shown <= box[1])).all(axis=1)
+        return float(self.settled.ravel()[inside].mean()) if inside.any() else 0.0
+
     def shown(self, known: F64) -> F64:
         """Return where known places (n, 2) lie in the query's picture, in shares of its width and height."""
         return of_picture(_back(known, self.placement), self.aspect, mirrored=self.mirrored)
@@ -164,15 +186,17 @@ def cells_at(shares: F64, rows: int, columns: int) -> tuple[I64, I64]:
 class InPlaces:
     """The descriptors of one query and one known video in place, worked out once a stretch."""
 
-    def __init__(self, pair: LocalPair) -> None:
+    def __init__(self, pair: LocalPair, but: Callable[[InPlace, Stretch], InPlace] = lambda found, _: found) -> None:
         self._pair = pair
+        self._but = but
         self._found: dict[tuple[Line, float, float], InPlace | None] = {}
 
     def of(self, stretch: Stretch) -> InPlace | None:
         """Return the descriptors of a stretch in place; None where the geometry of no keyframe can be verified."""
         key = (stretch.line, stretch.start_seconds, stretch.end_seconds)
         if key not in self._found:
-            self._found[key] = _in_place(self._pair, stretch)
+            found = _in_place(self._pair, stretch)
+            self._found[key] = None if found is None else self._but(found, stretch)
         return self._found[key]
 
 

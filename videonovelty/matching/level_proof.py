@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.levels import ALIKE, OUT_OF_TIME, relit
+from videonovelty.matching.levels import ALIKE, OUT_OF_TIME, laid_over, placed_grids, relit, whole_grids
 from videonovelty.matching.proof import PictureEvidence, prove, ticks_on
+from videonovelty.matching.shown import Cells
 from videonovelty.matching.stretch import KnownSide, Stretch, runs
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, PART_MOVES, MotionProfile, Signatures
@@ -51,27 +52,41 @@ class LevelRun:
 
 
 def level_runs(
-    query: MotionProfile, known: MotionProfile, line: Line, settings: ProofSettings, *, proven_line: bool = False
+    query: MotionProfile,
+    known: MotionProfile,
+    line: Line,
+    settings: ProofSettings,
+    *,
+    proven_line: bool = False,
+    cells: Cells | None = None,
 ) -> list[LevelRun]:
     """Return the runs on a line that prove it, in the order of time; none where levels are missing.
 
-    `query` is turned as the line says, and keeps levels at every tick; movement proves a `proven_line` elsewhere. What
-    does not change for longer than `max_still_inside_seconds` divides a run, and at its ends no more than
-    `max_still_seconds` of that belong to it.
+    `query` is turned as the line says, and keeps levels at every tick; with `cells`, the known ones as its pictures
+    make them up, those that it shows whole are compared. Movement proves a `proven_line` elsewhere. What does not
+    change for longer than `max_still_inside_seconds` divides a run, and at its ends no more than `max_still_seconds`
+    of that belong to it.
     """
-    if query.levels is None or known.levels is None:
+    if known.levels is None:
         return []
     least = LEAST_ON_PROVEN_LINE if proven_line else LEAST_TICKS
     step = known.step_seconds * known.fine_every
     index, known_index, at = ticks_on(line, query, len(known.levels), step)
     if len(at) < least:
         return []
+    there = known.levels[known_index].astype(np.float64) * LEVEL_UNIT
+    grids = whole_grids(query) if cells is None else placed_grids(query, cells, there, index)
+    if grids is None:
+        return []
+    seen = slice(None) if grids.seen is None else grids.seen
+    levels = grids.levels[:, seen]
     alike = np.zeros(len(at), np.bool_)
-    shown, there = (side.astype(np.float64) * LEVEL_UNIT for side in (query.levels[index], known.levels[known_index]))
-    for first, last in runs(_close(shown, there)):
+    for first, last in runs(_close(levels[index], there[:, seen])):
         if last - first + 1 >= least:
             some = slice(first, last + 1)
-            alike[some] = _as_bright(query.levels, index[some], shown[some], there[some])
+            due = there[some] if grids.seen is None else laid_over(grids.levels[index[some]], there[some], grids.seen)
+            alike[some] = _as_bright(levels, index[some], levels[index[some]], due[:, seen])
+    there = there[:, seen]
     changes = _changing(there)
     found = []
     for first, last in runs(alike):
@@ -92,11 +107,11 @@ def _close(shown: F64, known: F64) -> Bool:
     return np.asarray(np.median(np.abs(one - contrast[:, None] * other), axis=1) <= CLOSE)
 
 
-def _as_bright(levels: npt.NDArray[np.int8], index: I64, shown: F64, known: F64) -> Bool:
+def _as_bright(levels: F64, index: I64, shown: F64, known: F64) -> Bool:
     """Return at which ticks every cell is as bright as the known one, shape (t,)."""
     due = relit(shown, known)
     near = np.clip(index + np.arange(-OUT_OF_TIME, OUT_OF_TIME + 1)[:, None], 0, len(levels) - 1)
-    around = levels[near].astype(np.float64) * LEVEL_UNIT
+    around = levels[near]
     return np.asarray(np.maximum(around.min(axis=0) - due, due - around.max(axis=0)).max(axis=1) <= ALIKE)
 
 
@@ -126,13 +141,14 @@ def with_levels(
     counted: Bool,
     bits: npt.NDArray[np.int16],
     settings: ProofSettings,
+    cells: Cells | None = None,
 ) -> list[Stretch]:
     """Return the stretches of one line, those that movement proves widened by what levels prove beside them, and what
     levels prove alone; at other speeds than the plain one no more than the former.
 
     `motion` is the query's, turned as the line says; `bits`, shape (n_keyframes,), are the PDQ distances of its
     keyframes to the aligned moments, of which those `counted` have something to say. Stretches in which a part of the
-    picture moves otherwise are left whole: levels have a say in them later.
+    picture moves otherwise are left whole: levels have a say in them later. `cells` as for `level_runs`.
     """
     proven = [one for one in found if one.proof.proven]
     first, last = float(query.start_seconds[0]), float(query.end_seconds[-1])
@@ -142,7 +158,7 @@ def with_levels(
     pieces: list[_Piece] = [(one.start_seconds, one.end_seconds, one) for one in proven]
     in_parts = [one for one in found if one.proof.why_not == PART_MOVES]
     step = known.motion.step_seconds * known.motion.fine_every / line.speed
-    for run in level_runs(motion, known.motion, line, settings, proven_line=bool(proven)):
+    for run in level_runs(motion, known.motion, line, settings, proven_line=bool(proven), cells=cells):
         start, end = _between_ticks(run, step, query)
         shown = bits[counted & _within(query, start, end)]
         if any(one.start_seconds < end and start < one.end_seconds for one in in_parts):

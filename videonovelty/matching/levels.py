@@ -19,9 +19,19 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.proof import ticks_on
+from videonovelty.matching.shown import Cells, Shown
 from videonovelty.matching.stretch import Cover, Stretch, part_of, runs
-from videonovelty.records import F64, PART_MOVES, MotionProfile
-from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, grey_scale, unturned
+from videonovelty.records import (
+    F64,
+    FINE_CELLS,
+    MOVES_OTHERWISE,
+    PART_MOVES,
+    PICTURE_COLUMNS,
+    PICTURE_PARTS,
+    PICTURE_ROWS,
+    MotionProfile,
+)
+from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, fine_cells_of, grey_scale
 
 Bool = npt.NDArray[np.bool_]
 I64 = npt.NDArray[np.int64]
@@ -32,6 +42,8 @@ LEAST_TICKS, OF_TICKS = 3, 5
 """…at so many of so many known ticks one after the other: two seconds of it, and not a cut that is out of step."""
 ALIKE = 0.15
 """Deviations of the picture within which all cells are of pictures over which nothing lies."""
+CHANGES = 0.3
+"""Deviations by which the known level of a cell changes that is told from others by how bright it is."""
 OUT_OF_PLACE = 0.15
 """Share of a cell by which the pictures may lie apart: what differs from the cells around it may differ by as much of
 that difference."""
@@ -49,9 +61,24 @@ STEADY = 0.1
 CONTRASTS = (0.3, 3.0)
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 """How much of a cell still things may leave of the known picture: what one of them explains does not play."""
+AT_ONCE, LEAST_AT_ONCE = 0.5, 2
+"""Where a stretch begins or ends, a single tick is enough at which so many cells differ by this beyond what is excused:
+movement says that to half a second only."""
+MOSTLY = 0.05
+"""Median difference beyond what is excused up to which a cell is taken for the known one."""
 MOST_APART = 0.12
 """Median difference of all cells, in deviations, above which pictures with borders do not lie over each other at all:
 the profile may not know of borders that are a blurred copy. Then nothing can be said of a part."""
+LEAST_AREA = 2.0
+"""Cells of the query's own that a known cell must cover, so that it is made up of them."""
+LEAST_CELLS = 9
+"""Known cells a query shows whole from which on they are compared."""
+LEAST_CONTRAST = 2.0
+"""Grey levels that a deviation of the known picture is in the query at least."""
+STEADY_TICKS = 5
+"""Known ticks before and after each over which that is taken for the same."""
+LEAST_SPREAD = 0.2
+"""Deviation of the known levels at a tick from which on it tells how the pictures' contrasts compare."""
 TICKS_LAID, LAID_ROUNDS, LARGEST_MOVE, RELUCTANCE = 10, 3, 1.2, 0.001
 """Known ticks that are laid over the query's at once, and how often; by how many cells at most, and how reluctantly."""
 LONGEST_GAP_SECONDS = 3.0
@@ -62,20 +89,34 @@ _ACROSS = np.arange(FINE_GRID * FINE_GRID) % FINE_GRID / (0.5 * (FINE_GRID - 1))
 _DOWN = np.arange(FINE_GRID * FINE_GRID) // FINE_GRID / (0.5 * (FINE_GRID - 1)) - 1.0
 PLACES = np.stack([np.ones_like(_ACROSS), _ACROSS, _DOWN], axis=1)
 """Shape (64, 3): 1 and where each cell lies, −1 … 1 to the right and down."""
+_CORNERS = np.stack([np.arange(FINE_CELLS) % FINE_GRID, np.arange(FINE_CELLS) // FINE_GRID], axis=1) / FINE_GRID
+_BOXES = np.hstack([_CORNERS, _CORNERS + 1.0 / FINE_GRID])
+"""Shape (64, 4): left, top, right and bottom of each cell of a whole picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Levels:
-    """How bright the cells of two whole pictures are, beside each other, at the known ticks of a stretch."""
+    """How bright the cells of two pictures are, beside each other, at the known ticks of a stretch."""
 
     seconds: F64
     """Shape (t,): times of the query."""
     step_seconds: float
     """Time of the query between two ticks."""
+    plain: bool
+    """At the plain speed."""
     differs: Bool
     """Shape (t, 64): cells in which something plays over the known picture."""
+    begins: float
+    """Time of the first tick that is not beside what differs at once…"""
+    ends: float
+    """…and of the last one: before and after them another picture is shown, however briefly."""
     alike: Bool
-    """Shape (t,): every cell is as bright as the known one, with nothing excused but what is out of time."""
+    """Shape (t, 64): cells that are as bright as the known ones, with nothing excused but what is out of time; none of
+    those that are not compared."""
+    known: F64
+    """Shape (t, 64): the known levels."""
+    places: F64
+    """Shape (64, 4): left, top, right and bottom of each cell in the query's picture, in shares of its sides."""
 
     @classmethod
     def of(
@@ -86,41 +127,76 @@ class Levels:
         `query` is turned as the stretch's line says; `bordered`: its keyframes have borders, which the profile may not
         know of.
         """
-        if query.levels is None or query.light is None or known.levels is None:
+        grids = whole_grids(query)
+        if grids is None or known.levels is None:
             return None
-        step = known.step_seconds * known.fine_every
-        index, known_index, at = ticks_on(stretch.line, query, len(known.levels), step)
-        # what a tick at either end shows may be the picture before or after the stretch
-        inside = (at >= stretch.start_seconds + query.step_seconds) & (at < stretch.end_seconds - query.step_seconds)
-        index, known_index, at = index[inside], known_index[inside], at[inside]
-        differs, unlike = (np.zeros((len(at), query.levels.shape[1]), np.bool_) for _ in range(2))
-        for first in range(0, len(at), TICKS_AT_ONCE):
-            # the last block is as long as the others, if there are others
-            some = slice(max(0, min(first, len(at) - TICKS_AT_ONCE)), first + TICKS_AT_ONCE)
-            there = known.levels[known_index[some]].astype(np.float64) * LEVEL_UNIT
-            found = _differing(query, index[some], there, MOST_APART if bordered else np.inf)
-            for whole, part in zip((differs, unlike), found, strict=True):
-                whole[some] |= part
-        return cls(at, step / stretch.line.speed, differs, np.asarray(~unlike.any(axis=1)))
+        places = _BOXES[fine_cells_of(stretch.line.variant)]
+        return cls._of(grids, _aligned(query, known, stretch), MOST_APART if bordered else np.inf, places)
+
+    @classmethod
+    def placed(cls, query: MotionProfile, known: MotionProfile, stretch: Stretch, shown: Shown) -> Levels | None:
+        """Lay out the levels of a stretch that rests on a placement, of those known cells that `shown` shows whole.
+
+        `query` is as it is. None where there are no levels, where too few cells are shown, or where nothing in them
+        tells how the pictures' contrasts compare. Of what lies between those cells and the borders nothing is said.
+        """
+        if query.pictures is None or known.levels is None:
+            return None
+        cells = shown_whole(shown)
+        ticks = _aligned(query, known, stretch)
+        grids = placed_grids(query, cells, ticks.known, ticks.index)
+        return None if grids is None else cls._of(grids, ticks, MOST_APART, shown.boxes(FINE_GRID))
+
+    @classmethod
+    def _of(cls, grids: Grids, ticks: _Ticks, most_apart: float, places: F64) -> Levels:
+        differs, unlike, at_once = _in_blocks(grids, ticks, most_apart)
+        alike = ~unlike if grids.seen is None else ~unlike & grids.seen
+        # at other speeds what a single tick shows may be out of time
+        same = ticks.seconds[~at_once] if ticks.plain else ticks.seconds
+        begins, ends = (float(same[0]), float(same[-1])) if len(same) else (np.inf, -np.inf)
+        return cls(ticks.seconds, ticks.step_seconds, ticks.plain, differs, begins, ends, alike, ticks.known, places)
+
+    def agreeing(self, stretch: Stretch) -> Bool:
+        """Return which cells are as bright as the known ones throughout a stretch of the same line, shape (64,)."""
+        inside = (self.seconds >= stretch.start_seconds) & (self.seconds < stretch.end_seconds)
+        at = self.seconds[inside]
+        if len(at) < OF_TICKS or at[0] < self.begins or at[-1] > self.ends:
+            return np.zeros(self.alike.shape[1], np.bool_)
+        return np.asarray(self.alike[inside].all(axis=0))
+
+    def settled(self, stretch: Stretch) -> Bool:
+        """Return which of those cells become brighter or darker meanwhile as the known ones do, shape (64,).
+
+        What stays as it is may be as bright by chance, and so may what is seen at another speed.
+        """
+        inside = (self.seconds >= stretch.start_seconds) & (self.seconds < stretch.end_seconds)
+        agreeing = self.agreeing(stretch)
+        if not self.plain or not agreeing.any():
+            return np.zeros_like(agreeing)
+        return np.asarray(agreeing & (np.ptp(self.known[inside], axis=0) >= CHANGES))
 
     def agree(self, stretch: Stretch) -> bool:
         """Return whether the whole picture is as bright as the known one throughout a stretch of the same line."""
-        inside = (self.seconds >= stretch.start_seconds) & (self.seconds < stretch.end_seconds)
-        return int(inside.sum()) >= OF_TICKS and bool(self.alike[inside].all())
+        return bool(self.agreeing(stretch).all())
 
     def parts(self, stretch: Stretch) -> list[Stretch]:
-        """Return a proven stretch in parts, those unproven in which something plays over the picture."""
-        parts: list[Stretch] = []
-        at = stretch.start_seconds
-        for first, last in self._played_over():
+        """Return a proven stretch in parts, those unproven in which something plays over the picture, and what is
+        before and after it."""
+        first, last = stretch.start_seconds, stretch.end_seconds
+        if len(self.seconds):
+            first = first if self.seconds[0] >= self.begins else min(last, self.begins)
+            last = last if self.seconds[-1] <= self.ends else max(first, self.ends)
+        parts = [_unproven(stretch, stretch.start_seconds, first, MOVES_OTHERWISE)]
+        at = first
+        for begin, end in self._played_over():
             # it begins after the tick before, and where it begins it may be excused as what is out of time
-            begins, ends = max(at, first - self.step_seconds), min(stretch.end_seconds, last + self.step_seconds)
+            begins, ends = max(at, begin - self.step_seconds), min(last, end + self.step_seconds)
             parts.append(part_of(stretch, at, begins))
-            unproven = replace(stretch.proof, proven=False, why_not=PART_MOVES)
-            part = replace(stretch, start_seconds=begins, end_seconds=ends, proof=unproven, carried=False)
-            parts.append(replace(part, cover=Cover(self._box(first, last, stretch.line.variant), still=False)))
-            at = ends
-        parts.append(part_of(stretch, at, stretch.end_seconds))
+            part = _unproven(stretch, begins, ends, PART_MOVES)
+            parts.append(replace(part, cover=Cover(self._box(begin, end), still=False)))
+            at = max(at, ends)
+        parts.append(part_of(stretch, at, last))
+        parts.append(_unproven(stretch, last, stretch.end_seconds, MOVES_OTHERWISE))
         return [part for part in parts if part.end_seconds - part.start_seconds > 1e-6]
 
     def _played_over(self) -> list[tuple[float, float]]:
@@ -133,42 +209,142 @@ class Levels:
                 found.append((float(self.seconds[first]), float(self.seconds[last])))
         return found
 
-    def _box(self, first: float, last: float, variant: int) -> tuple[float, float, float, float]:
+    def _box(self, first: float, last: float) -> tuple[float, float, float, float]:
         """Return left, top, right and bottom of what differs at some ticks, in shares of the query's picture."""
         inside = (self.seconds >= first) & (self.seconds <= last)
-        cells = unturned(np.asarray(self.differs[inside].any(axis=0)), variant).reshape(FINE_GRID, FINE_GRID)
-        rows, columns = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
-        left, top, right, bottom = map(int, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
-        return left / FINE_GRID, top / FINE_GRID, right / FINE_GRID, bottom / FINE_GRID
+        boxes = self.places[self.differs[inside].any(axis=0)]
+        (left, top), (right, bottom) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        return float(left), float(top), float(right), float(bottom)
 
 
-def _differing(query: MotionProfile, index: I64, known: F64, most_apart: float) -> tuple[Bool, Bool]:
-    """Return which cells differ for a while from what stays, and which are not as bright, both (t, 64).
+def _unproven(stretch: Stretch, start: float, end: float, why_not: str) -> Stretch:
+    proof = replace(stretch.proof, proven=False, why_not=why_not)
+    return replace(stretch, start_seconds=start, end_seconds=end, proof=proof, carried=False)
 
-    `index` (t,) are ticks of the query, `known` (t, 64) the known levels at those. None differs where the median
-    difference of all is above `most_apart`.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grids:
+    """How bright the known video's cells are in a query, at its ticks."""
+
+    levels: F64
+    """Shape (m, 64): in deviations of the picture from its mean."""
+    light: tuple[F64, F64]
+    """What makes grey levels of those, second × level + first, at each tick; shape (m, 1) each."""
+    seen: Bool | None = None
+    """Shape (64,): the cells that count, where not all do."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ticks:
+    """The known ticks of a stretch."""
+
+    index: I64
+    """Shape (t,): the query's ticks there."""
+    known: F64
+    """Shape (t, 64): the known levels."""
+    seconds: F64
+    """Shape (t,): times of the query."""
+    step_seconds: float
+    """Time of the query between two."""
+    plain: bool
+    """At the plain speed."""
+
+
+def _aligned(query: MotionProfile, known: MotionProfile, stretch: Stretch) -> _Ticks:
+    """Return the known ticks of a stretch, but for those at either end, which may show what is before or after it."""
+    assert known.levels is not None
+    step, speed = known.step_seconds * known.fine_every, stretch.line.speed
+    index, known_index, at = ticks_on(stretch.line, query, len(known.levels), step)
+    inside = (at >= stretch.start_seconds + query.step_seconds) & (at < stretch.end_seconds - query.step_seconds)
+    there = known.levels[known_index[inside]].astype(np.float64) * LEVEL_UNIT
+    return _Ticks(index[inside], there, at[inside], step / speed, speed == 1.0)
+
+
+def _in_blocks(grids: Grids, ticks: _Ticks, most_apart: float) -> tuple[Bool, Bool, Bool]:
+    """Return what `_differing` does for a stretch of any length."""
+    differs, unlike = (np.zeros(ticks.known.shape, np.bool_) for _ in range(2))
+    at_once = np.zeros(len(ticks.known), np.bool_)
+    for first in range(0, len(at_once), TICKS_AT_ONCE):
+        # the last block is as long as the others, if there are others
+        some = slice(max(0, min(first, len(at_once) - TICKS_AT_ONCE)), first + TICKS_AT_ONCE)
+        found = _differing(grids, ticks.index[some], ticks.known[some], most_apart)
+        for whole, part in zip((differs, unlike, at_once), found, strict=True):
+            whole[some] |= part
+    return differs, unlike, at_once
+
+
+def shown_whole(shown: Shown) -> Cells:
+    """Return the known fine cells as the query's `pictures` make them up, those `whole` that it shows whole.
+
+    Cells at an edge of the known picture that is in view are none: by a hundredth they are of what is around it. Nor
+    are cells that are hardly larger than the query's own.
     """
-    assert query.levels is not None and query.light is not None
+    cells = shown.in_cells(FINE_GRID, PICTURE_ROWS, PICTURE_COLUMNS)
+    fine_enough = shown.cell_area(FINE_GRID, PICTURE_ROWS, PICTURE_COLUMNS) >= LEAST_AREA
+    return replace(cells, whole=cells.whole & ~shown.at_edge(FINE_GRID) & fine_enough)
+
+
+def whole_grids(query: MotionProfile) -> Grids | None:
+    """Return the cells of a whole picture at every tick; None where the query keeps no levels."""
+    if query.levels is None or query.light is None:
+        return None
+    return Grids(query.levels.astype(np.float64) * LEVEL_UNIT, grey_scale(query.light))
+
+
+def placed_grids(query: MotionProfile, cells: Cells, there: F64, index: I64) -> Grids | None:
+    """Return the known cells a query shows whole, as bright as the known levels (t, 64) at its ticks `index` are."""
+    if query.pictures is None or int(cells.whole.sum()) < LEAST_CELLS:
+        return None
+    around = np.clip(index[:, None] + np.arange(-LOOKED_AROUND, LOOKED_AROUND + 1), 0, len(query.pictures) - 1)
+    ticks = np.unique(around)
+    grey = np.zeros((len(query.pictures), FINE_CELLS))
+    grey[ticks] = query.pictures[ticks] @ (cells.weight.T / PICTURE_PARTS)
+    mean = grey[:, cells.whole].mean(axis=1, keepdims=True)
+    shown, known = (grey - mean)[index][:, cells.whole], there[:, cells.whole]
+    spread = known.std(axis=1)
+    telling = np.flatnonzero(spread >= LEAST_SPREAD)
+    if len(telling) == 0:
+        return None
+    # what a deviation of the known picture is in grey levels, at each tick that tells it
+    alone = np.maximum(shown.std(axis=1), LEAST_CONTRAST * spread)[telling] / spread[telling]
+    fitted = relit(shown[telling] / alone[:, None], known[telling])
+    contrast = alone * fitted.std(axis=1) / spread[telling]
+    # over some seconds, so that what lies over a flat part of the picture is not taken for a part of it
+    around = np.pad(contrast, STEADY_TICKS, mode="edge")
+    steady = np.median(np.lib.stride_tricks.sliding_window_view(around, 2 * STEADY_TICKS + 1), axis=1)
+    scale = np.interp(np.arange(len(grey)), index[telling], steady)[:, None]
+    return Grids((grey - mean) / scale, (mean, scale), cells.whole)
+
+
+def _differing(grids: Grids, index: I64, known: F64, most_apart: float) -> tuple[Bool, Bool, Bool]:
+    """Return which cells differ for a while from what stays, and which are not as bright, both (t, 64), and at which
+    ticks another picture is shown, (t,).
+
+    `index` (t,) are ticks of the query, `known` (t, 64) the known levels at those. None differs
+    where the median difference of all is above `most_apart`.
+    """
     around = np.arange(-LOOKED_AROUND, LOOKED_AROUND + 1)
-    at = np.clip(index[None] + around[:, None], 0, len(query.levels) - 1)
-    shown = query.levels[at].astype(np.float64) * LEVEL_UNIT
-    light = grey_scale(query.light[index])
-    found = _beyond(shown, light, known, most_apart)
-    if not found[0].any():
+    shown = grids.levels[np.clip(index[None] + around[:, None], 0, len(grids.levels) - 1)]
+    light = (grids.light[0][index], grids.light[1][index])
+    seen = np.ones(known.shape[1], np.bool_) if grids.seen is None else grids.seen
+    found = _beyond(shown, light, known, seen, most_apart)
+    as_is = grids.seen is None and not found[0].any()
+    if as_is and not found[2][[0, -1]].any():
         return found
-    # borders may be found otherwise in the one picture than in the other
-    return _beyond(shown, light, _laid_over(shown[LOOKED_AROUND], known), most_apart)
+    # borders may be found otherwise in the one picture than in the other, and placements are not exact
+    laid = _beyond(shown, light, laid_over(shown[LOOKED_AROUND], known, seen), seen, most_apart)
+    return (found[0], found[1], laid[2]) if as_is else laid
 
 
-def _beyond(shown: F64, light: tuple[F64, F64], known: F64, most_apart: float) -> tuple[Bool, Bool]:
+def _beyond(shown: F64, light: tuple[F64, F64], known: F64, seen: Bool, most_apart: float) -> tuple[Bool, Bool, Bool]:
     """Return what `_differing` does, of the levels `shown` at the ticks around each, shape (5, t, 64).
 
     `light` is what makes grey levels of those of the query.
     """
     cells = known.shape[1]
-    fitted = relit(shown.reshape(-1, cells), np.tile(known, (len(shown), 1))).reshape(shown.shape)
-    agreeing = int(np.ceil(AGREEING * cells))
-    apart = np.sort(np.abs(shown - fitted), axis=2)[:, :, :agreeing].sum(axis=2)
+    fitted = relit(shown.reshape(-1, cells), np.tile(known, (len(shown), 1)), seen).reshape(shown.shape)
+    agreeing = int(np.ceil(AGREEING * seen.sum()))
+    apart = np.sort(np.abs(shown - fitted)[:, :, seen], axis=2)[:, :, :agreeing].sum(axis=2)
     # the aligned tick itself, unless another one is clearly better
     apart[np.arange(len(shown)) != LOOKED_AROUND] += 0.5 * LEVEL_UNIT
     best, row = apart.argmin(axis=0), np.arange(len(known))
@@ -176,26 +352,32 @@ def _beyond(shown: F64, light: tuple[F64, F64], known: F64, most_apart: float) -
     near = shown[np.clip(best + np.arange(-OUT_OF_TIME, OUT_OF_TIME + 1)[:, None], 0, len(shown) - 1), row]
 
     def beyond(due: F64) -> F64:
-        return np.asarray(np.maximum(near.min(axis=0) - due, due - near.max(axis=0)))
+        return np.asarray(np.maximum(near.min(axis=0) - due, due - near.max(axis=0))) * seen
 
     unlike = _lasting(beyond(expected) > ALIKE)
-    if np.median(np.abs(shown[best, row] - expected)) > most_apart:
-        return np.zeros(known.shape, np.bool_), unlike
+    if np.median(np.abs(shown[best, row] - expected)[:, seen]) > most_apart:
+        return np.zeros(known.shape, np.bool_), unlike, np.zeros(len(known), np.bool_)
     excused = OUT_OF_PLACE * _contrast_around(expected) + SAME_LEVEL + DIFFERENT
     # a still thing is as bright as it is in grey levels, and leaves a share of what the known picture does in its cell
     mean, deviation = light
     grey, due = (side * deviation + mean for side in (shown[best, row], expected))
-    tried = []
+    left = []
     for share in SHARES:
         stays = share * due + np.median(grey - share * due, axis=0)
-        tried.append(_lasting(beyond((stays - mean) / deviation) >= excused))
+        left.append(beyond((stays - mean) / deviation) - excused)
+    tried = [_lasting(one >= 0.0) for one in left]
+    # at a single tick: beside the share that explains its cell best, all of it where that explains it at most ticks
+    mostly = np.median(left, axis=1)
+    best_share = np.where(mostly[0] <= MOSTLY - DIFFERENT, 0, mostly.argmin(axis=0))
+    beside = np.take_along_axis(np.stack(left), best_share[None, None, :], axis=0)[0]
+    at_once = (beside >= AT_ONCE - DIFFERENT).sum(axis=1) >= LEAST_AT_ONCE
     # of a cell that one share explains throughout nothing is said
     found = tried[0] & np.all([some.any(axis=0) for some in tried], axis=0)
     # what plays most of the time would be taken for what stays, and what is without it for what differs
-    return found | (_lasting(beyond(expected) >= excused) & found.any(axis=0)), unlike
+    return found | (_lasting(beyond(expected) >= excused) & found.any(axis=0)), unlike, at_once
 
 
-def _laid_over(shown: F64, known: F64) -> F64:
+def laid_over(shown: F64, known: F64, seen: Bool) -> F64:
     """Return the known levels moved, stretched and turned by what lays them best over those shown, both (t, 64).
 
     Some ticks at a time, for pictures may move or grow slowly (Lucas & Kanade, "An iterative image registration
@@ -206,16 +388,18 @@ def _laid_over(shown: F64, known: F64) -> F64:
         some = slice(max(0, min(first, len(known) - TICKS_LAID)), first + TICKS_LAID)
         move, laid = np.zeros(6), known[some]
         places = np.tile(PLACES, (len(laid), 1))
+        counted = np.tile(seen, len(laid))
         for _ in range(LAID_ROUNDS):
-            fitted = relit(shown[some], laid)
+            fitted = relit(shown[some], laid, seen)
             apart = (shown[some] - fitted).ravel()
             down, right = (
                 slope.reshape(-1) for slope in np.gradient(fitted.reshape(-1, FINE_GRID, FINE_GRID), axis=(1, 2))
             )
             slopes = np.hstack([right[:, None] * places, down[:, None] * places])
-            weight = 1.0 / (1.0 + (apart / SAME_LEVEL) ** 2) ** 2
+            weight = counted / (1.0 + (apart / SAME_LEVEL) ** 2) ** 2
             weighted = slopes * weight[:, None]
-            move = move + np.linalg.solve(weighted.T @ slopes + RELUCTANCE * len(apart) * np.eye(6), weighted.T @ apart)
+            held = RELUCTANCE * counted.sum() * np.eye(6)
+            move = move + np.linalg.solve(weighted.T @ slopes + held, weighted.T @ apart)
             move = np.clip(move, -LARGEST_MOVE, LARGEST_MOVE)
             laid = known[some] @ _resampled(PLACES @ move[:3], PLACES @ move[3:]).T
         moved[some] = laid
@@ -231,14 +415,24 @@ def _resampled(right: F64, down: F64) -> F64:
     return taken
 
 
-def relit(shown: F64, known: F64) -> F64:
-    """Return the known levels in the contrast and brightness of those that are shown, both (t, cells), tick by tick."""
-    weight = np.ones(shown.shape)
+def relit(shown: F64, known: F64, seen: Bool | None = None) -> F64:
+    """Return the known levels in the contrast and brightness of those that are shown, both (t, cells), tick by tick.
+
+    Only cells that are `seen`, shape (cells,), are compared, where that is given.
+    """
+    counted = np.ones(shown.shape[1]) if seen is None else seen.astype(np.float64)
+    last = int(counted.sum()) - 1
+    place = int(AGREEING * last)
+    beyond, next_place = AGREEING * last - place, min(place + 1, last)
+    weight = np.broadcast_to(counted, shown.shape)
     fitted = known
     for number in range(FITS):
         if number:
             apart = np.abs(shown - fitted)
-            weight = (apart <= np.quantile(apart, AGREEING, axis=1, keepdims=True)).astype(np.float64)
+            # the quantile, by far the dearest part of it all
+            among = np.partition(apart if seen is None else apart[:, seen], (place, next_place), axis=1)
+            most = among[:, place] + beyond * (among[:, next_place] - among[:, place])
+            weight = (apart <= most[:, None]) * counted
         total = weight.sum(axis=1, keepdims=True)
         one, other = (side - (weight * side).sum(axis=1, keepdims=True) / total for side in (shown, known))
         variance = (weight * other**2).sum(axis=1, keepdims=True) / total

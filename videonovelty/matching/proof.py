@@ -211,20 +211,23 @@ def moves_otherwise_somewhere(
     settings: ProofSettings,
     *,
     in_region: bool = False,
+    settled: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[Window, ...]:
     """Return the windows of the fine grid in which much moves, and far less of it as in the known video than around.
 
     New footage playing in a corner of a known one leaves most of the picture in agreement; what moves in its corner
     does not agree, and does not follow what moves there in the known video. A caption or a logo covers cells, but does
     not move in them. At another speed than the plain one it must be so around the line as well. `query` is turned
-    already; `in_region`: both sides are of a part of the known picture, in which less may move otherwise.
+    already; `in_region`: both sides are of a part of the known picture, in which less may move otherwise. Cells that
+    are `settled`, shape (64,), are left out: what moves in them is known.
     """
     # the fine grid is of one lag: a change is centred in its lag, which is another time at another speed
     centre = line.offset_seconds + 0.5 * LAG_SECONDS * (1.0 - line.speed)
     off = (0.0,) if line.speed == 1.0 else _OFF_SECONDS
     lines = [replace(line, offset_seconds=centre + one) for one in off]
     least = settings.region_window_agreement if in_region else settings.window_agreement
-    found = [_moves_otherwise_on(query, known, one, (start, end), settings, least) for one in lines]
+    left = np.ones(FINE_CELLS) if settled is None else (~settled).astype(np.float64)
+    found = [_moves_otherwise_on(query, known, one, (start, end), settings, least, left) for one in lines]
     return tuple(sorted(set().union(*found))) if all(found) else ()
 
 
@@ -235,6 +238,7 @@ def _moves_otherwise_on(
     stretch: tuple[float, float],
     settings: ProofSettings,
     window_agreement: float,
+    left: F64,
 ) -> set[Window]:
     index, known_index, at = ticks_on(line, query, len(known.fine), known.step_seconds * known.fine_every)
     inside = (at >= stretch[0] - 1e-6) & (at < stretch[1] + 1e-6)
@@ -248,14 +252,14 @@ def _moves_otherwise_on(
     known_changes, followed = np.abs(there).sum(axis=0), (np.sign(steps) * there).sum(axis=0)
     # what is seen in a window counts with one deviation on top, were the signs independent
     whole = max(0.0, float(agree.sum()) / max(1.0, float(changes.sum())))
-    moving = changes @ _WINDOWS.columns
-    otherwise = (moving >= settings.window_changes) & (
-        agree @ _WINDOWS.columns + np.sqrt(squares @ _WINDOWS.columns) < window_agreement * whole * moving
-    )
+    moving = (left * changes) @ _WINDOWS.columns
+    agreed, chance = (left * agree) @ _WINDOWS.columns, np.sqrt((left * squares) @ _WINDOWS.columns)
+    otherwise = (moving >= settings.window_changes) & (agreed + chance < window_agreement * whole * moving)
     whole = max(0.0, float(followed.sum()) / max(1.0, float(known_changes.sum())))
-    due = known_changes @ _LARGER_WINDOWS.columns
-    unmoved = (due >= settings.covered_changes) & (changes @ _LARGER_WINDOWS.columns >= settings.covered_changes)
-    unmoved &= followed @ _LARGER_WINDOWS.columns + np.sqrt(due) < settings.covered_agreement * whole * due
+    due = (left * known_changes) @ _LARGER_WINDOWS.columns
+    moving = (left * changes) @ _LARGER_WINDOWS.columns
+    unmoved = (due >= settings.covered_changes) & (moving >= settings.covered_changes)
+    unmoved &= (left * followed) @ _LARGER_WINDOWS.columns + np.sqrt(due) < settings.covered_agreement * whole * due
     return {_WINDOWS.boxes[i] for i in np.flatnonzero(otherwise)} | {
         _LARGER_WINDOWS.boxes[i] for i in np.flatnonzero(unmoved)
     }

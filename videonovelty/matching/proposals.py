@@ -11,6 +11,7 @@ import numpy.typing as npt
 from videonovelty.matching.distances import FAR, I16
 from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.proof import best_offset
+from videonovelty.matching.shown import Shown
 from videonovelty.matching.speeds import Window, lines_at_other_speeds
 from videonovelty.matching.stretch import KnownSide, Stretch, without_overlap
 from videonovelty.matching.timeline import Line, correlate_motion, lines_through_matches
@@ -45,8 +46,8 @@ class Alignment:
     """Verified pairs the descriptor join proposed: query keyframe, known seconds, inliers."""
     matching: MatchingSettings
     proof: ProofSettings
-    in_region: bool = False
-    """`motion` and that of `known` are of the part of the known picture that the query shows."""
+    region: Shown | None = None
+    """`motion` and that of `known` are of the part of the known picture that the query shows; its fine cells."""
 
     def reach_seconds(self, line: Line) -> float:
         """Return how far from a line, in known time, a keyframe may look like its aligned moment."""

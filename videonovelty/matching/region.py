@@ -22,20 +22,19 @@ from videonovelty.matching.proof import ticks_on
 from videonovelty.matching.shown import Cells, Shown, agreed_placement, corners, picture_box, placed
 from videonovelty.matching.timeline import Line
 from videonovelty.records import (
-    CONTRAST_COLUMNS,
-    CONTRAST_ROWS,
-    DETAIL_COLUMNS,
-    DETAIL_ROWS,
     F64,
     FINE_MOST,
+    PICTURE_COLUMNS,
+    PICTURE_ROWS,
     KnownFrames,
     MotionProfile,
 )
-from videonovelty.signatures.motion import CONTRAST_UNIT, DEAD_ZONE, FINE_GRID, GRID
+from videonovelty.signatures.motion import DEAD_ZONE, FINE_GRID, GRID, contrast_changes, picture_changes
 
 Bool = npt.NDArray[np.bool_]
 F32 = npt.NDArray[np.float32]
 I8 = npt.NDArray[np.int8]
+I16 = npt.NDArray[np.int16]
 
 MIN_VISIBLE_CELLS = 4
 LEAST_CHANGE = 0.5
@@ -68,6 +67,8 @@ class Region:
     known: MotionProfile
     cells: int
     """How many of the known cells are seen."""
+    shown: Shown
+    """Where the query shows it."""
 
 
 def motion_in_region(
@@ -86,48 +87,50 @@ def motion_in_region(
     `motion` and `aspect` (width over height) are the query's, as it is; `matches` are verified keyframe pairs, of which
     the placement most agree on is taken, moved a little to where the movement agrees best on one of `lines`.
     """
-    if motion.detail is None or motion.contrast is None or not matches or len(local.features.xy) == 0:
+    if motion.pictures is None or motion.light is None or not matches or len(local.features.xy) == 0:
         return None
     placement = agreed_placement(matches, aspect, mirrored=mirrored)
-    shown = _moved(Shown(placement, aspect, picture_box(frames, local), mirrored), motion, known, lines)
-    cells = shown.in_cells(GRID, CONTRAST_ROWS, CONTRAST_COLUMNS)
+    changes = picture_changes(motion)
+    shown = _moved(Shown(placement, aspect, picture_box(frames, local), mirrored), motion, changes, known, lines)
+    cells = shown.in_cells(GRID, PICTURE_ROWS // 2, PICTURE_COLUMNS // 2)
     if int(cells.visible.sum()) < MIN_VISIBLE_CELLS:
         return None
     if cells.filled >= FILLED:
-        change = _summed(motion.contrast, cells.weight, CONTRAST_UNIT / (FULL_ZONES * DEAD_ZONE))
+        change = _summed(contrast_changes(motion), cells.weight, 1.0 / (FULL_ZONES * DEAD_ZONE))
         change = _centred(change, cells.visible)
     else:
-        change = _centred(_summed(motion.detail, _detail_cells(shown, GRID).weight), cells.visible)
+        change = _centred(_summed(changes, _picture_cells(shown, GRID).weight), cells.visible)
         change /= FULL_ZONES * _zone(change, known.signs, cells.visible)
     signs = _graded(np.clip(change, -1.0, 1.0), cells.visible)
     there = _graded(known.signs.astype(np.float32), cells.visible)
-    fine, fine_there = _fine(shown, motion.detail, known.fine)
+    fine, fine_there = _fine(shown, changes, known.fine)
     return Region(
-        MotionProfile(motion.step_seconds, signs, fine, grade=GRADE),
-        MotionProfile(known.step_seconds, there, fine_there, known.fine_every, grade=GRADE),
+        MotionProfile(motion.step_seconds, signs, fine, pictures=motion.pictures, light=motion.light, grade=GRADE),
+        MotionProfile(known.step_seconds, there, fine_there, known.fine_every, levels=known.levels, grade=GRADE),
         int(cells.visible.sum()),
+        shown,
     )
 
 
-def _fine(shown: Shown, detail: I8, known: I8) -> tuple[I8, I8]:
+def _fine(shown: Shown, changes: I16, known: I8) -> tuple[I8, I8]:
     """Return the query's changes in the known video's fine cells, in dead zones, and the known ones that are seen.
 
     Nothing where those cells, as they are shown, are smaller than the query's own.
     """
-    if shown.cell_area(FINE_GRID, DETAIL_ROWS, DETAIL_COLUMNS) < 1.0:
-        return np.zeros((len(detail), FINE_GRID**2), np.int8), np.zeros_like(known)
-    cells = _detail_cells(shown, FINE_GRID)
-    change = np.where(cells.visible, _summed(detail, cells.weight), np.float32(0.0))
+    if shown.cell_area(FINE_GRID, PICTURE_ROWS, PICTURE_COLUMNS) < 1.0:
+        return np.zeros((len(changes), FINE_GRID**2), np.int8), np.zeros_like(known)
+    cells = _picture_cells(shown, FINE_GRID)
+    change = np.where(cells.visible, _summed(changes, cells.weight), np.float32(0.0))
     steps = np.trunc(change / _zone(change, known, cells.visible))
     return np.clip(steps, -FINE_MOST, FINE_MOST).astype(np.int8), np.where(cells.visible, known, np.int8(0))
 
 
-def _detail_cells(shown: Shown, grid: int) -> Cells:
-    """Return the known video's cells of `grid` as the cells of the query's detail make them up."""
-    return shown.in_cells(grid, DETAIL_ROWS, DETAIL_COLUMNS)
+def _picture_cells(shown: Shown, grid: int) -> Cells:
+    """Return the known video's cells of `grid` as the cells of the query's pictures make them up."""
+    return shown.in_cells(grid, PICTURE_ROWS, PICTURE_COLUMNS)
 
 
-def _summed(changes: npt.NDArray[np.int8 | np.float32], weight: F64, unit: float = 1.0) -> F32:
+def _summed(changes: npt.NDArray[np.int16 | np.float32], weight: F64, unit: float = 1.0) -> F32:
     """Return the changes (m, cells) of the known video's cells, given the query's (m, n) and their weights in them."""
     return changes.astype(np.float32) @ (weight.T * unit).astype(np.float32)
 
@@ -155,7 +158,7 @@ def _graded(change: F32, visible: Bool) -> I8:
 # A placement moved by the movement
 
 
-def _moved(shown: Shown, motion: MotionProfile, known: MotionProfile, lines: Sequence[Line]) -> Shown:
+def _moved(shown: Shown, motion: MotionProfile, changes: I16, known: MotionProfile, lines: Sequence[Line]) -> Shown:
     """Return the placement moved, by little, to where the fine movement agrees best on the best of `lines`.
 
     Descriptors place a picture within some hundredths where the camera moves between the keyframes compared, and the
@@ -166,16 +169,16 @@ def _moved(shown: Shown, motion: MotionProfile, known: MotionProfile, lines: Seq
         for line in lines[:LINES_TRIED]
         for off in TRIED_OFF_SECONDS
     ]
-    on_line = [compared for line in near if (compared := _on_line(motion, known, line)) is not None]
+    on_line = [compared for line in near if (compared := _on_line(motion, changes, known, line)) is not None]
     if not on_line:
         return shown
-    cells = _detail_cells(shown, FINE_GRID)
+    cells = _picture_cells(shown, FINE_GRID)
     best, compared = max(((_agreement(cells, one), one) for one in on_line), key=lambda pair: pair[0])
     least = LEAST_GAIN / max(1.0, float((compared[1] ** 2).sum()))
     for step in STEPS:
         for _ in range(MOST_MOVES):
             score, other = max(
-                ((_agreement(_detail_cells(other, FINE_GRID), compared), other) for other in _around(shown, step)),
+                ((_agreement(_picture_cells(other, FINE_GRID), compared), other) for other in _around(shown, step)),
                 key=lambda pair: pair[0],
             )
             if score < best + least:
@@ -184,13 +187,13 @@ def _moved(shown: Shown, motion: MotionProfile, known: MotionProfile, lines: Seq
     return shown
 
 
-def _on_line(motion: MotionProfile, known: MotionProfile, line: Line) -> tuple[F32, F32] | None:
-    """Return the query's detail and the known video's fine changes at the ticks on a line; None where it is none."""
+def _on_line(motion: MotionProfile, changes: I16, known: MotionProfile, line: Line) -> tuple[F32, F32] | None:
+    """Return the query's changes and the known video's fine ones at the ticks on a line; None where it is none."""
     index, known_index, _ = ticks_on(line, motion, len(known.fine), known.step_seconds * known.fine_every)
-    if len(index) < LEAST_TICKS or motion.detail is None:
+    if len(index) < LEAST_TICKS:
         return None
     some = np.unique(np.linspace(0, len(index) - 1, MOST_TICKS).astype(int))
-    return motion.detail[index[some]].astype(np.float32), known.fine[known_index[some]].astype(np.float32)
+    return changes[index[some]].astype(np.float32), known.fine[known_index[some]].astype(np.float32)
 
 
 def _agreement(cells: Cells, compared: tuple[F32, F32]) -> float:

@@ -21,10 +21,14 @@ Bool = npt.NDArray[np.bool_]
 
 MIN_VISIBLE_SHARE = 0.55
 """A known cell of which the query shows less than this is left out."""
+WHOLE_SHARE = 0.95
+"""A known cell of which the query shows this much is shown whole."""
 SAME_PLACE = 0.06
 """Two verified keyframes say the same when they put the query's corners this close, in known longer sides."""
 _SAMPLES = 8
 """Points along a known cell's side at which the query is looked up."""
+_BEYOND = 0.51
+"""A cell at the edge is looked beyond by so many cells from its middle."""
 _EDGE = 0.015
 """Descriptors keep this far from the picture's edge, in its longer side."""
 
@@ -37,7 +41,9 @@ class Cells:
     """Shape (known cells, query's cells): how the query's cells make up each known one; a row of a cell that is seen
     has the sum 1."""
     visible: Bool
-    """Shape (known cells,): those of which the query shows enough."""
+    """Shape (known cells,): those of which the query shows enough…"""
+    whole: Bool
+    """…and those it shows whole."""
     filled: float
     """Share of the query's cells that show the known picture, 0 … 1."""
 
@@ -64,8 +70,38 @@ class Shown:
         return Cells(
             weight / np.maximum(seen, 1.0)[:, None],
             np.asarray(seen >= MIN_VISIBLE_SHARE * _SAMPLES**2),
+            np.asarray(seen >= WHOLE_SHARE * _SAMPLES**2),
             float((weight.sum(axis=0) > 0).mean()),
         )
+
+    def boxes(self, grid: int) -> F64:
+        """Return left, top, right and bottom of the known `grid` × `grid` cells in the query's picture, shape (n, 4).
+
+        In shares of its width and height; what lies beyond its edges is cut off.
+        """
+        row, column = np.divmod(np.arange(grid * grid), grid)
+        found = [self._on_query((column + x) / grid, (row + y) / grid) for y in (0, 1) for x in (0, 1)]
+        ends = np.clip(found, 0.0, 1.0)
+        return np.hstack([ends.min(axis=0), ends.max(axis=0)])
+
+    def at_edge(self, grid: int) -> Bool:
+        """Return which known cells lie at an edge of the known picture beyond which the query shows something else."""
+        row, column = np.divmod(np.arange(grid * grid), grid)
+        found = np.zeros(grid * grid, np.bool_)
+        for y, x in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            beyond = (row + y < 0) | (row + y >= grid) | (column + x < 0) | (column + x >= grid)
+            for along in (-0.5, 0.0, 0.5):
+                across, down = (0.5 + _BEYOND * way + along * (1 - abs(way)) for way in (x, y))
+                at = self._on_query((column + across) / grid, (row + down) / grid)
+                found |= beyond & ((at > 0.0) & (at < 1.0)).all(axis=1)
+        return found
+
+    def _on_query(self, x: F64, y: F64) -> F64:
+        """Return where shares of the known picture's sides (n,) lie in the query's, in shares of its sides: (n, 2)."""
+        left, top, right, bottom = self.box
+        known = np.stack([left + x * (right - left), top + y * (bottom - top)])
+        at = np.linalg.solve(self.placement[:, :2], known - self.placement[:, 2:]).T / sides(self.aspect)
+        return np.asarray(at * (-1.0 if self.mirrored else 1.0, 1.0))
 
     def cell_area(self, grid: int, rows: int, columns: int) -> float:
         """Return how many of `rows` × `columns` cells of the query one cell of the known `grid` covers."""

@@ -23,9 +23,9 @@ from videonovelty.matching.in_place import SAME_BITS, SAME_PLACE, InPlace, InPla
 from videonovelty.matching.pair_kernels import within_bits
 from videonovelty.matching.proof import moves_otherwise_somewhere
 from videonovelty.matching.stretch import Cover, Stretch
-from videonovelty.records import DETAIL_COLUMNS, DETAIL_ROWS, F64, PART_COVERED, U8, MotionProfile, Signatures
+from videonovelty.records import F64, PART_COVERED, PICTURE_COLUMNS, PICTURE_ROWS, U8, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
-from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS, turned
+from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS, picture_changes, turned
 
 Bool = npt.NDArray[np.bool_]
 
@@ -42,7 +42,7 @@ LEAST_STAYING = 0.25
 """…must have so many of them from the first one, at the same place."""
 MOST_COVERS = 4
 FINE_SHARE = 0.2
-"""A cell of the fine grid is left out where still things cover this much of it, with one cell of `detail` around."""
+"""A cell of the fine grid is left out where still things cover this much of it, with one cell of `pictures` around."""
 
 
 def cover_of(
@@ -53,14 +53,14 @@ def cover_of(
     Arguments are those of `covered.uncovered`.
     """
     compared = places.of(stretch)
-    if compared is None or compared.query.motion.detail is None:
+    if compared is None or compared.query.motion.pictures is None:
         return None
     query = compared.query
     keyframes = Keyframes.of(compared, stretch, altered)
     panes = [pane.box for pane in covered_panes(compared, stretch, keyframes, motion, proof)]
     framed = [_cells_within(box) for box, *_ in panes_within(query, stretch)]
     still_cells = _still_cells(query.motion, stretch)
-    hidden = np.zeros((DETAIL_ROWS, DETAIL_COLUMNS), np.bool_)
+    hidden = np.zeros((PICTURE_ROWS, PICTURE_COLUMNS), np.bool_)
     found: list[F64] = []
     still = True
     while still:
@@ -101,21 +101,20 @@ def _on_query(compared: InPlace, window: tuple[int, int, int, int]) -> F64:
 
 
 def _still_cells(motion: MotionProfile, stretch: Stretch) -> Bool:
-    """Return the cells of `MotionProfile.detail` that are still all along, shape (DETAIL_ROWS, DETAIL_COLUMNS)."""
-    assert motion.detail is not None
+    """Return the cells of `MotionProfile.pictures` that are still all along, shape (PICTURE_ROWS, PICTURE_COLUMNS)."""
     # what appears where the stretch begins is a change until the lag is over
     begins = stretch.start_seconds + (LAG_SECONDS if stretch.start_seconds > 0 else 0.0)
     first, last = int(np.ceil(begins / motion.step_seconds)), int(stretch.end_seconds / motion.step_seconds)
-    changes = np.abs(motion.detail[first:last].astype(np.int16))
+    changes = np.abs(picture_changes(motion, first, last))
     if len(changes) == 0:
-        return np.zeros((DETAIL_ROWS, DETAIL_COLUMNS), np.bool_)
+        return np.zeros((PICTURE_ROWS, PICTURE_COLUMNS), np.bool_)
     still = (np.quantile(changes, STILL_TICKS, axis=0) <= STILL_LEVELS) & (changes.max(axis=0) <= MOST_LEVELS)
-    return np.asarray(still.reshape(DETAIL_ROWS, DETAIL_COLUMNS))
+    return np.asarray(still.reshape(PICTURE_ROWS, PICTURE_COLUMNS))
 
 
 def _cells_within(box: F64) -> Bool:
-    within = np.zeros((DETAIL_ROWS, DETAIL_COLUMNS), np.bool_)
-    (left, top), (right, bottom) = np.rint(box * (DETAIL_COLUMNS, DETAIL_ROWS)).astype(int)
+    within = np.zeros((PICTURE_ROWS, PICTURE_COLUMNS), np.bool_)
+    (left, top), (right, bottom) = np.rint(box * (PICTURE_COLUMNS, PICTURE_ROWS)).astype(int)
     within[top:bottom, left:right] = True
     return within
 
@@ -181,7 +180,7 @@ def _edges(cells: Bool) -> F64:
     """Return left top and right bottom of cells, in shares of width and height; shape (2, 2)."""
     rows, columns = np.nonzero(cells)
     low, high = (columns.min(), rows.min()), (columns.max() + 1, rows.max() + 1)
-    return np.array([low, high], np.float64) / (DETAIL_COLUMNS, DETAIL_ROWS)
+    return np.array([low, high], np.float64) / (PICTURE_COLUMNS, PICTURE_ROWS)
 
 
 def _rest_moves_alike(

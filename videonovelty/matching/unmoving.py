@@ -24,7 +24,7 @@ from videonovelty.records import (
     MotionProfile,
     Signatures,
 )
-from videonovelty.signatures.motion import LAG_SECONDS, LEVEL_UNIT, grey_scale
+from videonovelty.signatures.motion import LAG_SECONDS, LEVEL_UNIT, grey_scale, picture_changes
 
 LEAST_SECONDS = 2.0 * ONE_LOOK_SECONDS
 """Shorter passages are as soon viewed as looked at."""
@@ -39,9 +39,9 @@ SAME_PICTURE_BITS = 16
 def still_passages(signatures: Signatures) -> list[tuple[float, float]]:
     """Return the passages, in seconds and in order, in which no part of the picture moves, flashes or fades."""
     motion = signatures.motion
-    if motion.detail is None or motion.levels is None or motion.light is None:
+    if motion.pictures is None or motion.levels is None or motion.light is None:
         return []
-    changes = np.abs(motion.detail)  # at least -127: two hours of it are 41 MB
+    changes = np.abs(picture_changes(motion))
     ticks = np.arange(len(changes)) * motion.step_seconds
     grey = _grey(motion)
     found = []

@@ -34,8 +34,6 @@ from videonovelty.errors import (
 )
 from videonovelty.intake import display_text
 from videonovelty.records import (
-    CONTRAST_CELLS,
-    DETAIL_CELLS,
     DIGEST_BYTES,
     FINE_CELLS,
     FINE_MOST,
@@ -44,6 +42,8 @@ from videonovelty.records import (
     N_DIHEDRAL,
     OTHER_LAGS,
     PDQ_BYTES,
+    PICTURE_CELLS,
+    PICTURE_PARTS,
     CodedStream,
     Coverage,
     LocalFeatures,
@@ -54,9 +54,12 @@ from videonovelty.records import (
     SignedVideo,
 )
 
+U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+
 MAGIC = b"VNSV"
 CODED_MAGIC = b"VNCP"
-WIRE_VERSION = 7
+WIRE_VERSION = 8
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 256
@@ -93,8 +96,7 @@ ARRAYS = (
     _Array("informative", "|u1", lambda c: (c["keyframes"],), 1),
     _Array("signs", "|i1", lambda c: (c["ticks"], MOTION_CELLS), 1, -1),
     _Array("fine", "|i1", lambda c: (c["ticks"], FINE_CELLS), FINE_MOST, -FINE_MOST),
-    _Array("detail", "|i1", lambda c: (c["detailed"], DETAIL_CELLS), 127, -127),
-    _Array("contrast", "|i1", lambda c: (c["contrasted"], CONTRAST_CELLS), 127, -127),
+    _Array("pictures", "|u1", lambda c: (2, c["pictured"], PICTURE_CELLS)),  # as `_packed`
     _Array("lagged", "|i1", lambda c: (c["lagged"], OTHER_LAGS, MOTION_CELLS), 1, -1),
     _Array("levels", "|i1", lambda c: (c["levelled"], FINE_CELLS), 127, -127),
     _Array("light", "<u2", lambda c: (c["lit"], 2)),
@@ -113,7 +115,7 @@ CODED_ARRAYS = (
     _Array("starts", "|u1", lambda c: (c["packets"],), 1),
     _Array("digests", "|u1", lambda c: (c["packets"], DIGEST_BYTES)),
 )
-OPTIONAL = {"detail": "detailed", "contrast": "contrasted", "lagged": "lagged", "levels": "levelled", "light": "lit"}
+OPTIONAL = {"pictures": "pictured", "lagged": "lagged", "levels": "levelled", "light": "lit"}
 """Arrays a motion profile may do without, and what counts their ticks: as many as it has, or none."""
 COUNTS = ("undecoded", "keyframes", "ticks", *OPTIONAL.values(), "descriptors", "mirrored", "panes")
 
@@ -167,11 +169,32 @@ def encode_signed(signed: SignedVideo) -> bytes:
         "signs": motion.signs,
         "fine": motion.fine,
         **{name: getattr(motion, name) for name in OPTIONAL},
+        "pictures": None if motion.pictures is None else _packed(motion.pictures),
         **{name: getattr(local, name) for name in ("offsets", "codes", "mirrored_codes", "xy", "scale", "angle")},
         **{f"pane_{name}": getattr(signatures.panes, name) for name in ("keyframe", "box", "pdq")},
     }
     arrays |= {array.name: getattr(signatures, array.name) for array in ARRAYS if array.name not in arrays}
     return _payload(MAGIC, header, ARRAYS, arrays, counts)
+
+
+def _packed(pictures: U16) -> U8:
+    """Return pictures (m, n) as what changes from tick to tick, low bytes first: compressed, half as long.
+
+    Changes are folded, 0, −1, 1, −2, …, so that small ones have no high byte (zigzag, as Protocol Buffers' sint32).
+    """
+    changes = pictures.astype(np.int32)
+    changes[1:] -= changes[:-1].copy()
+    folded = ((changes << 1) ^ (changes >> 31)).astype("<u2")
+    return np.stack([(folded & 0xFF).astype(np.uint8), (folded >> 8).astype(np.uint8)])
+
+
+def _unpacked(packed: U8) -> U16:
+    """Return the pictures (m, n) that `_packed` made (2, m, n) of. Raises WireError: they are none."""
+    folded = packed[0].astype(np.int32) | packed[1].astype(np.int32) << 8
+    pictures = np.cumsum((folded >> 1) ^ -(folded & 1), axis=0, dtype=np.int32)
+    if pictures.size and not (pictures.min() >= 0 and pictures.max() <= PICTURE_PARTS * 255):
+        raise WireError("pictures are out of range")
+    return pictures.astype(np.uint16)
 
 
 def encode_coded(coded: CodedStream) -> bytes:
@@ -286,8 +309,7 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
                 step_seconds=_seconds(identity["step_seconds"]),
                 signs=arrays["signs"],
                 fine=arrays["fine"],
-                detail=optional["detail"],
-                contrast=optional["contrast"],
+                pictures=None if optional["pictures"] is None else _unpacked(optional["pictures"]),
                 lagged=optional["lagged"],
                 levels=optional["levels"],
                 light=optional["light"],

@@ -24,6 +24,9 @@ from videonovelty.records import (
     FINE_CELLS,
     FINE_MOST,
     MOTION_CELLS,
+    PICTURE_COLUMNS,
+    PICTURE_PARTS,
+    PICTURE_ROWS,
     Frame,
     MotionProfile,
 )
@@ -42,8 +45,9 @@ OTHER_LAGS_SECONDS = (0.2, 0.3, 0.5, 0.6, 0.8)
 """A query that plays at another speed shows in this time what the known video shows in `LAG_SECONDS`."""
 DEAD_ZONE = 0.02
 """Change of a cell's mean, in standard deviations of the picture, below which nothing is said to have changed."""
-CONTRAST_UNIT = 0.004
-"""Standard deviations of the picture a step of `MotionProfile.contrast` stands for."""
+MOST_CHANGE, MOST_CONTRAST = 127, 0.508
+"""Larger changes of a cell, in grey levels and in deviations of the picture, count as this: a cut, or a small bright
+thing, must not outvote all else."""
 LEVEL_UNIT = 0.04
 """Standard deviations of the picture a step of `MotionProfile.levels` stands for."""
 LIGHT_PARTS = 256
@@ -54,8 +58,8 @@ BLOCK_SECONDS = 30.0
 """Pictures are held this long at a time, so memory does not grow with the video."""
 MAX_TICKS = 1_000_000
 """A profile ends here (27 hours at ten ticks a second): damaged time stamps leap by years."""
-SIDE_ROWS, SIDE_COLUMNS = 36, 64
-"""Of the pictures that are held: twice those of `MotionProfile.detail`, four times those of its `contrast`."""
+SIDE_ROWS, SIDE_COLUMNS = 2 * PICTURE_ROWS, 2 * PICTURE_COLUMNS
+"""Of the pictures that are held."""
 
 
 class MotionRecorder:
@@ -63,7 +67,7 @@ class MotionRecorder:
 
     def __init__(self, step_seconds: float) -> None:
         self._step = step_seconds
-        self._lag = max(1, round(LAG_SECONDS / step_seconds))
+        self._lag = _lag_ticks(step_seconds)
         self._other_lags = [max(1, round(lag / step_seconds)) for lag in OTHER_LAGS_SECONDS]
         self._overlap = max(self._lag, *self._other_lags)
         self._block = max(self._overlap + 1, round(BLOCK_SECONDS / step_seconds))
@@ -72,8 +76,7 @@ class MotionRecorder:
         self._fine: list[npt.NDArray[np.int8]] = []
         self._signs: list[npt.NDArray[np.int8]] = []
         self._lagged: list[npt.NDArray[np.int8]] = []
-        self._detail: list[npt.NDArray[np.int8]] = []
-        self._contrast: list[npt.NDArray[np.int8]] = []
+        self._pictures: list[npt.NDArray[np.uint16]] = []
         self._levels: list[npt.NDArray[np.int8]] = []
         self._light: list[npt.NDArray[np.uint16]] = []
         self._tick = 0
@@ -112,10 +115,8 @@ class MotionRecorder:
         recently = normal.since(len(pictures) - len(recent))
         self._signs.append(_signs(recently.cells, self._lag)[first:])
         self._fine.append(_fine(recently, self._lag)[first:])
-        cells = _halved(recent.astype(np.float32))
-        self._detail.append(_steps(cells, self._lag, 1.0)[first:])
-        contrast = _normalised(_halved(cells), recently.mean, recently.deviation)
-        self._contrast.append(_steps(contrast, self._lag, CONTRAST_UNIT)[first:])
+        cells = PICTURE_PARTS * _halved(recent[first:].astype(np.float32))
+        self._pictures.append(cells.astype(np.uint16).reshape(len(cells), -1))  # whole numbers already
         self._levels.append(_levels(recently)[first:])
         light = np.stack([recently.mean.ravel(), recently.deviation.ravel()], axis=1)
         self._light.append(np.rint(LIGHT_PARTS * light)[first:].astype(np.uint16))
@@ -135,8 +136,7 @@ class MotionRecorder:
             self._step,
             np.concatenate(self._signs),
             np.concatenate(self._fine),
-            detail=np.concatenate(self._detail),
-            contrast=np.concatenate(self._contrast),
+            pictures=np.concatenate(self._pictures),
             lagged=np.concatenate(self._lagged),
             levels=np.concatenate(self._levels),
             light=np.concatenate(self._light),
@@ -224,15 +224,50 @@ def _halved(pictures: F32) -> F32:
     return (columns[:, 0::2] + columns[:, 1::2]) * np.float32(0.25)
 
 
-def _steps(cells: npt.NDArray[np.floating], lag: int, unit: float) -> npt.NDArray[np.int8]:
-    """Return the changes of cells (m, rows, columns) over the lag, in steps of `unit`, shape (m, rows × columns).
+def grey_pictures(profile: MotionProfile, first: int = 0, last: int | None = None) -> F32:
+    """Return the grey levels of `pictures` at ticks `[first, last)`, shape (last - first, 576).
 
-    The first ticks have nothing before them.
+    Raises ValueError: the profile keeps no pictures.
     """
-    steps = np.zeros(cells.shape, np.int8)
-    if len(cells) > lag:
-        steps[lag:] = np.rint(np.clip((cells[lag:] - cells[:-lag]) / unit, -127, 127))
-    return steps.reshape(len(cells), -1)
+    if profile.pictures is None:
+        raise ValueError("the profile keeps no pictures")
+    return profile.pictures[first:last].astype(np.float32) / np.float32(PICTURE_PARTS)
+
+
+def picture_changes(profile: MotionProfile, first: int = 0, last: int | None = None) -> npt.NDArray[np.int16]:
+    """Return by how many grey levels each cell of `pictures` became brighter over the lag, at ticks `[first, last)`.
+
+    Shape (last - first, 576), whole numbers. The first ticks of all have nothing before them. Raises ValueError: the
+    profile keeps no pictures.
+    """
+    before = max(0, first - _lag_ticks(profile.step_seconds))
+    changes = np.rint(_over_lag(grey_pictures(profile, before, last), profile.step_seconds))
+    return np.asarray(np.clip(changes[first - before :], -MOST_CHANGE, MOST_CHANGE).astype(np.int16))
+
+
+def contrast_changes(profile: MotionProfile) -> F32:
+    """Return by how many deviations of the picture each cell of half the grid of `pictures` became brighter over the
+    lag, shape (m, 144).
+
+    The contrast of each picture is normalised, as that of `signs` is. Raises ValueError: the profile keeps no pictures.
+    """
+    if profile.light is None:
+        raise ValueError("the profile keeps no light")
+    cells = _halved(grey_pictures(profile).reshape(-1, PICTURE_ROWS, PICTURE_COLUMNS))
+    mean, deviation = (side.astype(np.float32) for side in grey_scale(profile.light))
+    changes = _over_lag((cells.reshape(len(cells), -1) - mean) / deviation, profile.step_seconds)
+    return np.asarray(np.clip(changes, -MOST_CONTRAST, MOST_CONTRAST))
+
+
+def _lag_ticks(step_seconds: float) -> int:
+    return max(1, round(LAG_SECONDS / step_seconds))
+
+
+def _over_lag(cells: F32, step_seconds: float) -> F32:
+    lag = _lag_ticks(step_seconds)
+    changes = np.zeros_like(cells)
+    changes[lag:] = cells[lag:] - cells[:-lag]
+    return changes
 
 
 def _area_means(pictures: npt.NDArray[np.uint8], rows: int, columns: int) -> F64:
@@ -291,7 +326,7 @@ _COARSE_CELLS_OF, _FINE_CELLS_OF = _cells_of(GRID), _cells_of(FINE_GRID)
 def turned(profile: MotionProfile, variant: int) -> MotionProfile:
     """Return the profile a video would have with its picture turned by dihedral `variant` of `signatures.pdq`.
 
-    It has no `detail`, which is of the picture as it is.
+    It has no `pictures`, which are as they are.
     """
     cells = _COARSE_CELLS_OF[variant]
     return MotionProfile(
@@ -305,15 +340,13 @@ def turned(profile: MotionProfile, variant: int) -> MotionProfile:
     )
 
 
-def unturned(cells: npt.NDArray[np.bool_], variant: int) -> npt.NDArray[np.bool_]:
-    """Return which cells of the 8 × 8 grid, shape (64,), of a picture some cells of the picture `turned` are."""
-    found = np.zeros_like(cells)
-    found[_FINE_CELLS_OF[variant]] = cells
-    return found
+def fine_cells_of(variant: int) -> npt.NDArray[np.int64]:
+    """Return which cell of the 8 × 8 grid of a picture each cell of the picture `turned` is, shape (64,)."""
+    return _FINE_CELLS_OF[variant]
 
 
 def excerpt(profile: MotionProfile, first: int, last: int) -> MotionProfile:
-    """Return the ticks `[first, last)` of a query's profile, the first of them at time 0, without `detail`."""
+    """Return the ticks `[first, last)` of a query's profile, the first of them at time 0, without `pictures`."""
     lagged = None if profile.lagged is None else profile.lagged[first:last]
     return MotionProfile(
         profile.step_seconds, profile.signs[first:last], profile.fine[first:last], lagged=lagged, grade=profile.grade
