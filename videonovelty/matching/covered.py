@@ -182,9 +182,7 @@ def panes_within(query: Signatures, stretch: Stretch) -> list[tuple[F64, float, 
 
 def _moves_in(moved: F64, compared: InPlace, box: F64) -> float:
     """Return how much of the known fine grid moves within a box of the query's picture."""
-    at = (np.arange(FINE_GRID) + 0.5) / FINE_GRID
-    places = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
-    shown = compared.shown(compared.low + places * (compared.high - compared.low))
+    shown = compared.shown(compared.known_centres(FINE_GRID))
     inside = ((shown >= box[0]) & (shown <= box[1])).all(axis=1)
     return float(moved.ravel()[inside].mean()) if inside.any() else 0.0
 

@@ -99,9 +99,7 @@ class InPlace:
         `settled` has shape (grid²,); `box` is the known picture's, as `picture_box` returns it.
         """
         grid = round(len(settled) ** 0.5)
-        at = (np.arange(BINS) + 0.5) / BINS
-        places = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
-        known = self.low + places * (self.high - self.low)
+        known = self.known_centres(BINS)
         rows, columns = cells_at((known - np.array(box[:2])) / (np.array(box[2:]) - np.array(box[:2])), grid, grid)
         return replace(self, settled=settled[rows * grid + columns].reshape(BINS, BINS))
 
@@ -150,11 +148,15 @@ class InPlace:
             total += (len(inside), int(side.found.sum()))
         return within, total
 
+    def known_centres(self, grid: int) -> F64:
+        """Return the middles of `grid` × `grid` cells over what the known descriptors cover, row by row: (grid², 2)."""
+        at = (np.arange(grid) + 0.5) / grid
+        places = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
+        return np.asarray(self.low + places * (self.high - self.low))
+
     def settled_within(self, box: F64) -> float:
         """Return which share of what is known within a box of the query, left top and right bottom, is settled."""
-        at = (np.arange(BINS) + 0.5) / BINS
-        places = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
-        shown = self.shown(self.low + places * (self.high - self.low))
+        shown = self.shown(self.known_centres(BINS))
         inside = ((shown >= box[0]) & (shown <= box[1])).all(axis=1)
         return float(self.settled.ravel()[inside].mean()) if inside.any() else 0.0
 
