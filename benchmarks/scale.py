@@ -40,8 +40,8 @@ def features(n_known: int, n_queries: int) -> tuple[float, float, float]:
 def bucket_join(known: U8, queries: U8) -> hamming.Pairs:
     """Join by buckets with sixteen 16-bit substrings, whatever the sizes."""
     tables = next(t for t in hamming.exact_tables(256, RADIUS) if len(t) == 16 and t[0].width == 16)
-    hits = hamming._Hits(len(queries), None)
-    rows, query_rows = hamming._checked(known, queries, RADIUS)
+    hits = hamming.Hits(len(queries), None)
+    rows, query_rows = hamming.checked(known, queries, RADIUS)
     hamming._bucket_join(hits, rows, query_rows, RADIUS, tables, MEMORY, distinct=False)
     return hits.pairs()
 

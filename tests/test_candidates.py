@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from videonovelty.known.shards import LocalCodes, ShardCodes, VideoIds
 from videonovelty.matching import hamming
 from videonovelty.matching.candidates import QueryCodes, match_shard
+from videonovelty.matching.descriptor_join import join_descriptors
 from videonovelty.matching.local_candidates import LocalQueryCodes, match_local_shard
 from videonovelty.settings import MatchingSettings
 
@@ -112,7 +113,7 @@ def test_a_mark_that_all_known_videos_bear_costs_no_more_memory_than_there_is(wa
 
 def test_more_pairs_than_there_is_room_for_are_an_error_of_every_join() -> None:
     codes = few(np.random.default_rng(3), 200, 8, 1)
-    for way in (hamming.join, hamming.join_approximate):
+    for way in (hamming.join, join_descriptors):
         assert len(way(codes, codes, 3, max_pairs=40_001).query_index) == 40_000
         with pytest.raises(hamming.TooManyPairsError):
             way(codes, codes, 3, max_pairs=40_000)

@@ -42,8 +42,8 @@ def same(found: hamming.Pairs, expected: tuple[object, ...]) -> bool:
 
 def joined_by(way: str, known: U8, queries: U8, radius: int, tables: tuple[hamming.Table, ...]) -> hamming.Pairs:
     """Join by one of the two ways, however few the codes are."""
-    hits = hamming._Hits(len(queries), None)
-    rows, query_rows = hamming._checked(known, queries, radius)
+    hits = hamming.Hits(len(queries), None)
+    rows, query_rows = hamming.checked(known, queries, radius)
     run = hamming._probe_join if way == "probe" else hamming._bucket_join
     run(hits, rows, query_rows, radius, tables, 1 << 30, distinct=False)
     return hits.pairs()
@@ -198,43 +198,11 @@ def test_self_join_drops_every_pair_of_a_code_over_the_cap() -> None:
     assert len(hamming.self_join(codes, 10, max_hits_per_query=9).query_index) == 46
 
 
-@pytest.mark.parametrize(("n_bytes", "radius"), [(8, 14), (32, 72), (32, 50)])
-def test_approximate_join_finds_the_stated_share_and_nothing_wrong(n_bytes: int, radius: int) -> None:
-    rng = np.random.default_rng(4)
-    known = rng.integers(0, 256, (200_000, n_bytes), dtype=np.uint8)
-    chosen = rng.choice(len(known), 1500, replace=False)
-    queries = rng.integers(0, 256, (20_000, n_bytes), dtype=np.uint8)
-    queries[:1500] = flipped(known[chosen], np.full(1500, radius), rng)
-    plan = hamming.approximate_plan(n_bytes, radius, 0.8, n_known=len(known), n_queries=len(queries))
-    assert plan is not None
-    assert plan.recall_at(radius) >= 0.8
-    assert plan.recall_at(radius // 2) > plan.recall_at(radius)
-    assert plan.recall_at(0) == 1.0
-
-    query_index, known_index, distance = hamming.join_approximate(known, queries, radius, recall=0.8)
-
-    differing = known[known_index].view(np.uint64) ^ queries[query_index].view(np.uint64)
-    assert np.array_equal(np.bitwise_count(differing).sum(axis=1), distance)
-    assert distance.max() <= radius
-    assert len(np.unique(query_index << 32 | known_index)) == len(query_index)
-    found = np.isin(np.arange(1500) << 32 | chosen, query_index << 32 | known_index).mean()
-    expected = plan.recall_at(radius)
-    assert abs(found - expected) < 5 * np.sqrt(expected * (1 - expected) / 1500) + 0.005
-
-
-def test_approximate_join_is_exact_where_that_is_cheaper() -> None:
-    rng = np.random.default_rng(6)
-    known = rng.integers(0, 256, (500, 32), dtype=np.uint8)
-    queries = flipped(known[:20], np.full(20, 60), rng)
-    assert hamming.approximate_plan(32, 72, 0.5, n_known=500, n_queries=20) is None
-    assert same(hamming.join_approximate(known, queries, 72, recall=0.5), brute_force(known, queries, 72))
-
-
 @pytest.mark.parametrize("n_words", [1, 2, 4, 8])
 def test_permutation_of_the_bits_keeps_every_bit_and_every_distance(n_words: int) -> None:
     n_bits = n_words * 64
     one_bit = np.packbits(np.eye(n_bits, dtype=np.uint8), axis=1, bitorder="little").view(np.uint64)
-    permuted = hamming._permuted(one_bit, hamming.butterfly_masks(n_words, 0))
+    permuted = hamming.permuted(one_bit, hamming.butterfly_masks(n_words, 0))
     places = np.unpackbits(np.ascontiguousarray(permuted.T).view(np.uint8), axis=1, bitorder="little")
     assert (places.sum(axis=0) == 1).all()
     assert (places.sum(axis=1) == 1).all()
@@ -279,8 +247,6 @@ def test_wrong_codes_and_radii_are_refused(known: U8, queries: U8, radius: int, 
     for way in (hamming.scan, hamming.join):
         with pytest.raises(ValueError, match=message):
             way(known, queries, radius)
-    with pytest.raises(ValueError, match="recall"):
-        hamming.join_approximate(np.zeros((1, 8), np.uint8), np.zeros((1, 8), np.uint8), 3, recall=0.0)
     with pytest.raises(ValueError, match="max_hits"):
         hamming.scan(np.zeros((1, 8), np.uint8), np.zeros((1, 8), np.uint8), 3, max_hits_per_query=0)
 

@@ -18,7 +18,7 @@ DOORS = {
     "typer": ("videonovelty/cli/",),
     "rich": ("videonovelty/cli/", "videonovelty/demo_run.py"),
     "jinja2": ("videonovelty/report/",),
-    "numba": ("videonovelty/matching/kernels.py", "videonovelty/matching/ring_kernels.py"),
+    "numba": tuple(f"videonovelty/matching/{name}.py" for name in ("kernels", "ring_kernels", "word_kernels")),
     "skimage": ("videonovelty/footage.py", "videonovelty/tuning/"),
     "cryptography": ("videonovelty/known/formats/bundle.py",),
     "filelock": ("videonovelty/run.py",),

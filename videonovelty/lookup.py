@@ -192,7 +192,7 @@ class CollectTask:
 
 @dataclass(frozen=True, slots=True)
 class JoinTask:
-    """One shard against the codes in some folders; hits go to another."""
+    """One shard, or group of shards, against the codes in some folders; hits go to another."""
 
     shard: int
     codes: tuple[Path, ...]
@@ -246,15 +246,15 @@ def join_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings
     return save_hits(task.hits, match_shard(snapshot.load_codes(shard), codes, settings.matching, memory_bytes=memory))
 
 
-def join_local_shard(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings: Settings) -> Path:
-    """Write the keyframe pairs of one shard that share local descriptors with a batch of queries; for a worker."""
+def join_local_shards(task: JoinTask, *, snapshot: Snapshot, scheme_name: str, settings: Settings) -> Path:
+    """Write the keyframe pairs of some shards that share local descriptors with a batch of queries; for a worker."""
     stored = load_arrays(task.codes, _LOCAL_QUERIES)
     codes = LocalQueryCodes(
         np.ascontiguousarray(stored["codes"]), stored["video"], stored["keyframe"], stored["mirrored"]
     )
-    shard = snapshot.local_shards(scheme_name)[task.shard]
+    known = snapshot.load_local_codes(*snapshot.local_groups(scheme_name)[task.shard])
     memory = settings.run.join_memory_bytes
-    hits = match_local_shard(snapshot.load_local_codes(shard), codes, settings.matching, memory_bytes=memory)
+    hits = match_local_shard(known, codes, settings.matching, memory_bytes=memory)
     order = np.argsort(hits.video, kind="stable")
     arrays = {name: getattr(hits, name)[order] for name in _LOCAL_HITS}
     return save_arrays(task.hits, {**arrays, "known_ids": raw_ids(hits.known_ids)})
@@ -373,8 +373,8 @@ class Lookup:
 
     def by_local(self, batch: Sequence[Part]) -> list[Path]:
         """Return the folders of hits of a batch by local descriptors; contents are numbered as in `batch`."""
-        shards = len(self.snapshot.local_shards(self.scheme_name))
-        return self._join(collect_local, join_local_shard, batch, shards, "matching parts")
+        shards = len(self.snapshot.local_groups(self.scheme_name))
+        return self._join(collect_local, join_local_shards, batch, shards, "matching parts")
 
     def _join(
         self,

@@ -144,9 +144,10 @@ class ShardCodes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalCodes:
-    """The local descriptors of one shard, rows of removed videos left out, sorted by (video, time)."""
+    """The local descriptors of a shard, rows of removed videos left out, sorted by (video, time); or of several."""
 
     video_ids: VideoIds
+    """Ascending within a shard."""
     video_index: npt.NDArray[np.int32]
     seconds: F64
     """Time of the keyframe each descriptor is of; shape (k,)."""

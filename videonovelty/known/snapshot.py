@@ -60,6 +60,8 @@ Bool = npt.NDArray[np.bool_]
 
 _OPEN_FILES = 64
 _KEPT_GROUPS = 4
+GROUPED_ROWS = 32_000_000
+"""Local descriptors searched together, of several shards where these are small."""
 _FRAME_COLUMNS = ["t_ms", "pdq", "pdq_inner", "quality", "informative"]
 _CODED_COLUMNS = ["video_id", "first_packet", "rows", "digests", "t_ms"]
 _LOCAL_COLUMNS = ["t_ms", "code", "x", "y", "scale", "angle"]
@@ -283,23 +285,47 @@ class Snapshot:
             seconds, has_inner, quality, informative = seconds[keep], has_inner[keep], quality[keep], informative[keep]
         return ShardCodes(ids, video_index, seconds, codes[0], codes[1], has_inner, quality, informative)
 
-    def load_local_codes(self, shard: ShardRef) -> LocalCodes:
-        """Read the local descriptors of one shard, 20 bytes a row."""
-        file, _ = self._open(str(shard.path), "local", shard.rows)
-        codes, seconds = np.empty((shard.rows, LOCAL_BYTES), np.uint8), np.empty(shard.rows, np.float64)
-        place = 0
-        with damage(shard.path):
-            for group in range(file.metadata.num_row_groups):
-                table = file.read_row_group(group, columns=["t_ms", "code"], use_threads=False)
-                stop = place + table.num_rows
-                _fill_binary(table["code"], codes[place:stop])
-                seconds[place:stop] = table["t_ms"].to_numpy()
-                place = stop
-        seconds /= 1000.0
-        ids, video_index, keep = self._rows_of_shard(shard)
-        if keep is not None:
-            codes, seconds = codes[keep], seconds[keep]
-        return LocalCodes(ids, video_index, seconds, codes)
+    def local_groups(self, scheme: str) -> list[tuple[ShardRef, ...]]:
+        """Return the shards of local descriptors in groups that are searched together, of `GROUPED_ROWS` at most.
+
+        A query looks into every bucket within reach, and fuller buckets are fewer. What a descriptor's vote weighs
+        depends on what it meets in its group, so how they are grouped follows from the snapshot alone.
+        """
+        groups: list[list[ShardRef]] = []
+        for shard in self.local_shards(scheme):
+            if not groups or sum(one.rows for one in groups[-1]) + shard.rows > GROUPED_ROWS:
+                groups.append([])
+            groups[-1].append(shard)
+        return [tuple(group) for group in groups]
+
+    def load_local_codes(self, *shards: ShardRef) -> LocalCodes:
+        """Read the local descriptors of some shards, one after the other, 20 bytes a row.
+
+        A video that has rows in two of them counts as two.
+        """
+        total = sum(shard.rows for shard in shards)
+        codes, seconds = np.empty((total, LOCAL_BYTES), np.uint8), np.empty(total, np.float64)
+        video_index, ids = np.empty(total, np.int32), [np.zeros((0, ID_BYTES), np.uint8)]
+        n_videos = start = 0
+        for shard in shards:
+            file, _ = self._open(str(shard.path), "local", shard.rows)
+            place = start
+            with damage(shard.path):
+                for group in range(file.metadata.num_row_groups):
+                    table = file.read_row_group(group, columns=["t_ms", "code"], use_threads=False)
+                    stop = place + table.num_rows
+                    _fill_binary(table["code"], codes[place:stop])
+                    np.divide(table["t_ms"].to_numpy(), 1000.0, out=seconds[place:stop])
+                    place = stop
+            mine, index, keep = self._rows_of_shard(shard)
+            stop = start + len(index)
+            if keep is not None:
+                codes[start:stop], seconds[start:stop] = codes[start:place][keep], seconds[start:place][keep]
+            np.add(index, n_videos, out=video_index[start:stop])
+            ids.append(mine.raw)
+            n_videos += len(mine)
+            start = stop
+        return LocalCodes(VideoIds(np.concatenate(ids)), video_index[:start], seconds[:start], codes[:start])
 
     def frames_of(self, video_ids: Sequence[str], scheme: str) -> dict[str, KnownFrames]:
         """Return the stored keyframes of these videos; those without any are left out."""

@@ -4,7 +4,7 @@
 buckets (multi-index hashing, Norouzi, Punjani and Fleet 2012, as a batch join): two codes at distance <= r agree up to
 r // m bits in at least one of m disjoint substrings, so no pair is missed. Both return the same pairs in the same
 order. What shares a bucket is asked about the substrings that follow before whole codes are compared (`ring_kernels`).
-`join_approximate` goes beyond the radius where that pays, with a stated recall, for finding candidates only.
+`descriptor_join` misses some of the pairs of 64-bit codes for less, for finding candidates only.
 
 Codes are uint8 arrays of shape (n, 8), (n, 16), (n, 32) or (n, 64), C-order, read-only or memory-mapped as they come.
 Distances are bits. The kernels are compiled by numba at their first use (`warm_up` does it ahead) and kept on disk.
@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching import kernels, ring_kernels
+from videonovelty.matching import kernels, ring_kernels, word_kernels
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -77,8 +77,8 @@ def scan(known: U8, queries: U8, radius: int, *, max_hits_per_query: int | None 
     `max_hits_per_query` pairs gives none and is marked in `Pairs.overflowed`. Memory: 9 bytes a pair while searching.
     Raises ValueError for codes of another shape or type, or a radius out of range.
     """
-    rows, query_rows = _checked(known, queries, radius)
-    hits = _Hits(len(query_rows), max_hits_per_query)
+    rows, query_rows = checked(known, queries, radius)
+    hits = Hits(len(query_rows), max_hits_per_query)
     _scan_into(hits, rows, query_rows, radius, distinct=False)
     return hits.pairs()
 
@@ -98,8 +98,8 @@ def join(
     about `memory_bytes` (roughly 100 bytes a known row of 256 bits) beside the inputs and the pairs. Raises
     TooManyPairsError as soon as there are `max_pairs` (see `in_parts`).
     """
-    rows, query_rows = _checked(known, queries, radius)
-    hits = _Hits(len(query_rows), max_hits_per_query, max_pairs)
+    rows, query_rows = checked(known, queries, radius)
+    hits = Hits(len(query_rows), max_hits_per_query, max_pairs)
     _join_into(hits, rows, query_rows, radius, memory_bytes=memory_bytes, distinct=False)
     return hits.pairs()
 
@@ -116,45 +116,14 @@ def self_join(
     A code with more than `max_hits_per_query` neighbours (before or after it, itself not counted) is marked in
     `Pairs.overflowed`, and no pair it takes part in is returned. Errors are those of `scan`.
     """
-    rows, query_rows = _checked(codes, codes, radius)
-    hits = _Hits(len(query_rows), max_hits_per_query)
+    rows, query_rows = checked(codes, codes, radius)
+    hits = Hits(len(query_rows), max_hits_per_query)
     _join_into(hits, rows, query_rows, radius, memory_bytes=memory_bytes, distinct=True)
     found = hits.pairs()
     keep = found.query_index < found.known_index
     if found.overflowed.any():
         keep &= ~found.overflowed[found.known_index]
     return Pairs(found.query_index[keep], found.known_index[keep], found.distance[keep], found.overflowed)
-
-
-def join_approximate(
-    known: U8,
-    queries: U8,
-    radius: int,
-    *,
-    recall: float = 0.9,
-    max_hits_per_query: int | None = None,
-    max_pairs: int | None = None,
-    memory_bytes: int = DEFAULT_MEMORY_BYTES,
-) -> Pairs:
-    """Return pairs at distance <= `radius`, of which a pair at exactly `radius` is found with chance >= `recall`.
-
-    Every pair returned is right; some may be missing: for finding candidates, never for proof. Closer pairs are found
-    more often (`ApproximatePlan.recall_at`); the chance holds for pairs whose differing bits lie anywhere with equal
-    probability, and `benchmarks/join.py` measures it. Where the exact join or the scan is cheaper, that is what runs
-    (recall 1). Arguments and errors are those of `join`; also ValueError for a recall outside (0, 1].
-    """
-    rows, query_rows = _checked(known, queries, radius)
-    if not 0 < recall <= 1:
-        raise ValueError(f"recall must lie in (0, 1], got {recall}")
-    hits = _Hits(len(query_rows), max_hits_per_query, max_pairs)
-    plan = approximate_plan(known.shape[1], radius, recall, n_known=len(rows), n_queries=len(query_rows))
-    if plan is None:
-        _join_into(hits, rows, query_rows, radius, memory_bytes=memory_bytes, distinct=False)
-    else:
-        for permutation in range(plan.permutations):
-            _wide_join(hits, rows, query_rows, radius, plan.tables, permutation, memory_bytes)
-        hits.drop_repeats()
-    return hits.pairs()
 
 
 def in_parts(
@@ -189,7 +158,7 @@ def warm_up(note: Callable[[str], None] | None = None) -> float:
     started = time.perf_counter()
     if note is not None:
         note("preparing the matching kernels (up to half a minute the first time)")
-    for kernel, signature in (*kernels.SIGNATURES, *ring_kernels.SIGNATURES):
+    for kernel, signature in (*kernels.SIGNATURES, *ring_kernels.SIGNATURES, *word_kernels.SIGNATURES):
         kernel.compile(signature)
         kernel.disable_compile()
     _state.ready = True
@@ -226,26 +195,6 @@ class _Plan:
     """Estimated nanoseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class ApproximatePlan:
-    """The tables of `join_approximate` and how often they meet a pair."""
-
-    n_bits: int
-    tables: tuple[Table, ...]
-    permutations: int
-    """The tables are visited once for each of so many permutations of the bits."""
-
-    def recall_at(self, distance: int) -> float:
-        """Return the chance that a pair at `distance` is found, its differing bits lying anywhere alike."""
-        missed = _chance_all_missed(self.n_bits, self.tables, distance)
-        return 1.0 - float(missed**self.permutations)
-
-    @property
-    def share(self) -> float:
-        """Share of all pairs that is compared, for evenly filled buckets."""
-        return self.permutations * sum(t.visits / (1 << t.width) for t in self.tables)
-
-
 # Nanoseconds on one core with AVX-512; only the choice of method depends on them, never the result.
 _SCAN_PAIR = 0.2
 _PREPARE_ROW = 25.0
@@ -258,9 +207,6 @@ _PROBE_PAIR = 1.7
 _SPREAD_QUERY = 18.0
 _CHECK = 40.0
 """Of two whole codes that the bits which follow did not tell apart: mostly waiting for memory."""
-_WIDE_SORT_ROW = 22.0
-_WIDE_VISIT = 150.0
-_WIDE_PAIR = 0.45
 _MAX_SPREAD = 1 << 22
 _SUBSTRING_BITS = 16
 
@@ -299,28 +245,6 @@ def _exact_plan(n_bits: int, radius: int, n_known: int, n_queries: int) -> _Plan
     return None if best is None or best.cost >= _scan_cost(n_known, n_queries) else best
 
 
-def approximate_plan(
-    code_bytes: int, radius: int, recall: float, *, n_known: int, n_queries: int
-) -> ApproximatePlan | None:
-    """Return the cheapest plan that meets a pair at `radius` with chance >= `recall`; None: an exact way is cheaper."""
-    n_bits = code_bytes * 8
-    exact = _exact_plan(n_bits, radius, n_known, n_queries)
-    limit = _scan_cost(n_known, n_queries) if exact is None else exact.cost
-    best: tuple[float, ApproximatePlan] | None = None
-    for width in (12, 14, 16):
-        for flips in range(4):
-            tables = tuple(Table(word, shift, width, flips) for word, shift in _places(n_bits, width))
-            once = _wide_cost(tables, n_known, n_queries)
-            for permutations in range(1, 17):
-                plan = ApproximatePlan(n_bits, tables, permutations)
-                if once * permutations >= (limit if best is None else min(limit, best[0])):
-                    break
-                if plan.recall_at(radius) >= recall:
-                    best = (once * permutations, plan)
-                    break
-    return None if best is None else best[1]
-
-
 def _scan_cost(n_known: int, n_queries: int) -> float:
     return _SCAN_PAIR * n_known * n_queries
 
@@ -346,46 +270,11 @@ def _costed(n_bits: int, tables: tuple[Table, ...], n_known: int, n_queries: int
     )
 
 
-def _wide_cost(tables: tuple[Table, ...], n_known: int, n_queries: int) -> float:
-    """Return the cost of a join over tables that may miss pairs, once."""
-    rows = n_known + n_queries
-    cost = _PREPARE_ROW * rows
-    for table in tables:
-        buckets = 2**table.width
-        occupied = buckets * (1.0 - (1.0 - 1.0 / buckets) ** n_queries)
-        cost += _WIDE_SORT_ROW * rows + _WIDE_VISIT * occupied * table.visits + 2.0 * buckets
-        cost += _WIDE_PAIR * n_known * n_queries * table.visits / buckets
-    return cost
-
-
 @functools.cache
 def _chance_within(n_bits: int, most: int) -> float:
     """Chance that two unrelated strings of so many bits differ in at most `most`."""
     ways: int = sum(comb(n_bits, differing) for differing in range(max(most, -1) + 1))
     return float(ways) / 2.0**n_bits
-
-
-def _chance_all_missed(n_bits: int, tables: tuple[Table, ...], distance: int) -> float:
-    """Chance that each of several disjoint substrings of one width holds more differing bits than its radius.
-
-    Counts the ways to place `distance` bits, one substring after another (a multivariate hypergeometric tail).
-    """
-    ways = [0] * (distance + 1)
-    ways[0] = 1
-    covered = 0
-    for table in tables:
-        covered += table.width
-        more = [0] * (distance + 1)
-        for placed, count in enumerate(ways):
-            if count:
-                for here in range(table.radius + 1, min(table.width, distance - placed) + 1):
-                    more[placed + here] += count * comb(table.width, here)
-        ways = more
-    left = n_bits - covered
-    total: int = sum(
-        count * comb(left, distance - placed) for placed, count in enumerate(ways) if distance - placed <= left
-    )
-    return float(total) / comb(n_bits, distance)
 
 
 def _filter_mode(n_words: int, radius: int) -> int:
@@ -408,7 +297,7 @@ def _filter_mode(n_words: int, radius: int) -> int:
 # ---- drivers ----
 
 
-class _Hits:
+class Hits:
     """What the kernels found so far: packed (query << 32 | known) and distance, and how many a query has."""
 
     def __init__(self, n_queries: int, cap: int | None, most: int | None = None) -> None:
@@ -428,15 +317,6 @@ class _Hits:
         if self.n >= self.most:
             raise TooManyPairsError(f"{self.most} pairs and more within the radius")
 
-    def drop_repeats(self) -> None:
-        """Leave each pair once, and count again: several permutations may have met the same pair."""
-        keys, first = np.unique(self.keys[: self.n], return_index=True)
-        self.distances = self.distances[: self.n][first]
-        self.keys, self.n = keys, len(keys)
-        overflowed = self.counts > self.cap  # may have met one pair twice; with so many, it still says nothing
-        self.counts = np.bincount((keys >> np.uint64(32)).astype(np.int64), minlength=len(self.counts))
-        self.counts[overflowed] = self.cap + 1
-
     def pairs(self) -> Pairs:
         keys, distances = self.keys[: self.n], self.distances[: self.n]
         overflowed = self.counts > self.cap
@@ -450,7 +330,7 @@ class _Hits:
         return Pairs(query_index, known_index, distances[order], overflowed)
 
 
-def _checked(known: U8, queries: U8, radius: int) -> tuple[U64, U64]:
+def checked(known: U8, queries: U8, radius: int) -> tuple[U64, U64]:
     """Return both sides as (n, words) uint64 views (copies only where they are not contiguous)."""
     sides = []
     for name, codes in (("known", known), ("queries", queries)):
@@ -466,7 +346,7 @@ def _checked(known: U8, queries: U8, radius: int) -> tuple[U64, U64]:
     return sides[0], sides[1]
 
 
-def _scan_into(hits: _Hits, rows: U64, query_rows: U64, radius: int, *, distinct: bool) -> None:
+def _scan_into(hits: Hits, rows: U64, query_rows: U64, radius: int, *, distinct: bool) -> None:
     warm_up()
     if len(rows) == 0 or len(query_rows) == 0:
         return
@@ -480,7 +360,7 @@ def _scan_into(hits: _Hits, rows: U64, query_rows: U64, radius: int, *, distinct
     )  # fmt: skip
 
 
-def _join_into(hits: _Hits, rows: U64, query_rows: U64, radius: int, *, memory_bytes: int, distinct: bool) -> None:
+def _join_into(hits: Hits, rows: U64, query_rows: U64, radius: int, *, memory_bytes: int, distinct: bool) -> None:
     plan = _exact_plan(rows.shape[1] * 64, radius, len(rows), len(query_rows))
     if plan is None:
         _scan_into(hits, rows, query_rows, radius, distinct=distinct)
@@ -490,7 +370,7 @@ def _join_into(hits: _Hits, rows: U64, query_rows: U64, radius: int, *, memory_b
 
 
 def _probe_join(
-    hits: _Hits,
+    hits: Hits,
     rows: U64,
     query_rows: U64,
     radius: int,
@@ -505,12 +385,12 @@ def _probe_join(
     block = max(1 << 16, memory_bytes // (8 * n_words))
     ring = _Ring.of(n_words * 64, tables)
     masks = butterfly_masks(n_words, 0)
-    query_words = _permuted(query_rows, masks)
+    query_words = permuted(query_rows, masks)
     entries = len(query_rows) * max(table.visits for table in tables)
     ids, near = np.empty(entries, np.uint32), np.empty(entries + ring_kernels.PADDING, np.uint32)
     offsets = np.empty(2**ring.width + 1, np.uint32)
     for start in range(0, len(rows), block):
-        words = _permuted(rows[start : start + block], masks)
+        words = permuted(rows[start : start + block], masks)
         for number, reach in ring.looked_at():
             ring_kernels.spread(query_words, *ring.at(number), reach, offsets, ids, near)
             hits.take(ring_kernels.probe(
@@ -520,7 +400,7 @@ def _probe_join(
 
 
 def _bucket_join(
-    hits: _Hits,
+    hits: Hits,
     rows: U64,
     query_rows: U64,
     radius: int,
@@ -538,11 +418,11 @@ def _bucket_join(
     masks = butterfly_masks(n_words, 0)
     for query_start in range(0, len(query_rows), block):
         query_part = query_rows[query_start : query_start + block]
-        query_words = _permuted(query_part, masks)
+        query_words = permuted(query_part, masks)
         query_side = _RingSide(len(query_part), ring.width)
         for start in range(0, len(rows), block):
             part = rows[start : start + block]
-            words = _permuted(part, masks)
+            words = permuted(part, masks)
             side = _RingSide(len(part), ring.width)
             for number, reach in ring.looked_at():
                 side.sort(words, ring, number)
@@ -606,73 +486,6 @@ class _RingSide:
         ring_kernels.sort_rows(words, *ring.at(number), self._records, self.offsets, self.ids, self.near)
 
 
-def _wide_join(
-    hits: _Hits,
-    rows: U64,
-    query_rows: U64,
-    radius: int,
-    tables: tuple[Table, ...],
-    permutation: int,
-    memory_bytes: int,
-) -> None:
-    """Join by tables that may miss pairs, block by block; what meets is compared by whole words."""
-    warm_up()
-    n_words = rows.shape[1]
-    modes = [_join_filter(n_words, radius, table.word) for table in tables]
-    n_filter = max(len(words) for _, words in modes)
-    row_bytes = 8 * n_words + 4 + 8 * n_filter + 8 * (n_filter + 1)  # permuted words, sorted copy, records of the sort
-    block = max(1 << 16, memory_bytes // (2 * row_bytes))
-    shape = np.array([(t.word, t.shift, t.width, t.radius) for t in tables], np.int64)
-    masks = butterfly_masks(n_words, permutation)
-    for query_start in range(0, len(query_rows), block):
-        query_part = query_rows[query_start : query_start + block]
-        query_words = _permuted(query_part, masks)
-        query_side = _Side(len(query_part), n_filter)
-        for start in range(0, len(rows), block):
-            part = rows[start : start + block]
-            words = _permuted(part, masks)
-            side = _Side(len(part), n_filter)
-            for number, (mode, filter_words) in enumerate(modes):
-                table = tables[number]
-                chosen = np.array(filter_words, np.int64)
-                side.sort(words, table, chosen)
-                query_side.sort(query_words, table, chosen)
-                hits.take(kernels.join_table(
-                    words, side.offsets, side.ids, side.filters, query_words, query_side.offsets, query_side.ids,
-                    query_side.filters, neighbours(table.width, table.radius), shape, number, radius, mode,
-                    start, query_start, hits.cap, hits.most, hits.counts, hits.keys, hits.distances, hits.n,
-                ))  # fmt: skip
-
-
-def _join_filter(n_words: int, radius: int, key_word: int) -> tuple[int, tuple[int, ...]]:
-    """Choose the filter and its words, those without the substring first: its bits agree, so they tell nothing."""
-    mode = _filter_mode(n_words, radius)
-    if n_words == 2:
-        mode = kernels.SUM2  # one of both words holds the substring, which an OR with it would hide
-    words = [(key_word + 1 + step) % n_words for step in range(n_words)]
-    return mode, tuple(words[: kernels.FILTER_WORDS[mode]])
-
-
-class _Side:
-    """One side of a join, sorted by a substring: bucket offsets, row numbers, and the words of the filter."""
-
-    def __init__(self, n: int, n_filter: int) -> None:
-        self.ids = np.empty(n, np.uint32)
-        self.filters = np.empty((n_filter, n), np.uint64)
-        self.offsets = np.zeros(1, np.int64)
-        self._records = np.empty((n, n_filter + 1), np.uint64)
-
-    def sort(self, words: U64, table: Table, filter_words: I64) -> None:
-        """Sort `words` (n_words, n) into the buckets of `table`, in two passes of at most 256 buckets each.
-
-        A record is the words of the filter, then row << 16 | low bits of the substring.
-        """
-        self.offsets = np.empty(2**table.width + 1, np.int64)
-        begin = np.zeros(2 ** (table.width - table.width // 2) + 1, np.int64)
-        kernels.group_by_substring(words, table.word, table.shift, table.width, filter_words, begin, self._records)
-        kernels.sort_groups(self._records, begin, table.width, len(filter_words), self.offsets, self.ids, self.filters)
-
-
 def neighbours(width: int, radius: int) -> I64:
     """Return every `width`-bit mask with at most `radius` bits set, fewest first; shape (k,), int64."""
     masks = [sum(1 << bit for bit in bits) for flips in range(radius + 1) for bits in combinations(range(width), flips)]
@@ -707,7 +520,7 @@ def _stages(n_words: int) -> list[int]:
     return within + between + within[::-1]
 
 
-def _permuted(rows: U64, masks: U64) -> U64:
+def permuted(rows: U64, masks: U64) -> U64:
     """Return the rows word by word, shape (n_words, n), their bits in the permuted order."""
     words = np.empty((rows.shape[1], len(rows)), np.uint64)
     kernels.permute(rows, np.array(_stages(rows.shape[1]), np.int64), masks, words)

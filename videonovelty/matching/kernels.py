@@ -1,6 +1,6 @@
-"""The compiled kernels of `matching.hamming` that compare codes, permute their bits, and join beyond the exact radius.
+"""The compiled kernels of `matching.hamming` that compare codes and permute their bits.
 
-Those of the exact join are in `ring_kernels`.
+Those of the exact join are in `ring_kernels`, those of `descriptor_join` in `word_kernels`.
 
 Codes are uint64 words; a kernel that finds pairs appends them to growing arrays of keys (query << 32 | known) and
 distances, at most `most` of them, and counts a query's pairs up to its cap. Nothing here checks its arguments:
@@ -252,134 +252,6 @@ def permute(rows, stages, masks, words):  # type: ignore[no-untyped-def]
             words[word, start : start + size] = part[word, :size]
 
 
-@jit
-def group_by_substring(words, word, shift, width, chosen, begin, records):  # type: ignore[no-untyped-def]
-    """Sort by the high bits of the substring; one write position a group, so that all of them stay in the cache."""
-    n = words.shape[1]
-    n_filter = len(chosen)
-    low_bits = width // 2
-    by = np.uint64(shift)
-    by_high = np.uint64(shift + low_bits)
-    high_mask = np.uint64((1 << (width - low_bits)) - 1)
-    low_mask = np.uint64((1 << low_bits) - 1)
-    line = words[word]
-    first = words[chosen[0]]
-    second = words[chosen[1 if n_filter > 1 else 0]]
-    for i in range(n):
-        begin[np.int64((line[i] >> by_high) & high_mask) + 1] += 1
-    for g in range(len(begin) - 1):
-        begin[g + 1] += begin[g]
-    place = begin.copy()
-    for i in range(n):
-        h = np.int64((line[i] >> by_high) & high_mask)
-        p = place[h]
-        place[h] = p + 1
-        if n_filter == 2:
-            records[p, 0] = first[i]
-            records[p, 1] = second[i]
-            records[p, 2] = (np.uint64(i) << np.uint64(16)) | ((line[i] >> by) & low_mask)
-        else:
-            for f in range(n_filter):
-                records[p, f] = words[chosen[f], i]
-            records[p, n_filter] = (np.uint64(i) << np.uint64(16)) | ((line[i] >> by) & low_mask)
-
-
-@jit
-def sort_groups(records, begin, width, n_filter, offsets, ids, filters):  # type: ignore[no-untyped-def]
-    """Sort each group by the low bits, into bucket offsets, row numbers and filter words."""
-    n_low = 1 << (width // 2)
-    low_mask = np.uint64(n_low - 1)
-    count = np.zeros(n_low, np.int64)
-    offsets[0] = 0
-    for h in range(len(begin) - 1):
-        count[:] = 0
-        for i in range(begin[h], begin[h + 1]):
-            count[np.int64(records[i, n_filter] & low_mask)] += 1
-        p = begin[h]
-        for value in range(n_low):
-            here = count[value]
-            count[value] = p
-            p += here
-            offsets[h * n_low + value + 1] = p
-        for i in range(begin[h], begin[h + 1]):
-            tail = records[i, n_filter]
-            low = np.int64(tail & low_mask)
-            p = count[low]
-            count[low] = p + 1
-            ids[p] = tail >> np.uint64(16)
-            for f in range(n_filter):
-                filters[f, p] = records[i, f]
-
-
-@jit
-def _met_earlier(words, row, query_words, query, tables, number):  # type: ignore[no-untyped-def]
-    """Tell whether an earlier table already compared this pair, so that it is returned once."""
-    for t in range(number):
-        word = tables[t, 0]
-        differing = (words[word, row] ^ query_words[word, query]) >> np.uint64(tables[t, 1])
-        if np.int64(ones(differing & np.uint64((1 << tables[t, 2]) - 1))) <= tables[t, 3]:
-            return True
-    return False
-
-
-@jit
-def join_table(  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    words, offsets, ids, filters, query_words, query_offsets, query_ids, query_filters, masks, tables, number,
-    radius, mode, start, query_start, cap, most, counts, keys, distances, n_hits,
-):  # fmt: skip
-    """Compare each bucket of the queries with the known buckets whose substring differs by one of `masks`.
-
-    Buckets are taken in groups of 256: a mask leads the whole group to one other group, which is then read in order.
-    """
-    piece = 1024
-    limit = np.uint64(radius)
-    n_words = words.shape[0]
-    n_filter = filters.shape[0]
-    query = np.empty(n_filter, np.uint64)
-    n_buckets = len(query_offsets) - 1
-    group = min(n_buckets, 256)
-    for group_start in range(0, n_buckets, group):
-        if query_offsets[group_start] == query_offsets[group_start + group]:
-            continue
-        for m in range(len(masks)):
-            for bucket in range(group_start, group_start + group):
-                low, high = query_offsets[bucket], query_offsets[bucket + 1]
-                if low == high:
-                    continue
-                other = bucket ^ masks[m]
-                first, last = offsets[other], offsets[other + 1]
-                for begin in range(first, last, piece):
-                    stop = min(last, begin + piece)
-                    for k in range(low, high):
-                        for f in range(n_filter):
-                            query[f] = query_filters[f, k]
-                        if not _any_within(filters, begin, stop, query, limit, mode):
-                            continue
-                        q = np.int64(query_ids[k])
-                        if counts[query_start + q] > cap:
-                            continue
-                        for j in range(begin, stop):
-                            if _bound(filters, query, j, mode) > limit:
-                                continue
-                            row = np.int64(ids[j])
-                            distance = np.uint64(0)
-                            for word in range(n_words):
-                                distance += ones(words[word, row] ^ query_words[word, q])
-                            if distance > limit:
-                                continue
-                            if _met_earlier(words, row, query_words, q, tables, number):
-                                continue
-                            counts[query_start + q] += 1
-                            if counts[query_start + q] > cap or n_hits >= most:
-                                break
-                            if n_hits == len(keys):
-                                keys, distances = grown(keys, distances)
-                            keys[n_hits] = (np.uint64(query_start + q) << np.uint64(32)) | np.uint64(start + row)
-                            distances[n_hits] = distance
-                            n_hits += 1
-    return keys, distances, n_hits
-
-
 def array_type(kind: Any, ndim: int, *, read_only: bool = False) -> Any:
     """Type of a C-order array; a read-only, unaligned one also takes memory-mapped codes."""
     return numba.types.Array(kind, ndim, "C", readonly=read_only, aligned=not read_only)
@@ -390,16 +262,8 @@ _words, _i64s = array_type(_u64, 2), array_type(_i64, 1)
 _codes = array_type(_u64, 2, read_only=True)
 _flag = numba.types.boolean
 FOUND = (_i64, _i64, _i64s, array_type(_u64, 1), array_type(numba.types.uint8, 1), _i64)
-_sorted_side = (_i64s, array_type(numba.types.uint32, 1), _words)
 SIGNATURES: tuple[tuple[Any, tuple[Any, ...]], ...] = (
     (scan_blocks, (_codes, _codes, _i64, _i64, _flag, *FOUND)),
     (scan_rows, (_codes, _codes, _i64, _i64, _flag, *FOUND)),
     (permute, (_codes, _i64s, _words, _words)),
-    (group_by_substring, (_words, _i64, _i64, _i64, _i64s, _i64s, _words)),
-    (sort_groups, (_words, _i64s, _i64, _i64, *_sorted_side)),
-    (
-        join_table,
-        (_words, *_sorted_side, _words, *_sorted_side, _i64s, array_type(_i64, 2), _i64,
-         _i64, _i64, _i64, _i64, *FOUND),
-    ),
 )  # fmt: skip

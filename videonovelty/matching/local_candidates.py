@@ -15,16 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.known.shards import LocalCodes
-from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, PAIR_BYTES, in_parts, join_approximate
+from videonovelty.matching.descriptor_join import join_descriptors
+from videonovelty.matching.hamming import DEFAULT_MEMORY_BYTES, PAIR_BYTES, in_parts
 from videonovelty.records import F64, LOCAL_BYTES, U8, Signatures, best_points
 from videonovelty.settings import MatchingSettings
 
 I64 = npt.NDArray[np.int64]
 
-JOIN_RECALL = 0.9
-"""Of the pairs at the radius; closer ones are found more often, and one of many descriptors is enough."""
-QUERY_BLOCK = 4_000_000
-"""Query descriptors looked up at once: for each block the shard is sorted anew."""
+QUERY_BLOCK = 8_000_000
+"""Query descriptors looked up at once: for each block the known side is sorted anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,56 +102,71 @@ def match_local_shard(
     Queries are taken in parts of whole keyframes, small enough that the join takes about `memory_bytes` and the pairs
     it finds no more: a mark that a thousand known videos bear costs time, not memory.
     """
-    changed = np.ones(len(shard.codes), np.bool_)
-    changed[1:] = (np.diff(shard.video_index) != 0) | (np.diff(shard.seconds) != 0)
-    moment = np.cumsum(changed) - 1  # number of the known keyframe each descriptor is of
-    first = np.flatnonzero(changed)
-    moment_video, moment_seconds = shard.video_index[first].astype(np.int64), shard.seconds[first]
     # number of the query keyframe, a mirrored one counting as another
     owner = np.stack([queries.video, queries.keyframe, queries.mirrored.astype(np.int64)], axis=1)
     begins = np.ones(len(owner), np.bool_)
     begins[1:] = (np.diff(owner, axis=0) != 0).any(axis=1)
     frame = np.cumsum(begins) - 1
     owner = owner[begins]
-    n_moments = len(moment_video)
+    n_videos = len(shard.video_ids)
 
-    def voted(low: int, high: int, max_pairs: int | None) -> tuple[I64, F64]:
-        """Return the pairs (frame, moment) with enough votes of the queries [low, high), rows in order; the votes."""
-        pairs = join_approximate(
+    def voted(low: int, high: int, max_pairs: int | None) -> tuple[I64, I64, F64, F64]:
+        """Return the pairs of keyframes with enough votes of the queries [low, high): number of the query keyframe,
+        in order, and of the known video, known seconds, votes.
+        """
+        pairs = join_descriptors(
             shard.codes,
             queries.codes[low:high],
             settings.local_radius_bits,
-            recall=JOIN_RECALL,
             max_hits_per_query=settings.max_hits_per_keyframe,
             max_pairs=max_pairs,
             memory_bytes=memory_bytes,
         )
-        # a descriptor votes once for a known keyframe, and its vote is shared out over the videos it meets
-        met = np.unique(pairs.query_index * n_moments + moment[pairs.known_index])
+        met_rows, row = np.unique(pairs.known_index, return_inverse=True)
+        moment, first = _moments(shard, met_rows)
+        moment_video, n_moments = shard.video_index[first].astype(np.int64), max(1, len(first))
+        # a descriptor votes once for a known keyframe, and its vote is shared out over the videos it meets; pairs come
+        # in the order of both, and so do keyframes and videos
+        met = _distinct(pairs.query_index * n_moments + moment[row])
         descriptor, place = met // n_moments, met % n_moments
-        videos = np.unique(descriptor * n_videos + moment_video[place]) // n_videos
+        videos = _distinct(descriptor * n_videos + moment_video[place]) // n_videos
         rarity = 1.0 / np.maximum(np.bincount(videos, minlength=high - low), 1)
-        keys, row = np.unique(frame[low:high][descriptor] * n_moments + place, return_inverse=True)
-        total = np.bincount(row, weights=rarity[descriptor], minlength=len(keys))
-        enough = total >= settings.local_votes
-        return np.stack([keys[enough] // n_moments, keys[enough] % n_moments], axis=1), total[enough].astype(np.float64)
+        keys, vote = np.unique(frame[low:high][descriptor] * n_moments + place, return_inverse=True)
+        total = np.bincount(vote, weights=rarity[descriptor], minlength=len(keys))
+        keys, total = keys[total >= settings.local_votes], total[total >= settings.local_votes]
+        place = keys % n_moments
+        return keys // n_moments, moment_video[place], shard.seconds[first[place]], total.astype(np.float64)
 
     found = []
-    if n_moments and len(frame):
-        n_videos = int(moment_video.max()) + 1
+    if len(shard.codes) and len(frame):
         starts, most = np.flatnonzero(begins), max(1, memory_bytes // PAIR_BYTES)
         found = list(in_parts(voted, starts, len(frame), max_pairs=most, first=QUERY_BLOCK))
-    rows = np.concatenate([pairs for pairs, _ in found]) if found else np.zeros((0, 2), np.int64)
-    met_videos, known = np.unique(moment_video[rows[:, 1]], return_inverse=True)
+    none = np.zeros(0, np.int64)
+    asking = np.concatenate([none, *(part[0] for part in found)])
+    met_videos, known = np.unique(np.concatenate([none, *(part[1] for part in found)]), return_inverse=True)
     return LocalHits(
-        owner[rows[:, 0], 0],
-        owner[rows[:, 0], 1],
-        owner[rows[:, 0], 2].astype(np.bool_),
+        owner[asking, 0],
+        owner[asking, 1],
+        owner[asking, 2].astype(np.bool_),
         known.astype(np.int64),
-        moment_seconds[rows[:, 1]],
-        np.concatenate([votes for _, votes in found]) if found else np.zeros(0),
+        np.concatenate([np.zeros(0), *(part[2] for part in found)]),
+        np.concatenate([np.zeros(0), *(part[3] for part in found)]),
         tuple(shard.video_ids[int(number)] for number in met_videos),
     )
+
+
+def _distinct(ascending: I64) -> I64:
+    """Return ascending numbers, each once."""
+    kept = np.ones(len(ascending), np.bool_)
+    kept[1:] = ascending[1:] != ascending[:-1]
+    return ascending[kept]
+
+
+def _moments(shard: LocalCodes, rows: I64) -> tuple[I64, I64]:
+    """Return for ascending rows of a shard the number of the known keyframe each is of, and the first row of each."""
+    changed = np.ones(len(rows), np.bool_)
+    changed[1:] = (np.diff(shard.video_index[rows]) != 0) | (np.diff(shard.seconds[rows]) != 0)
+    return np.cumsum(changed) - 1, rows[changed]
 
 
 def rank_local_candidates(

@@ -263,8 +263,8 @@ class _Memory:
         def match(inner: Trace) -> list[LocalHits]:
             codes = collect_local_codes([one.signatures for one in self._signed])
             settings: Any = _Plain(inner, self._settings)
-            shards = self._snapshot.local_shards(self._scheme) if len(codes.codes) else ()
-            return [match_local_shard(self._snapshot.load_local_codes(shard), codes, settings) for shard in shards]
+            groups = self._snapshot.local_groups(self._scheme) if len(codes.codes) else []
+            return [match_local_shard(self._snapshot.load_local_codes(*group), codes, settings) for group in groups]
 
         found: list[tuple[LocalCandidate, ...]] = self._local((), trace, rank)
         return found[place]
