@@ -9,7 +9,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.distances import FAR, NOTHING, aligned_distance, keyframe_distances
+from videonovelty.matching.distances import (
+    FAR,
+    NOTHING,
+    aligned_distance,
+    keyframe_distances,
+    margins_elsewhere,
+)
 from videonovelty.matching.level_proof import with_levels
 from videonovelty.matching.levels import Levels, shown_whole
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
@@ -25,6 +31,7 @@ from videonovelty.matching.proof import (
     prove,
     tells_the_moment,
 )
+from videonovelty.matching.proof_kernels import summed_between
 from videonovelty.matching.proposals import Alignment, lines_at_speeds, proposed_lines
 from videonovelty.matching.region import motion_in_region
 from videonovelty.matching.second_look import second_look
@@ -49,8 +56,6 @@ SAME_SPEED = 0.04
 """Stretches whose speeds differ by at most this share of them are at one speed."""
 PLAIN_PREFERRED = 0.9
 """What a second explained at another speed counts, against one at the plain speed."""
-ELSEWHERE_SECONDS = 2.0
-"""Moments farther than this from the aligned one are other moments."""
 CONTRADICTED_TICK = 3.0
 """What a tick costs, in agreeing changes, around which the movement contradicts the line."""
 LEAST_MOVEMENT = 0.5
@@ -194,15 +199,11 @@ def _movement_around(
     low, high = seconds - proof.around_seconds, seconds + proof.around_seconds
     if within is not None:
         low, high = np.maximum(low, within[0] - 1e-6), np.minimum(high, within[1] - 1e-6)
-    first = np.searchsorted(at, low)
-    last = np.maximum(np.searchsorted(at, high), first)
-
-    def around(values: F64) -> F64:
-        total = np.concatenate([[0.0], np.cumsum(values)])
-        return np.asarray(total[last] - total[first])
-
-    mean = 0.5 * (around(evidence.query_changes) + around(evidence.known_changes))
-    agreement = around(evidence.agree) / np.maximum(mean, 1.0)
+    agree, ours, theirs = summed_between(
+        at, low, high, np.stack([evidence.agree, evidence.query_changes, evidence.known_changes])
+    )
+    mean = 0.5 * (ours + theirs)
+    agreement = agree / np.maximum(mean, 1.0)
     enough = mean >= proof.around_events
     return enough & (agreement >= proof.around_agreement), enough & (agreement < proof.around_contradiction)
 
@@ -372,14 +373,10 @@ def _alike_elsewhere(a: Alignment, line: Line, inside: Bool, pictures: _Pictures
     if pictures.rests_on_geometry:
         assert a.local is not None
         return a.local.share_alike_elsewhere(at, inside, a.proof.min_inliers)
-    elsewhere = np.abs(at[:, None] - a.known.frames.pts_seconds[None, :]) > ELSEWHERE_SECONDS
-    elsewhere &= a.known.frames.informative[None, :]
-    margins = [
-        float(np.quantile(a.distance[row, elsewhere[row]], 0.25)) - float(pictures.bits[row])
-        for row in np.flatnonzero(inside)
-        if elsewhere[row].any()
-    ]
-    if not margins:
+    margins = margins_elsewhere(
+        a.distance, np.flatnonzero(inside), at, a.known.frames.pts_seconds, a.known.frames.informative, pictures.bits
+    )
+    if len(margins) == 0:
         return 1.0
     return float(np.clip(1.0 - np.median(margins) / a.proof.telling_bits, 0.0, 1.0))
 

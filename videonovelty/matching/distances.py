@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.matching.kernels import jit
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, U8, KnownFrames, Signatures
 
@@ -13,6 +14,10 @@ I16 = npt.NDArray[np.int16]
 FAR = 256
 NOTHING = -1
 """Aligned distance of a keyframe that says nothing about a line."""
+ELSEWHERE_SECONDS = 2.0
+"""Moments farther than this from the aligned one are other moments."""
+CLOSEST_SHARE = 0.25
+"""A keyframe is compared with the quantile of its distances from other moments that so many are below."""
 
 
 def keyframe_distances(query: Signatures, known: KnownFrames, variant: int) -> I16:
@@ -56,3 +61,34 @@ def aligned_distance(query_seconds: F64, known: KnownFrames, distance: I16, line
     least = np.where(candidates, distance, 300).min(axis=1).astype(np.int16)
     last = float(known.pts_seconds[-1]) + 2.0
     return np.where((least > FAR) | (at < -0.5) | (at > last), np.int16(NOTHING), least)
+
+
+@jit
+def margins_elsewhere(distance, rows, at, known_seconds, informative, bits):  # type: ignore[no-untyped-def]
+    """Return by how many bits keyframes are closer to their aligned moment than to others of the known video.
+
+    `distance`, shape (n_query, n_known), is 0 … 300; `rows` are the keyframes asked about, `at`, shape (n_query,), the
+    known times of their moments, `bits` their distance there. Those without any other moment are left out; shape (k,).
+    """
+    found, n = np.empty(len(rows), np.float64), 0
+    counts = np.empty(301, np.int64)
+    for row in rows:
+        counts[:] = 0
+        total = 0
+        for place in range(len(known_seconds)):
+            if informative[place] and abs(at[row] - known_seconds[place]) > ELSEWHERE_SECONDS:
+                counts[distance[row, place]] += 1
+                total += 1
+        if total == 0:
+            continue
+        at_place = CLOSEST_SHARE * (total - 1)
+        low = int(at_place)
+        values, below, value = np.zeros(2), 0, 0
+        for end in range(2):
+            while below + counts[value] <= min(low + end, total - 1):
+                below += counts[value]
+                value += 1
+            values[end] = value
+        found[n] = values[0] + (at_place - low) * (values[1] - values[0]) - bits[row]
+        n += 1
+    return found[:n]

@@ -217,7 +217,8 @@ def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
         return None
     known_seconds = stretch.line.known_seconds(query.pts_seconds[bearers])
     places = [_nearest_first(pair, float(at)) for at in known_seconds]
-    transform = _placement(pair, bearers, places)
+    compared = [_alike(pair, int(keyframe), near) for keyframe, near in zip(bearers, places, strict=True)]
+    transform = _placement(pair, bearers, places, compared)
     if transform is None:
         return None
     off = np.ones(len(bearers), np.bool_)
@@ -227,11 +228,10 @@ def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
     offsets = pair.known.features.offsets
     none = _Side(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, np.bool_))
     one_side, other_side = [none] * len(bearers), [none] * len(bearers)
-    for row, (keyframe, near) in enumerate(zip(bearers, places, strict=True)):
+    for row, (near, alike) in enumerate(zip(places, compared, strict=True)):
         if not near:
             continue
         off[row] = abs(pair.known.seconds[near[0]] - known_seconds[row]) > OFF_SECONDS
-        alike = _alike(pair, int(keyframe), near)
         ours = placed(alike.ours, transform)
         together = alike.within(ours, SAME_PLACE)
         found, met = np.zeros(len(ours), np.bool_), np.zeros(len(alike.theirs), np.bool_)
@@ -285,13 +285,16 @@ def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
     """Return the descriptors of a keyframe beside those of the known `places`, one place after the other."""
     local, features = pair.query.local, pair.known.features
     mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
-    theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
+    none = np.zeros(0, np.int64)
+    theirs = np.concatenate([none, *(np.arange(features.offsets[p], features.offsets[p + 1]) for p in places)])
     one, other, bits = within_bits(words(pair.query_codes[mine]), words(features.codes[theirs]), SAME_BITS)
     ours = as_shares(local.xy[mine], mirrored=pair.mirrored)
     return _Alike(ours, as_shares(features.xy[theirs]), one, other, bits)
 
 
-def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -> F64 | None:
+def _placement(
+    pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]], compared: Sequence[_Alike]
+) -> F64 | None:
     """Return where the query's picture lies in the known one, shape (2, 3), refined to an affine map."""
     picked = np.unique(np.linspace(0, len(bearers) - 1, TRIED_KEYFRAMES).astype(int))
     matches: list[GeometricMatch] = []
@@ -305,10 +308,9 @@ def _placement(pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]]) -
     if not matches:
         return None
     transform = agreed_placement(matches, pair.aspect, mirrored=pair.mirrored)
-    compared = [_alike(pair, int(bearers[row]), places[row]) for row in picked if places[row]]
     for reach in REFINED_WITHIN:
         ours, theirs = [], []
-        for alike in compared:
+        for alike in (compared[row] for row in picked if places[row]):
             near = np.flatnonzero(alike.within(placed(alike.ours, transform), reach) & (alike.bits <= FIRM_BITS))
             near = near[np.argsort(alike.bits[near], kind="stable")]
             best = near[np.unique(alike.one[near], return_index=True)[1]]  # the most alike of each of ours

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.levels import ALIKE, OUT_OF_TIME, laid_over, placed_grids, relit, whole_grids
+from videonovelty.matching.level_kernels import as_bright, close, laid_over
+from videonovelty.matching.levels import placed_grids, whole_grids
 from videonovelty.matching.proof import PictureEvidence, prove, ticks_on
 from videonovelty.matching.shown import Cells
 from videonovelty.matching.stretch import KnownSide, Stretch, runs
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, PART_MOVES, MotionProfile, Signatures
+from videonovelty.records import F64, FINE_CELLS, PART_MOVES, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import LEVEL_UNIT
 
@@ -36,8 +37,6 @@ CHANGED_TICKS = 2
 LEAST_TICKS, LEAST_ON_PROVEN_LINE = 6, 4
 """Ticks at which cells change: one cut between still pictures is seen at four, and proves no more than they do. On a
 line that movement proves elsewhere that many are enough."""
-CLOSE = 0.1
-"""Median difference of all cells, fitted to all of them, above which a tick is not looked at more closely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +77,14 @@ def level_runs(
     grids = whole_grids(query) if cells is None else placed_grids(query, cells, there, index)
     if grids is None:
         return []
-    seen = slice(None) if grids.seen is None else grids.seen
-    levels = grids.levels[:, seen]
+    seen = np.ones(FINE_CELLS, np.bool_) if grids.seen is None else grids.seen
     alike = np.zeros(len(at), np.bool_)
-    for first, last in runs(_close(levels[index], there[:, seen])):
+    for first, last in runs(close(grids.levels, index, there, seen)):
         if last - first + 1 >= least:
             some = slice(first, last + 1)
-            due = there[some] if grids.seen is None else laid_over(grids.levels[index[some]], there[some], grids.seen)
-            alike[some] = _as_bright(levels, index[some], levels[index[some]], due[:, seen])
-    there = there[:, seen]
-    changes = _changing(there)
+            due = there[some] if grids.seen is None else laid_over(grids.levels[index[some]], there[some], seen)
+            alike[some] = as_bright(grids.levels, index[some], due, seen)
+    changes = _changing(there[:, seen])
     found = []
     for first, last in runs(alike):
         moving = first + np.flatnonzero(changes[first : last + 1])
@@ -98,21 +95,6 @@ def level_runs(
                 ends = at <= min(at[last], at[part[-1]] + settings.max_still_seconds)
                 found.append(LevelRun(float(at[begins][0]), float(at[ends][-1]), total))
     return found
-
-
-def _close(shown: F64, known: F64) -> Bool:
-    """Return at which ticks most cells agree once contrast and brightness are fitted to all, shape (t,)."""
-    one, other = (side - side.mean(axis=1, keepdims=True) for side in (shown, known))
-    contrast = (one * other).sum(axis=1) / np.maximum((other**2).sum(axis=1), 1e-9)
-    return np.asarray(np.median(np.abs(one - contrast[:, None] * other), axis=1) <= CLOSE)
-
-
-def _as_bright(levels: F64, index: I64, shown: F64, known: F64) -> Bool:
-    """Return at which ticks every cell is as bright as the known one, shape (t,)."""
-    due = relit(shown, known)
-    near = np.clip(index + np.arange(-OUT_OF_TIME, OUT_OF_TIME + 1)[:, None], 0, len(levels) - 1)
-    around = levels[near]
-    return np.asarray(np.maximum(around.min(axis=0) - due, due - around.max(axis=0)).max(axis=1) <= ALIKE)
 
 
 def _changing(known: F64) -> I64:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.matching.level_kernels import OF_TICKS, compared, laid_over, relit
 from videonovelty.matching.proof import ticks_on
 from videonovelty.matching.shown import Cells, Shown
 from videonovelty.matching.stretch import Cover, Stretch, part_of, runs
@@ -36,36 +37,10 @@ from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, fine_cells_of,
 Bool = npt.NDArray[np.bool_]
 I64 = npt.NDArray[np.int64]
 
-DIFFERENT = 0.25
-"""Deviations of the picture beyond what is excused by which a cell differs…"""
-LEAST_TICKS, OF_TICKS = 3, 5
-"""…at so many of so many known ticks one after the other: two seconds of it, and not a cut that is out of step."""
-ALIKE = 0.15
-"""Deviations of the picture within which all cells are of pictures over which nothing lies."""
 CHANGES = 0.3
 """Deviations by which the known level of a cell changes that is told from others by how bright it is."""
-OUT_OF_PLACE = 0.15
-"""Share of a cell by which the pictures may lie apart: what differs from the cells around it may differ by as much of
-that difference."""
-OUT_OF_TIME = 1
-"""Ticks of the query by which it may be out of time: any level it has within them may be the one of the moment."""
-SAME_LEVEL = 0.1
-"""Deviations of the picture by which levels may differ: coding, noise and rounding."""
 LOOKED_AROUND = 2
 """Ticks of the query before and after the aligned one, of which the one that agrees best is compared."""
-AGREEING = 0.65
-"""Share of the cells the contrast is fitted to: those that agree best."""
-FITS = 4
-STEADY = 0.1
-"""Variance that pulls the fitted contrast towards that of the known picture: cells that agree may all be black."""
-CONTRASTS = (0.3, 3.0)
-SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
-"""How much of a cell still things may leave of the known picture: what one of them explains does not play."""
-AT_ONCE, LEAST_AT_ONCE = 0.5, 2
-"""Where a stretch begins or ends, a single tick is enough at which so many cells differ by this beyond what is excused:
-movement says that to half a second only."""
-MOSTLY = 0.05
-"""Median difference beyond what is excused up to which a cell is taken for the known one."""
 MOST_APART = 0.12
 """Median difference of all cells, in deviations, above which pictures with borders do not lie over each other at all:
 the profile may not know of borders that are a blurred copy. Then nothing can be said of a part."""
@@ -79,16 +54,10 @@ STEADY_TICKS = 5
 """Known ticks before and after each over which that is taken for the same."""
 LEAST_SPREAD = 0.2
 """Deviation of the known levels at a tick from which on it tells how the pictures' contrasts compare."""
-TICKS_LAID, LAID_ROUNDS, LARGEST_MOVE, RELUCTANCE = 10, 3, 1.2, 0.001
-"""Known ticks that are laid over the query's at once, and how often; by how many cells at most, and how reluctantly."""
 LONGEST_GAP_SECONDS = 3.0
 """What plays about is in no cell for long: between two moments no farther apart than this it is taken to be there."""
 TICKS_AT_ONCE = 150
 """A minute of known ticks: what stays as it is for that long is taken off."""
-_ACROSS = np.arange(FINE_GRID * FINE_GRID) % FINE_GRID / (0.5 * (FINE_GRID - 1)) - 1.0
-_DOWN = np.arange(FINE_GRID * FINE_GRID) // FINE_GRID / (0.5 * (FINE_GRID - 1)) - 1.0
-PLACES = np.stack([np.ones_like(_ACROSS), _ACROSS, _DOWN], axis=1)
-"""Shape (64, 3): 1 and where each cell lies, −1 … 1 to the right and down."""
 _CORNERS = np.stack([np.arange(FINE_CELLS) % FINE_GRID, np.arange(FINE_CELLS) // FINE_GRID], axis=1) / FINE_GRID
 _BOXES = np.hstack([_CORNERS, _CORNERS + 1.0 / FINE_GRID])
 """Shape (64, 4): left, top, right and bottom of each cell of a whole picture."""
@@ -307,7 +276,7 @@ def placed_grids(query: MotionProfile, cells: Cells, there: F64, index: I64) -> 
         return None
     # what a deviation of the known picture is in grey levels, at each tick that tells it
     alone = np.maximum(shown.std(axis=1), LEAST_CONTRAST * spread)[telling] / spread[telling]
-    fitted = relit(shown[telling] / alone[:, None], known[telling])
+    fitted = relit(shown[telling] / alone[:, None], known[telling], np.ones(shown.shape[1], np.bool_))
     contrast = alone * fitted.std(axis=1) / spread[telling]
     # over some seconds, so that what lies over a flat part of the picture is not taken for a part of it
     around = np.pad(contrast, STEADY_TICKS, mode="edge")
@@ -325,139 +294,14 @@ def _differing(grids: Grids, index: I64, known: F64, most_apart: float) -> tuple
     """
     around = np.arange(-LOOKED_AROUND, LOOKED_AROUND + 1)
     shown = grids.levels[np.clip(index[None] + around[:, None], 0, len(grids.levels) - 1)]
-    light = (grids.light[0][index], grids.light[1][index])
+    mean, deviation = (side[index].ravel() for side in grids.light)
     seen = np.ones(known.shape[1], np.bool_) if grids.seen is None else grids.seen
-    found = _beyond(shown, light, known, seen, most_apart)
+    found: tuple[Bool, Bool, Bool] = compared(shown, mean, deviation, known, seen, most_apart)
     as_is = grids.seen is None and not found[0].any()
     if as_is and not found[2][[0, -1]].any():
         return found
     # borders may be found otherwise in the one picture than in the other, and placements are not exact
-    laid = _beyond(shown, light, laid_over(shown[LOOKED_AROUND], known, seen), seen, most_apart)
+    laid: tuple[Bool, Bool, Bool] = compared(
+        shown, mean, deviation, laid_over(shown[LOOKED_AROUND], known, seen), seen, most_apart
+    )
     return (found[0], found[1], laid[2]) if as_is else laid
-
-
-def _beyond(shown: F64, light: tuple[F64, F64], known: F64, seen: Bool, most_apart: float) -> tuple[Bool, Bool, Bool]:
-    """Return what `_differing` does, of the levels `shown` at the ticks around each, shape (5, t, 64).
-
-    `light` is what makes grey levels of those of the query.
-    """
-    cells = known.shape[1]
-    fitted = relit(shown.reshape(-1, cells), np.tile(known, (len(shown), 1)), seen).reshape(shown.shape)
-    agreeing = int(np.ceil(AGREEING * seen.sum()))
-    apart = np.sort(np.abs(shown - fitted)[:, :, seen], axis=2)[:, :, :agreeing].sum(axis=2)
-    # the aligned tick itself, unless another one is clearly better
-    apart[np.arange(len(shown)) != LOOKED_AROUND] += 0.5 * LEVEL_UNIT
-    best, row = apart.argmin(axis=0), np.arange(len(known))
-    expected = fitted[best, row]
-    near = shown[np.clip(best + np.arange(-OUT_OF_TIME, OUT_OF_TIME + 1)[:, None], 0, len(shown) - 1), row]
-
-    def beyond(due: F64) -> F64:
-        return np.asarray(np.maximum(near.min(axis=0) - due, due - near.max(axis=0))) * seen
-
-    unlike = _lasting(beyond(expected) > ALIKE)
-    if np.median(np.abs(shown[best, row] - expected)[:, seen]) > most_apart:
-        return np.zeros(known.shape, np.bool_), unlike, np.zeros(len(known), np.bool_)
-    excused = OUT_OF_PLACE * _contrast_around(expected) + SAME_LEVEL + DIFFERENT
-    # a still thing is as bright as it is in grey levels, and leaves a share of what the known picture does in its cell
-    mean, deviation = light
-    grey, due = (side * deviation + mean for side in (shown[best, row], expected))
-    left = []
-    for share in SHARES:
-        stays = share * due + np.median(grey - share * due, axis=0)
-        left.append(beyond((stays - mean) / deviation) - excused)
-    tried = [_lasting(one >= 0.0) for one in left]
-    # at a single tick: beside the share that explains its cell best, all of it where that explains it at most ticks
-    mostly = np.median(left, axis=1)
-    best_share = np.where(mostly[0] <= MOSTLY - DIFFERENT, 0, mostly.argmin(axis=0))
-    beside = np.take_along_axis(np.stack(left), best_share[None, None, :], axis=0)[0]
-    at_once = (beside >= AT_ONCE - DIFFERENT).sum(axis=1) >= LEAST_AT_ONCE
-    # of a cell that one share explains throughout nothing is said
-    found = tried[0] & np.all([some.any(axis=0) for some in tried], axis=0)
-    # what plays most of the time would be taken for what stays, and what is without it for what differs
-    return found | (_lasting(beyond(expected) >= excused) & found.any(axis=0)), unlike, at_once
-
-
-def laid_over(shown: F64, known: F64, seen: Bool) -> F64:
-    """Return the known levels moved, stretched and turned by what lays them best over those shown, both (t, 64).
-
-    Some ticks at a time, for pictures may move or grow slowly (Lucas & Kanade, "An iterative image registration
-    technique", IJCAI 1981; Geman and McClure's weights leave out what plays over the picture).
-    """
-    moved = known.copy()
-    for first in range(0, len(known), TICKS_LAID):
-        some = slice(max(0, min(first, len(known) - TICKS_LAID)), first + TICKS_LAID)
-        move, laid = np.zeros(6), known[some]
-        places = np.tile(PLACES, (len(laid), 1))
-        counted = np.tile(seen, len(laid))
-        for _ in range(LAID_ROUNDS):
-            fitted = relit(shown[some], laid, seen)
-            apart = (shown[some] - fitted).ravel()
-            down, right = (
-                slope.reshape(-1) for slope in np.gradient(fitted.reshape(-1, FINE_GRID, FINE_GRID), axis=(1, 2))
-            )
-            slopes = np.hstack([right[:, None] * places, down[:, None] * places])
-            weight = counted / (1.0 + (apart / SAME_LEVEL) ** 2) ** 2
-            weighted = slopes * weight[:, None]
-            held = RELUCTANCE * counted.sum() * np.eye(6)
-            move = move + np.linalg.solve(weighted.T @ slopes + held, weighted.T @ apart)
-            move = np.clip(move, -LARGEST_MOVE, LARGEST_MOVE)
-            laid = known[some] @ _resampled(PLACES @ move[:3], PLACES @ move[3:]).T
-        moved[some] = laid
-    return moved
-
-
-def _resampled(right: F64, down: F64) -> F64:
-    """Return how much each cell takes of the others when it looks so many cells away, shape (64, 64)."""
-    cells = np.arange(FINE_GRID * FINE_GRID)
-    taken = np.ones((len(cells), len(cells)))
-    for at, moves in ((cells // FINE_GRID, down), (cells % FINE_GRID, right)):
-        taken *= np.maximum(0.0, 1.0 - np.abs(np.clip(at + moves, 0, FINE_GRID - 1)[:, None] - at[None, :]))
-    return taken
-
-
-def relit(shown: F64, known: F64, seen: Bool | None = None) -> F64:
-    """Return the known levels in the contrast and brightness of those that are shown, both (t, cells), tick by tick.
-
-    Only cells that are `seen`, shape (cells,), are compared, where that is given.
-    """
-    counted = np.ones(shown.shape[1]) if seen is None else seen.astype(np.float64)
-    last = int(counted.sum()) - 1
-    place = int(AGREEING * last)
-    beyond, next_place = AGREEING * last - place, min(place + 1, last)
-    weight = np.broadcast_to(counted, shown.shape)
-    fitted = known
-    for number in range(FITS):
-        if number:
-            apart = np.abs(shown - fitted)
-            # the quantile, by far the dearest part of it all
-            among = np.partition(apart if seen is None else apart[:, seen], (place, next_place), axis=1)
-            most = among[:, place] + beyond * (among[:, next_place] - among[:, place])
-            weight = (apart <= most[:, None]) * counted
-        total = weight.sum(axis=1, keepdims=True)
-        one, other = (side - (weight * side).sum(axis=1, keepdims=True) / total for side in (shown, known))
-        variance = (weight * other**2).sum(axis=1, keepdims=True) / total
-        contrast = np.clip(
-            ((weight * one * other).sum(axis=1, keepdims=True) / total + STEADY) / (variance + STEADY), *CONTRASTS
-        )
-        fitted = shown - one + contrast * other
-    return fitted
-
-
-def _contrast_around(levels: F64) -> F64:
-    """Return the largest difference of each cell from one of the eight around it, shape (t, 64)."""
-    grid = levels.reshape(-1, FINE_GRID, FINE_GRID)
-    wider = np.pad(grid, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    moved = [
-        np.abs(wider[:, 1 + down : 1 + down + FINE_GRID, 1 + right : 1 + right + FINE_GRID] - grid)
-        for down in (-1, 0, 1)
-        for right in (-1, 0, 1)
-    ]
-    return np.asarray(np.max(moved, axis=0).reshape(levels.shape))
-
-
-def _lasting(differs: Bool) -> Bool:
-    """Return where cells differ at enough of the ticks around, shape (t, cells)."""
-    half = OF_TICKS // 2
-    counted = np.pad(differs.astype(np.int64), ((half, half), (0, 0)))
-    within = np.lib.stride_tricks.sliding_window_view(counted, OF_TICKS, axis=0).sum(axis=-1)
-    return np.asarray(within >= LEAST_TICKS)

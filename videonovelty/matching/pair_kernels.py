@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from videonovelty.matching.kernels import jit, ones
+from videonovelty.matching.kernels import jit, ones, wide_vectors
 
 TOLERANCE = 6.0 / 320.0
 """Share of the known picture's longer side by which a pair may miss: 6 px of a 320 px picture."""
@@ -30,38 +30,70 @@ MOST_SQUEEZE = 0.5
 
 
 @jit
+def _bits_apart(word, codes, bits):  # type: ignore[no-untyped-def]
+    """Write the distances of a code from others: a straight loop, which LLVM vectorises."""
+    wide_vectors()
+    for place in range(len(codes)):
+        bits[place] = np.uint8(ones(word ^ codes[place]))
+
+
+@jit
+def _least(bits):  # type: ignore[no-untyped-def]
+    least = np.uint8(255)
+    for place in range(len(bits)):
+        least = min(least, bits[place])
+    return least
+
+
+@jit
 def nearest_two(query, known):  # type: ignore[no-untyped-def]
     """Return the row of the nearest known code, the first of equals, its distance and the second-best distance."""
     best = np.zeros(len(query), np.int64)
-    nearest, second = np.full(len(query), 255, np.uint8), np.full(len(query), 255, np.uint8)
+    nearest, second = np.empty(len(query), np.uint8), np.empty(len(query), np.uint8)
+    bits = np.empty(len(known), np.uint8)
     for row in range(len(query)):
-        least, next_least, at = 255, 255, 0
-        for place in range(len(known)):
-            bits = int(ones(query[row] ^ known[place]))
-            if bits < least:
-                least, next_least, at = bits, least, place
-            elif bits < next_least:
-                next_least = bits
-        best[row], nearest[row], second[row] = at, least, next_least
+        _bits_apart(query[row], known, bits)
+        nearest[row] = _least(bits)
+        at = 0
+        while at < len(bits) - 1 and bits[at] != nearest[row]:
+            at += 1
+        best[row] = at
+        bits[at] = 255
+        second[row] = _least(bits)
     return best, nearest, second
 
 
 @jit
 def within_bits(query, known, most):  # type: ignore[no-untyped-def]
     """Return rows (query, known) of all pairs up to `most` bits apart, and their distances, by row."""
-    count = 0
-    for row in range(len(query)):
-        for place in range(len(known)):
-            count += int(ones(query[row] ^ known[place])) <= most
-    one, other, distance = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.uint8)
+    room = 4 * len(query) + 64
+    one, other, distance = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.uint8)
+    bits = np.empty(len(known), np.uint8)
+    limit = np.uint8(most)
     at = 0
     for row in range(len(query)):
-        for place in range(len(known)):
-            bits = int(ones(query[row] ^ known[place]))
-            if bits <= most:
-                one[at], other[at], distance[at] = row, place, bits
+        _bits_apart(query[row], known, bits)
+        count = 0
+        for place in range(len(bits)):
+            count += bits[place] <= limit
+        if count == 0:
+            continue
+        while at + count > room:
+            room *= 2
+            one, other = _longer(one, room), _longer(other, room)
+            distance = _longer(distance, room)
+        for place in range(len(bits)):
+            if bits[place] <= limit:
+                one[at], other[at], distance[at] = row, place, bits[place]
                 at += 1
-    return one, other, distance
+    return one[:at], other[:at], distance[:at]
+
+
+@jit
+def _longer(values, room):  # type: ignore[no-untyped-def]
+    more = np.empty(room, values.dtype)
+    more[: len(values)] = values
+    return more
 
 
 @jit

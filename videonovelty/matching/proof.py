@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.matching.proof_kernels import best_near, best_path, on_line
 from videonovelty.matching.timeline import Correlation, Line, correlate_motion
 from videonovelty.records import F64, FINE_CELLS, MotionProfile
 from videonovelty.settings import ProofSettings
@@ -47,10 +48,12 @@ class TickEvidence:
 
 def evidence_on_line(query: MotionProfile, known: MotionProfile, line: Line) -> TickEvidence:
     """Return the evidence at every known tick that the line maps into the query. `query` is already turned."""
-    index, known_index, at = ticks_on(line, query, len(known.signs), known.step_seconds)
-    one = signs_at_speed(query, line.speed)[index] / query.grade
-    other = known.signs[known_index] / known.grade
-    return TickEvidence(at, (one * other).sum(axis=1), (one**2).sum(axis=1), (other**2).sum(axis=1))
+    return TickEvidence(
+        *on_line(
+            signs_at_speed(query, line.speed), query.step_seconds, query.grade,
+            known.signs, known.step_seconds, known.grade, line.speed, line.offset_seconds,
+        )
+    )  # fmt: skip
 
 
 def ticks_on(line: Line, query: MotionProfile, ticks: int, step_seconds: float) -> tuple[I64, I64, F64]:
@@ -80,17 +83,12 @@ def best_offset(
     shift = first * query.step_seconds * line.speed - known_first * known.step_seconds
     correlation = correlate_motion(part, nearby, speed=line.speed, least_ticks=4)
     # the correlation's offset is time of what is nearby minus speed × (query time − start of the part)
-    near = np.abs(correlation.offset_seconds - (line.offset_seconds + shift)) <= reach_seconds + 1e-9
-    score = np.where(
-        near & np.isfinite(correlation.agreement), correlation.agreement * np.sqrt(correlation.events), -1.0
-    )
-    if len(score) == 0 or score.max() <= 0:
+    best = best_near(
+        correlation.offset_seconds, correlation.agreement, correlation.events, line.offset_seconds + shift,
+        reach_seconds + 1e-9,
+    )  # fmt: skip
+    if best < 0:
         return replace(line, score=0.0)
-    # of those that agree best, the one nearest to the line
-    best = min(
-        map(int, np.flatnonzero(score >= score.max() - 1e-9)),
-        key=lambda one: abs(float(correlation.offset_seconds[one]) - line.offset_seconds - shift),
-    )
     return replace(
         line,
         offset_seconds=float(correlation.offset_seconds[best]) - shift,
@@ -120,21 +118,7 @@ def holding(
     if len(keyframe_seconds):
         at = np.searchsorted(evidence.query_seconds, keyframe_seconds - 0.5 * evidence.step_seconds)
         np.add.at(score, np.minimum(at, ticks - 1), keyframe_scores)
-    back = np.zeros((ticks, 2), np.int8)
-    off, on = 0.0, -0.5 * switch_cost
-    for tick in range(ticks):
-        stay_on, turn_on = on, off - switch_cost
-        stay_off, turn_off = off, on - switch_cost
-        back[tick, 1] = 1 if stay_on >= turn_on else 0
-        back[tick, 0] = 0 if stay_off >= turn_off else 1
-        on = max(stay_on, turn_on) + float(score[tick])
-        off = max(stay_off, turn_off)
-    state = 1 if on - 0.5 * switch_cost > off else 0
-    path = np.zeros(ticks, np.bool_)
-    for tick in range(ticks - 1, -1, -1):
-        path[tick] = state == 1
-        state = int(back[tick, state])
-    return path
+    return np.asarray(best_path(score, float(switch_cost)), np.bool_)
 
 
 @dataclass(frozen=True, slots=True)

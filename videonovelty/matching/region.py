@@ -20,6 +20,7 @@ from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import GeometricMatch
 from videonovelty.matching.proof import ticks_on
 from videonovelty.matching.shown import Cells, Shown, agreed_placement, corners, picture_box, placed
+from videonovelty.matching.shown_kernels import MIN_VISIBLE_CELLS, agreement
 from videonovelty.matching.timeline import Line
 from videonovelty.records import (
     F64,
@@ -36,7 +37,6 @@ F32 = npt.NDArray[np.float32]
 I8 = npt.NDArray[np.int8]
 I16 = npt.NDArray[np.int16]
 
-MIN_VISIBLE_CELLS = 4
 LEAST_CHANGE = 0.5
 """Changes of a cell below this many grey levels are noise, whatever the known side counts."""
 FULL_ZONES = 3.0
@@ -55,8 +55,6 @@ STEPS, MOST_MOVES = (0.02, 0.01, 0.005), 4
 LEAST_GAIN = 4.0
 """…by which so many more changes must agree."""
 LEAST_TICKS, MOST_TICKS = 8, 1000
-MOST_LEVELS = 6.0
-"""Larger changes, in grey levels, count no more when a placement is moved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,13 +170,12 @@ def _moved(shown: Shown, motion: MotionProfile, changes: I16, known: MotionProfi
     on_line = [compared for line in near if (compared := _on_line(motion, changes, known, line)) is not None]
     if not on_line:
         return shown
-    cells = _picture_cells(shown, FINE_GRID)
-    best, compared = max(((_agreement(cells, one), one) for one in on_line), key=lambda pair: pair[0])
+    best, compared = max(((_agreement(shown, one), one) for one in on_line), key=lambda pair: pair[0])
     least = LEAST_GAIN / max(1.0, float((compared[1] ** 2).sum()))
     for step in STEPS:
         for _ in range(MOST_MOVES):
             score, other = max(
-                ((_agreement(_picture_cells(other, FINE_GRID), compared), other) for other in _around(shown, step)),
+                ((_agreement(other, compared), other) for other in _around(shown, step)),
                 key=lambda pair: pair[0],
             )
             if score < best + least:
@@ -188,21 +185,19 @@ def _moved(shown: Shown, motion: MotionProfile, changes: I16, known: MotionProfi
 
 
 def _on_line(motion: MotionProfile, changes: I16, known: MotionProfile, line: Line) -> tuple[F32, F32] | None:
-    """Return the query's changes and the known video's fine ones at the ticks on a line; None where it is none."""
+    """Return the query's changes and the known video's fine ones, cell by cell, at the ticks on a line; None where it
+    is none."""
     index, known_index, _ = ticks_on(line, motion, len(known.fine), known.step_seconds * known.fine_every)
     if len(index) < LEAST_TICKS:
         return None
     some = np.unique(np.linspace(0, len(index) - 1, MOST_TICKS).astype(int))
-    return changes[index[some]].astype(np.float32), known.fine[known_index[some]].astype(np.float32)
+    ours, theirs = changes[index[some]], known.fine[known_index[some]]
+    return np.ascontiguousarray(ours.T, np.float32), np.ascontiguousarray(theirs.T, np.float32)
 
 
-def _agreement(cells: Cells, compared: tuple[F32, F32]) -> float:
-    """Return how well the changes of both sides agree in the cells that are seen, −1 … 1."""
-    if int(cells.visible.sum()) < MIN_VISIBLE_CELLS:
-        return -1.0
-    change = _summed(compared[0], cells.weight[cells.visible])
-    one, other = np.clip(change / MOST_LEVELS, -1.0, 1.0), compared[1][:, cells.visible]
-    return float((one * other).sum() / max(1e-6, float(np.sqrt((one**2).sum() * (other**2).sum()))))
+def _agreement(shown: Shown, compared: tuple[F32, F32]) -> float:
+    """Return how well the changes of both sides agree in the fine cells that are seen, −1 … 1."""
+    return float(agreement(shown.points(FINE_GRID, PICTURE_ROWS, PICTURE_COLUMNS), FINE_GRID, *compared))
 
 
 def _around(shown: Shown, step: float) -> list[Shown]:

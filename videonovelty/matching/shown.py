@@ -14,19 +14,16 @@ import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import GeometricMatch, as_shares
-from videonovelty.matching.kernels import jit
+from videonovelty.matching.shown_kernels import MIN_VISIBLE_SHARE, SAMPLES, counted, looked_up
 from videonovelty.records import F64, KnownFrames
 
 Bool = npt.NDArray[np.bool_]
+I64 = npt.NDArray[np.int64]
 
-MIN_VISIBLE_SHARE = 0.55
-"""A known cell of which the query shows less than this is left out."""
 WHOLE_SHARE = 0.95
 """A known cell of which the query shows this much is shown whole."""
 SAME_PLACE = 0.06
 """Two verified keyframes say the same when they put the query's corners this close, in known longer sides."""
-_SAMPLES = 8
-"""Points along a known cell's side at which the query is looked up."""
 _BEYOND = 0.51
 """A cell at the edge is looked beyond by so many cells from its middle."""
 _EDGE = 0.015
@@ -62,17 +59,20 @@ class Shown:
 
     def in_cells(self, grid: int, rows: int, columns: int) -> Cells:
         """Return how `rows` × `columns` cells of the query make up the cells of the known `grid` × `grid`."""
-        back = np.linalg.inv(self.placement[:, :2])
-        weight = _looked_up(
-            grid, *self.box, back, self.placement[:, 2], self.mirrored, *sides(self.aspect), rows, columns
-        )
+        weight = counted(self.points(grid, rows, columns), grid, rows * columns)
         seen = weight.sum(axis=1)
         return Cells(
             weight / np.maximum(seen, 1.0)[:, None],
-            np.asarray(seen >= MIN_VISIBLE_SHARE * _SAMPLES**2),
-            np.asarray(seen >= WHOLE_SHARE * _SAMPLES**2),
+            np.asarray(seen >= MIN_VISIBLE_SHARE * SAMPLES**2),
+            np.asarray(seen >= WHOLE_SHARE * SAMPLES**2),
             float((weight.sum(axis=0) > 0).mean()),
         )
+
+    def points(self, grid: int, rows: int, columns: int) -> I64:
+        """Return in which of `rows` × `columns` cells of the query the points of the known picture lie, −1 in none."""
+        back, shift = np.linalg.inv(self.placement[:, :2]), np.ascontiguousarray(self.placement[:, 2])
+        found: I64 = looked_up(grid, self.box, back, shift, self.mirrored, *sides(self.aspect), rows, columns)
+        return found
 
     def boxes(self, grid: int) -> F64:
         """Return left, top, right and bottom of the known `grid` × `grid` cells in the query's picture, shape (n, 4).
@@ -164,23 +164,3 @@ def picture_box(frames: KnownFrames, local: KnownLocal) -> tuple[float, float, f
         else:
             bottom = 1.0
     return float(left), float(top), float(right), float(bottom)
-
-
-@jit
-def _looked_up(  # type: ignore[no-untyped-def]
-    grid, left, top, right, bottom, back, shift, mirrored, width, height, rows, columns
-):
-    """Count the sample points of each known cell in each of the query's, shape (grid², rows × columns)."""
-    weight = np.zeros((grid * grid, rows * columns))
-    points = grid * _SAMPLES
-    for down in range(points):
-        y = top + (down + 0.5) / points * (bottom - top) - shift[1]
-        for across in range(points):
-            x = left + (across + 0.5) / points * (right - left) - shift[0]
-            query_x, query_y = back[0, 0] * x + back[0, 1] * y, back[1, 0] * x + back[1, 1] * y
-            if mirrored:
-                query_x = -query_x
-            column, row = int(np.floor(query_x / width * columns)), int(np.floor(query_y / height * rows))
-            if 0 <= column < columns and 0 <= row < rows:
-                weight[down // _SAMPLES * grid + across // _SAMPLES, row * columns + column] += 1.0
-    return weight

@@ -9,7 +9,7 @@ movement from the first of them to the last agrees best.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from videonovelty.matching.kernels import jit, ones
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, MotionProfile
-from videonovelty.signatures.motion import lag_at_speed, signs_at_speed
+from videonovelty.signatures.motion import lag_at_speed
 
 U16 = npt.NDArray[np.uint16]
 
@@ -84,7 +84,7 @@ def lines_at_other_speeds(
     """
     if len(query.signs) == 0 or len(known.signs) == 0:
         return []
-    sides = _Sides(query, *_packed(known.signs, known.grade), known.step_seconds)
+    sides = _Sides.of(query, known)
     places = np.arange(-reach_seconds, reach_seconds + 1e-9, 0.5 * known.step_seconds)
     found = []
     for window in windows:
@@ -152,69 +152,91 @@ def _fitted(members: Sequence[_Found], at_seconds: float) -> tuple[float, float]
     return speed, known + speed * (at_seconds - middle)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Sides:
     """Both profiles as bits: one word a tick for what became brighter, one for what became darker."""
 
-    query: MotionProfile
+    query_up: U16
+    """Shape (lags, m): over `LAG_SECONDS`, then over the other lags where the query keeps them."""
+    query_down: U16
+    query_step: float
     known_up: U16
     known_down: U16
     known_step: float
-    _at_lag: dict[int | None, tuple[U16, U16]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, query: MotionProfile, known: MotionProfile) -> _Sides:
+        lags = [query.signs] if query.lagged is None else [query.signs, *np.moveaxis(query.lagged, 1, 0)]
+        up, down = _packed(np.stack(lags), query.grade)
+        return cls(up, down, query.step_seconds, *_packed(known.signs, known.grade), known.step_seconds)
 
     def best(self, window: Window, speeds: F64, places: F64) -> _Found | None:
         """Return a window at the best of `speeds` and `places`, known times of its middle; None: too little moves."""
-        best: _Found | None = None
-        for speed in speeds:
-            place, agreement, score = _best_place(
-                *self._query_at(float(speed)), self.known_up, self.known_down, self.query.step_seconds,
-                self.known_step, window.start_seconds, window.end_seconds, speed, places,
-            )  # fmt: skip
-            if score > (0.0 if best is None else best.score):
-                best = _Found(window, float(speed), float(place), float(agreement), float(score))
-        return best
-
-    def _query_at(self, speed: float) -> tuple[U16, U16]:
-        lag = lag_at_speed(speed)
-        if lag not in self._at_lag:
-            self._at_lag[lag] = _packed(signs_at_speed(self.query, speed), self.query.grade)
-        return self._at_lag[lag]
+        lags = np.array([lag_at_speed(float(speed)) for speed in speeds], np.float64)  # none is NaN
+        rows = np.where(np.isnan(lags) | (len(self.query_up) == 1), 0.0, lags + 1.0).astype(np.int64)
+        speed, place, agreement, score = _best_place(
+            self.query_up, self.query_down, self.known_up, self.known_down, self.query_step, self.known_step,
+            window.start_seconds, window.end_seconds, speeds, rows, places,
+        )  # fmt: skip
+        return _Found(window, speed, place, agreement, score) if score > 0.0 else None
 
 
 def _packed(signs: npt.NDArray[np.int8], grade: int) -> tuple[U16, U16]:
-    """Return which of the 16 cells became brighter, and which darker, a bit each; shape (m,)."""
-    bits = np.uint16(1) << np.arange(16, dtype=np.uint16)
-    return ((2 * signs.astype(np.int16) >= grade) * bits).sum(axis=1, dtype=np.uint16), (
-        (2 * signs.astype(np.int16) <= -grade) * bits
-    ).sum(axis=1, dtype=np.uint16)
+    """Return which of the 16 cells, the last axis, became brighter, and which darker, a bit each."""
+    twice = 2 * signs.astype(np.int16)
+    up, down = (np.packbits(changed, axis=-1, bitorder="little") for changed in (twice >= grade, twice <= -grade))
+    return up.view(np.uint16)[..., 0], down.view(np.uint16)[..., 0]
 
 
 @jit
 def _best_place(  # type: ignore[no-untyped-def]
-    query_up, query_down, known_up, known_down, query_step, known_step, start, end, speed, places
+    query_up, query_down, known_up, known_down, query_step, known_step, start, end, speeds, rows, places
 ):
-    """Return the best place, known time of the window's middle, its agreement and score; score 0 where none counts."""
+    """Return the best speed, place, known time of the window's middle, agreement and score; 0 where none counts.
+
+    `rows` are the query's rows the speeds, shape (s,), are compared with.
+    """
     middle = 0.5 * (start + end)
-    best_place, best_agreement, best_score = 0.0, 0.0, 0.0
-    for place in places:
-        first = max(0, int(np.ceil((place + speed * (start - middle)) / known_step)))
-        last = min(len(known_up), int(np.ceil((place + speed * (end - middle)) / known_step)))
-        agree, changed, known_changed = 0, 0, 0
-        for tick in range(first, last):
-            at = int(np.round((middle + (tick * known_step - place) / speed) / query_step))
-            if at < 0 or at >= len(query_up):
+    best_speed, best_place, best_agreement, best_score = 0.0, 0.0, 0.0, 0.0
+    query_bits, query_swapped, query_count = _words(query_up, query_down)
+    known_bits, _, known_count = _words(known_up.reshape(1, -1), known_down.reshape(1, -1))
+    ticks = query_bits.shape[1]
+    for number in range(len(speeds)):
+        speed, row = speeds[number], rows[number]
+        per_tick = known_step / (speed * query_step)
+        for place in places:
+            first = max(0, int(np.ceil((place + speed * (start - middle)) / known_step)))
+            last = min(known_bits.shape[1], int(np.ceil((place + speed * (end - middle)) / known_step)))
+            begin = (middle - place / speed) / query_step
+            agree, changed, known_changed = 0, 0, 0
+            for tick in range(first, last):
+                at = int(np.rint(begin + tick * per_tick))
+                if at < 0 or at >= ticks:
+                    continue
+                there = known_bits[0, tick]
+                agree += int(ones(query_bits[row, at] & there)) - int(ones(query_swapped[row, at] & there))
+                changed += query_count[row, at]
+                known_changed += known_count[0, tick]
+            events = np.sqrt(float(changed) * known_changed)
+            if events < LEAST_CHANGES:
                 continue
-            up, down, there_up, there_down = query_up[at], query_down[at], known_up[tick], known_down[tick]
-            agree += int(ones(up & there_up)) + int(ones(down & there_down))
-            agree -= int(ones(up & there_down)) + int(ones(down & there_up))
-            changed += int(ones(up | down))
-            known_changed += int(ones(there_up | there_down))
-        events = np.sqrt(float(changed) * known_changed)
-        if events < LEAST_CHANGES:
-            continue
-        agreement = agree / events
-        # the faster, the more known ticks there are to change
-        score = agreement * np.sqrt(events / speed)
-        if score > best_score:
-            best_place, best_agreement, best_score = place, agreement, score
-    return best_place, best_agreement, best_score
+            agreement = agree / events
+            # the faster, the more known ticks there are to change
+            score = agreement * np.sqrt(events / speed)
+            if score > best_score:
+                best_speed, best_place, best_agreement, best_score = speed, place, agreement, score
+    return best_speed, best_place, best_agreement, best_score
+
+
+@jit
+def _words(up, down):  # type: ignore[no-untyped-def]
+    """Return both in one word a tick, the same the other way round, and how many cells change; shape (lags, m) each."""
+    both, swapped = np.empty(up.shape, np.uint32), np.empty(up.shape, np.uint32)
+    count = np.empty(up.shape, np.int64)
+    for lag in range(up.shape[0]):
+        for tick in range(up.shape[1]):
+            one, other = np.uint32(up[lag, tick]), np.uint32(down[lag, tick])
+            both[lag, tick] = one | (other << np.uint32(16))
+            swapped[lag, tick] = other | (one << np.uint32(16))
+            count[lag, tick] = ones(both[lag, tick])
+    return both, swapped, count

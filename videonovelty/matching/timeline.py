@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.kernels import jit
+from videonovelty.matching.proof_kernels import normalised
 from videonovelty.matching.remembered import remembered
 from videonovelty.records import F64, MotionProfile
 from videonovelty.signatures.motion import signs_at_speed
@@ -87,28 +88,40 @@ def _densest(
 ) -> tuple[float, float, npt.NDArray[np.int64]]:
     """Return score, centre and member pairs of the offset interval of width 2 × tolerance with the most votes."""
     order = np.argsort(offset, kind="stable")
-    offset, weight, query_index = offset[order], weight[order], query_index[order]
-    ends = np.searchsorted(offset, offset + 2 * tolerance, side="right")
-    sums = np.concatenate([[0.0], np.cumsum(weight)])
+    offset, weight = offset[order], weight[order]
+    score, first, last = _densest_interval(offset, weight, query_index[order], 2 * tolerance)
+    part = slice(first, last)
+    return score, float(np.average(offset[part], weights=weight[part])), order[part]
+
+
+@jit
+def _densest_interval(offset, weight, query_index, width):  # type: ignore[no-untyped-def]
+    """Return score, first and last place of the interval, of ascending offsets, with the most votes.
+
+    A query keyframe votes once, with its largest weight. The sum of all weights bounds the score: starts are tried from
+    the highest bound, 64 at most.
+    """
+    n = len(offset)
+    sums, ends = np.zeros(n + 1), np.searchsorted(offset, offset + width, side="right")
+    for at in range(n):
+        sums[at + 1] = sums[at] + weight[at]
     rough = sums[ends] - sums[:-1]
+    votes = np.zeros(query_index.max() + 1)
     best_score, best_start = -1.0, 0
-    # The rough sum counts a query keyframe more than once, so it bounds the score: try starts from the highest bound.
-    for start in np.argsort(-rough, kind="stable")[:64]:
+    for start in np.argsort(-rough, kind="mergesort")[:64]:
         if rough[start] <= best_score:
             break
-        part = slice(int(start), int(ends[start]))
-        score = _one_vote_each(weight[part], query_index[part])
-        if score > best_score:
-            best_score, best_start = score, int(start)
-    part = slice(best_start, int(ends[best_start]))
-    centre = float(np.average(offset[part], weights=weight[part]))
-    return best_score, centre, order[part]
-
-
-def _one_vote_each(weight: F64, query_index: npt.NDArray[np.int64]) -> float:
-    order = np.lexsort((-weight, query_index))
-    first = np.concatenate([[True], np.diff(query_index[order]) != 0])
-    return float(weight[order][first].sum())
+        score = 0.0
+        for at in range(start, ends[start]):
+            more = weight[at] - votes[query_index[at]]
+            if more > 0.0:
+                score += more
+                votes[query_index[at]] = weight[at]
+        for at in range(start, ends[start]):
+            votes[query_index[at]] = 0.0
+        if score > best_score + 1e-9:  # equal but for the order of the sum is equal
+            best_score, best_start = score, start
+    return best_score, best_start, ends[best_start]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,11 +171,8 @@ def correlate_motion(query: MotionProfile, known: MotionProfile, *, speed: float
     few = (n_known + ticks) * min(ticks, n_known) // every <= MOST_DIRECT
     add_up = direct_sums if few else transformed_sums
     both, energy_known, energy_query, overlap = add_up(resampled, known.signs, every)
-    events = (np.sqrt(np.maximum(energy_known * energy_query, 0.0)) / grades).round(6)
-    enough = (overlap >= least_ticks - 0.5) & (events >= 0.5)
-    agreement = np.where(enough, both / grades / np.maximum(events, 0.5), np.nan)
-    offset = np.arange(-(ticks - 1), n_known) * step
-    return Correlation(offset.astype(np.float64), agreement, np.where(enough, events, 0.0))
+    agreement, events = normalised(both, energy_known, energy_query, overlap, float(grades), float(least_ticks))
+    return Correlation(np.asarray(np.arange(-(ticks - 1), n_known) * step, np.float64), agreement, events)
 
 
 def transformed_sums(query: I8, known: I8, every: int) -> tuple[F64, F64, F64, F64]:
