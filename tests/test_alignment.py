@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import make_video
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,13 @@ from signing_help import SETTINGS, sign
 
 from videonovelty import footage
 from videonovelty.comparing import compared
-from videonovelty.matching.proof import TickEvidence, best_offset, holding, moves_otherwise_somewhere
+from videonovelty.matching.proof import (
+    TickEvidence,
+    best_offset,
+    holding,
+    independent_share,
+    moves_otherwise_somewhere,
+)
 from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import (
     Line,
@@ -202,6 +209,50 @@ def test_still_picture_proves_nothing(clips: Path) -> None:
     known = sign(make_video.still(clips / "still.mp4", 4, 8.0))
     query = sign(make_video.still(clips / "still2.mp4", 4, 8.0, crf=30))
     assert _proven(query, known) == []
+
+
+def _flickering(path: Path, seed: int, seconds: float, *, room: int = 8, crf: int = 23) -> Path:
+    """Write a still room whose light goes off and on at random, every second or so."""
+    picture = next(footage.clip(room, 1.0, **LARGE)).copy()
+    dark = picture.copy()
+    dark[20:] = 0  # a bar stays
+    rng = np.random.default_rng(seed)
+    changes = np.cumsum(rng.uniform(0.4, 1.6, 60))
+    shown = (picture if np.searchsorted(changes, frame / 25) % 2 else dark for frame in range(int(25 * seconds)))
+    return make_video.edited(path, shown, fps=25, crf=crf)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_few_flashes_at_the_same_times_prove_nothing(clips: Path, seed: int) -> None:
+    """All cells change at once, and at many offsets and speeds two or three flashes of another take fall together."""
+    known = sign(_flickering(clips / f"flicker{seed}.mp4", seed, 11.0))
+    query = sign(_flickering(clips / f"flicker{seed}other.mp4", 100 + seed, 10.0, crf=30))
+    assert _proven(query, known) == []
+
+
+def test_many_flashes_at_the_same_times_do(clips: Path) -> None:
+    known = sign(_flickering(clips / "flickers.mp4", 3, 24.0))
+    query = sign(_flickering(clips / "flickers2.mp4", 3, 24.0, crf=32))
+    assert sum(stretch.end_seconds - stretch.start_seconds for stretch in _proven(query, known)) > 20.0
+
+
+def test_cells_that_change_together_count_as_few() -> None:
+    rng = np.random.default_rng(5)
+    alone = rng.integers(-1, 2, (200, 16)).astype(np.int8)
+    together = np.repeat(rng.integers(-1, 2, (200, 1)), 16, axis=1).astype(np.int8)
+    halves = np.repeat(rng.integers(-1, 2, (200, 2)), 8, axis=1).astype(np.int8)
+    one = together.copy()
+    one[:, 1:] = 0
+
+    def share(signs: npt.NDArray[np.int8]) -> float:
+        query, known = (MotionProfile(step, signs[::every], np.zeros((len(signs[::every]), 64), np.int8))
+                        for step, every in ((0.1, 1), (0.2, 2)))  # fmt: skip
+        return independent_share(query, known, Line(1.0, 0.0, 0, 0.0), 0.0, 20.0)
+
+    assert share(alone) == 1.0
+    assert share(one) == 1.0  # a clock: seldom, but each change is one
+    assert share(together) == pytest.approx(0.25)
+    assert share(halves) == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize(("speed", "seconds"), [(1.0, 0.0), (0.5, 2.0), (2.0, -3.0)])

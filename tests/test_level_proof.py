@@ -89,6 +89,17 @@ def test_a_still_passage_is_held_by_the_movement_around_it_if_it_is_short(ticks:
         assert runs[1].first_seconds >= 8.0 + 0.1 * ticks - 0.8 - PROOF.max_still_seconds - 0.4
 
 
+def test_what_goes_to_and_fro_between_two_pictures_is_not_proven() -> None:
+    """A light that goes off and on: each change is of all cells, and of nothing new."""
+    off, on = _levels(3, 1), _levels(4, 1)
+    lit = np.searchsorted(np.cumsum(np.random.default_rng(7).uniform(4, 16, 60)), np.arange(160)) % 2
+    flicker = np.where(lit[:, None] == 1, on, off)
+    assert _runs(flicker, flicker) == []
+    # a third picture each time is something new
+    slides = np.repeat(_levels(5, 40), 8, axis=0)
+    assert _runs(slides, slides)
+
+
 def test_a_still_end_is_not_proven() -> None:
     known = _still(_levels(5, 200), 100, 200)
     (run,) = _runs(known, known)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from videonovelty.matching.geometry import GeometricMatch, as_shares, words
 from videonovelty.matching.hole_kernels import BINS
 from videonovelty.matching.local_evidence import LocalPair
-from videonovelty.matching.pair_kernels import within_bits
+from videonovelty.matching.pair_kernels import lie_together, within_bits
 from videonovelty.matching.shown import agreed_placement, placed, sides
 from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import Line
@@ -277,8 +277,8 @@ class _Alike:
 
     def within(self, places: F64, reach: float) -> Bool:
         """Return which pairs lie together when `ours` are at `places`; shape (p,)."""
-        apart = np.abs(places[self.one] - self.theirs[self.other])
-        return np.maximum(apart[:, 0], apart[:, 1]) <= reach
+        found: Bool = lie_together(places, self.theirs, self.one, self.other, reach)
+        return found
 
 
 def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:

@@ -39,6 +39,8 @@ MOSTLY = 0.05
 """Median difference beyond what is excused up to which a cell is taken for the known one."""
 CLOSE = 0.1
 """Median difference of all cells, fitted to all of them, above which a tick is not looked at more closely."""
+RETURNS_WITHIN, SAME_PICTURE = 75, 0.2
+"""Ticks before a moment among which the same picture is looked for, half a minute; by how much its cells may differ."""
 TICKS_LAID, LAID_ROUNDS, LARGEST_MOVE, RELUCTANCE = 10, 3, 1.2, 0.001
 """Known ticks that are laid over the query's at once, and how often; by how many cells at most, and how reluctantly."""
 CLEARLY = 0.5 * LEVEL_UNIT
@@ -429,4 +431,26 @@ def as_bright(levels, index, known, seen):  # type: ignore[no-untyped-def]
             if max(low - due, due - high) > ALIKE:
                 found[tick] = False
                 break
+    return found
+
+
+@jit
+def returning(known, seen):  # type: ignore[no-untyped-def]
+    """Return at which ticks the known levels (t, cells) are those of an earlier one that others lie between.
+
+    What goes to and fro between two pictures, a flickering light, a screen that turns black, is told by few moments.
+    """
+    found = np.zeros(len(known), np.bool_)
+    for tick in range(len(known)):
+        others = False
+        for earlier in range(tick - 1, max(-1, tick - 1 - RETURNS_WITHIN), -1):
+            same = True
+            for cell in range(known.shape[1]):
+                if seen[cell] and abs(known[tick, cell] - known[earlier, cell]) > SAME_PICTURE:
+                    same = False
+                    break
+            if same and others:
+                found[tick] = True
+                break
+            others |= not same
     return found

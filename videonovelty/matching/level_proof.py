@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.level_kernels import as_bright, close, laid_over
+from videonovelty.matching.level_kernels import as_bright, close, laid_over, returning
 from videonovelty.matching.levels import placed_grids, whole_grids
 from videonovelty.matching.proof import PictureEvidence, prove, ticks_on
 from videonovelty.matching.shown import Cells
@@ -84,7 +84,7 @@ def level_runs(
             some = slice(first, last + 1)
             due = there[some] if grids.seen is None else laid_over(grids.levels[index[some]], there[some], seen)
             alike[some] = as_bright(grids.levels, index[some], due, seen)
-    changes = _changing(there[:, seen])
+    changes = _changing(there[:, seen], returning(there, seen))
     found = []
     for first, last in runs(alike):
         moving = first + np.flatnonzero(changes[first : last + 1])
@@ -97,9 +97,9 @@ def level_runs(
     return found
 
 
-def _changing(known: F64) -> I64:
-    """Return how many cells change around each tick, shape (t,)."""
-    changed = np.abs(known[CHANGED_TICKS:] - known[:-CHANGED_TICKS]) >= CHANGED
+def _changing(known: F64, back: Bool) -> I64:
+    """Return how many cells change around each tick, shape (t,), changes `back` to an earlier picture not counted."""
+    changed = (np.abs(known[CHANGED_TICKS:] - known[:-CHANGED_TICKS]) >= CHANGED) & ~back[CHANGED_TICKS:, None]
     found = np.zeros(known.shape, np.bool_)
     found[CHANGED_TICKS:] |= changed
     found[:-CHANGED_TICKS] |= changed

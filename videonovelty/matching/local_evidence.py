@@ -54,13 +54,19 @@ class LocalPair:
     """Width over height of the query's picture."""
     bearers: I64 = field(init=False)
     """Indices of the query's keyframes that carry descriptors."""
+    known_extent: F64 = field(init=False)
+    """The known picture's width and height, shape (2,), as shares of its longer side: those of its descriptors."""
     bearer_of: I64 = field(init=False)
     """Shape (n_query,): the keyframe whose descriptors stand for each keyframe, -1 before the first that has some."""
     _verified: dict[tuple[int, int], GeometricMatch | None] = field(default_factory=dict)
     _paired: dict[tuple[int, int], I64] = field(default_factory=dict)
+    _shares: dict[int, float] = field(default_factory=dict)
+    """By the identity of a verified match, which stays as long as this."""
 
     def __post_init__(self) -> None:
         self.bearers = np.flatnonzero(np.diff(self.query.local.offsets) > 0)
+        xy = self.known.features.xy
+        self.known_extent = as_shares(xy.max(axis=0, keepdims=True))[0] if len(xy) else np.ones(2)
         before = np.searchsorted(self.bearers, np.arange(len(self.query.pts_seconds)), side="right")
         self.bearer_of = np.concatenate(([-1], self.bearers))[before]
 
@@ -196,13 +202,9 @@ class LocalPair:
 
     def _share(self, match: GeometricMatch) -> float:
         """Return how much of the query's picture the known picture takes, 0 … 1, at least what the inliers take."""
-        return max(match.spatial_share, self.share_placed(match.transform))
-
-    @property
-    def known_extent(self) -> F64:
-        """The known picture's width and height, shape (2,), as shares of its longer side: those of its descriptors."""
-        xy = self.known.features.xy
-        return as_shares(xy.max(axis=0, keepdims=True))[0] if len(xy) else np.ones(2)
+        if id(match) not in self._shares:
+            self._shares[id(match)] = max(match.spatial_share, self.share_placed(match.transform))
+        return self._shares[id(match)]
 
     def share_placed(self, transform: F64) -> float:
         """Return how much of the query's picture the known picture takes, 0 … 1.

@@ -97,6 +97,16 @@ def _longer(values, room):  # type: ignore[no-untyped-def]
 
 
 @jit
+def lie_together(ours, theirs, one, other, reach):  # type: ignore[no-untyped-def]
+    """Return which pairs (`one` of `ours`, `other` of `theirs`) lie no farther apart than `reach` either way."""
+    found = np.empty(len(one), np.bool_)
+    for pair in range(len(one)):
+        mine, your = one[pair], other[pair]
+        found[pair] = max(abs(ours[mine, 0] - theirs[your, 0]), abs(ours[mine, 1] - theirs[your, 1])) <= reach
+    return found
+
+
+@jit
 def _own_agrees(zoom, turn, octaves, angle):  # type: ignore[no-untyped-def]
     off = turn - angle
     return abs(off - np.rint(off)) <= MAX_TURN and abs(zoom - octaves) <= MAX_ZOOM

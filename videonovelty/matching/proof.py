@@ -22,6 +22,10 @@ from videonovelty.records import F64, FINE_CELLS, MotionProfile
 from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS, excerpt, signs_at_speed
 
+MOVE_TOGETHER = 4.0
+"""Cells of the 4 × 4 grid that move as one in ordinary footage; where more do, the others say nothing new."""
+TELLS_SPEED = 0.5
+"""Share of the changes that must count at another speed than the plain one: at one of many, flashes fall together."""
 Window = tuple[int, int, int, int]
 """First row and column of the fine grid, and how many there are of both."""
 I64 = npt.NDArray[np.int64]
@@ -155,6 +159,8 @@ def prove(
     inside = (evidence.query_seconds >= start_seconds - 1e-6) & (evidence.query_seconds < end_seconds + 1e-6)
     changes = float(np.sqrt(evidence.query_changes[inside].sum() * evidence.known_changes[inside].sum()))
     agreement = float(evidence.agree[inside].sum() / changes) if changes > 0 else 0.0
+    share = independent_share(query, known, line, start_seconds, end_seconds)
+    independent = changes * share
     runner_up = _runner_up(query, known, line, start_seconds, end_seconds, changes)
     needed = needed_agreement(seconds, pictures.doubt, settings)
     margin = settings.sure_margin + (settings.doubtful_margin - settings.sure_margin) * pictures.doubt
@@ -164,8 +170,10 @@ def prove(
     why_not = ""
     if seconds < settings.min_seconds:
         why_not = f"only {seconds:.1f} s aligned"
-    elif changes < events:
-        why_not = f"too little moves ({changes:.0f} changes of {events:.0f} needed)"
+    elif independent < events:
+        why_not = f"too little moves ({independent:.0f} changes of {events:.0f} needed)"
+    elif line.speed != 1.0 and share < TELLS_SPEED:
+        why_not = "the whole picture changes at once, which tells no speed"
     elif pictures.median_bits > settings.max_median_bits:
         why_not = f"the aligned pictures differ by {pictures.median_bits:.0f} of 256 bits"
     elif agreement < needed:
@@ -173,6 +181,31 @@ def prove(
     elif agreement < runner_up + margin and not repeats:
         why_not = f"other moments agree nearly as well ({agreement:.2f} here, {runner_up:.2f} elsewhere)"
     return Proof(not why_not, seconds, agreement, changes, runner_up, why_not)
+
+
+def independent_share(query: MotionProfile, known: MotionProfile, line: Line, start: float, end: float) -> float:
+    """Return the share, 0 … 1, of a stretch's changes that count: cells that always change together are one.
+
+    A picture that turns black and white again changes in all cells at once, and a few moments tell of all of them. How
+    many cells change, and in how many ways, are participation ratios: of the changes of each cell, and of the
+    eigenvalues of their second moments (Bell & Dean 1970). In ordinary footage up to `MOVE_TOGETHER` move as one.
+    """
+    first, last = (max(0, int(np.ceil(at / known.step_seconds))) for at in line.known_seconds(np.array([start, end])))
+    query_first, query_last = int(start / query.step_seconds), int(np.ceil(end / query.step_seconds))
+    sides = (signs_at_speed(query, line.speed)[query_first:query_last], known.signs[first:last])
+    return min(1.0, MOVE_TOGETHER / min(map(_moving_together, sides)))
+
+
+def _moving_together(signs: npt.NDArray[np.int8]) -> float:
+    """Return how many cells change as one, on average, of signs (ticks, cells); 1 where nothing does."""
+    changes = signs.astype(np.float64)
+    moments = changes.T @ changes
+    each = moments.diagonal()
+    if not each.any():
+        return 1.0
+    cells = each.sum() ** 2 / (each**2).sum()
+    ways = each.sum() ** 2 / (moments**2).sum()
+    return float(cells / ways)
 
 
 @dataclass(frozen=True, slots=True)
