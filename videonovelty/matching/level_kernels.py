@@ -237,16 +237,16 @@ def compared(shown, mean, deviation, known, seen, most_apart):  # type: ignore[n
     """
     _, ticks, cells = shown.shape
     expected, near_low, near_high, aligned = _best_aligned(shown, known, seen)
-    beyond, apart = np.zeros((ticks, cells)), np.empty((ticks, seen.sum()))
+    beyond, apart = np.zeros((ticks, cells)), np.empty(ticks * seen.sum())
     not_alike = np.zeros((ticks, cells), np.bool_)
+    n = 0
     for tick in range(ticks):
-        n = 0
         for cell in range(cells):
             if seen[cell]:
                 due = expected[tick, cell]
                 beyond[tick, cell] = max(near_low[tick, cell] - due, due - near_high[tick, cell])
                 not_alike[tick, cell] = beyond[tick, cell] > ALIKE
-                apart[tick, n] = abs(aligned[tick, cell] - due)
+                apart[n] = abs(aligned[tick, cell] - due)
                 n += 1
     unlike = lasting(not_alike)
     at_once = np.zeros(ticks, np.bool_)
@@ -368,11 +368,13 @@ def _mark_at_once(left, at_once):  # type: ignore[no-untyped-def]
     """Mark the ticks at which several cells differ at once: beside the share that explains each best, all of it where
     that explains it at most ticks."""
     shares, ticks, cells = left.shape
-    count = np.zeros(ticks, np.int64)
+    count, values = np.zeros(ticks, np.int64), np.empty(ticks)
     for cell in range(cells):
         best, least = 0, np.inf
         for share in range(shares):
-            median = np.median(left[share, :, cell])
+            for tick in range(ticks):
+                values[tick] = left[share, tick, cell]
+            median = np.median(values)
             if share == 0 and median <= MOSTLY - DIFFERENT:
                 best = 0
                 break

@@ -257,7 +257,7 @@ def whole_grids(query: MotionProfile) -> Grids | None:
     """Return the cells of a whole picture at every tick; None where the query keeps no levels."""
     if query.levels is None or query.light is None:
         return None
-    return Grids(query.levels.astype(np.float64) * LEVEL_UNIT, grey_scale(query.light))
+    return Grids(query.levels.astype(np.float64, order="C") * LEVEL_UNIT, grey_scale(query.light))
 
 
 def placed_grids(query: MotionProfile, cells: Cells, there: F64, index: I64) -> Grids | None:

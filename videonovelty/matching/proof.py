@@ -54,8 +54,8 @@ def evidence_on_line(query: MotionProfile, known: MotionProfile, line: Line) -> 
     """Return the evidence at every known tick that the line maps into the query. `query` is already turned."""
     return TickEvidence(
         *on_line(
-            signs_at_speed(query, line.speed), query.step_seconds, query.grade,
-            known.signs, known.step_seconds, known.grade, line.speed, line.offset_seconds,
+            np.ascontiguousarray(signs_at_speed(query, line.speed)), query.step_seconds, query.grade,
+            np.ascontiguousarray(known.signs), known.step_seconds, known.grade, line.speed, line.offset_seconds,
         )
     )  # fmt: skip
 
