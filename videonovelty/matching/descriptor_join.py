@@ -1,4 +1,4 @@
-"""Most pairs of local descriptors within a Hamming radius, for a third of what all of them cost: for candidates only.
+"""Most pairs of local descriptors within a Hamming radius, for less than all of them cost: for candidates only.
 
 As in `hamming.join`, both sides meet in buckets of substrings of the code. But of so many descriptors that a frame has,
 one that is found is enough, so the substrings are wider than those that miss no pair: four of 18 of the 64 bits, around
