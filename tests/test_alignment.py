@@ -230,6 +230,27 @@ def test_a_few_flashes_at_the_same_times_prove_nothing(clips: Path, seed: int) -
     assert _proven(query, known) == []
 
 
+def _strobed(path: Path, room: int, take: int, seed: int, crf: int = 23) -> Path:
+    """Write a fixed camera's room whose lights go off and on at random, but for a lamp at the left."""
+    changes = np.cumsum(np.random.default_rng(seed).uniform(0.3, 1.6, 80))
+    lamp = 0.1 * np.linspace(1.6, 0.2, 320)[None, :, None]
+    pictures = footage.fixed_camera(room, take, 10.0, **LARGE)
+    shown = (
+        picture if np.searchsorted(changes, frame / 25) % 2 else (picture * lamp).astype(np.uint8)
+        for frame, picture in enumerate(pictures)
+    )
+    return make_video.edited(path, shown, fps=25, crf=crf)
+
+
+@pytest.mark.parametrize("room", [2, 5])
+def test_another_take_under_flickering_light_is_not_proven_and_a_copy_is(clips: Path, room: int) -> None:
+    """What moves in the room moves otherwise, and tells the copy."""
+    known = sign(_strobed(clips / f"strobed{room}.mp4", room, 0, room))
+    assert _proven(sign(_strobed(clips / f"strobed{room}take.mp4", room, 1, 500 + room, crf=28)), known) == []
+    (copy,) = _proven(sign(_strobed(clips / f"strobed{room}copy.mp4", room, 0, room, crf=33)), known)
+    assert copy.end_seconds - copy.start_seconds > 9.0
+
+
 def test_many_flashes_at_the_same_times_do(clips: Path) -> None:
     known = sign(_flickering(clips / "flickers.mp4", 3, 24.0))
     query = sign(_flickering(clips / "flickers2.mp4", 3, 24.0, crf=32))

@@ -24,7 +24,7 @@ from videonovelty.signatures.motion import FINE_GRID, LAG_SECONDS, excerpt, sign
 
 MOVE_TOGETHER = 4.0
 """Cells of the 4 × 4 grid that move as one in ordinary footage; where more do, the others say nothing new."""
-TELLS_SPEED = 0.5
+TELLS_SPEED = 0.65
 """Share of the changes that must count at another speed than the plain one: at one of many, flashes fall together."""
 Window = tuple[int, int, int, int]
 """First row and column of the fine grid, and how many there are of both."""
