@@ -15,6 +15,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba.extending import intrinsic
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,39 @@ def wide_vectors(typing_context: Any) -> Any:  # noqa: ARG001
         return context.get_dummy_value()
 
     return numba.types.void(), mark
+
+
+def lanes_within(lanes: int, bits: int = 32) -> Any:
+    """Make the kernel that compares a word of 32 or 64 bits with so many entries of an array at once."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def passing(typing_context: Any, entries: Any, index: Any, word: Any, bound: Any) -> Any:  # noqa: ARG001
+        """Return, as bits of a uint64, which entries from `index` on differ from `word` by at most `bound` bits.
+
+        Written as LLVM vectors, as loops of a few rounds are not turned into them. Every target has these operations.
+        """
+
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            vector = ir.VectorType(ir.IntType(bits), lanes)
+
+            def splat(value: Any) -> Any:
+                one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+                zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+                return builder.shuffle_vector(one, one, zeros)
+
+            data = context.make_array(signature.args[0])(context, builder, args[0]).data
+            at = builder.bitcast(builder.gep(data, [args[1]]), vector.as_pointer())
+            loaded = builder.load(at, align=bits // 8)
+            count = ir.FunctionType(vector, [vector])
+            ctpop = builder.module.declare_intrinsic(f"llvm.ctpop.v{lanes}i{bits}", (), count)
+            differing = builder.call(ctpop, [builder.xor(loaded, splat(args[2]))])
+            passes = builder.icmp_unsigned("<=", differing, splat(args[3]))
+            return builder.zext(builder.bitcast(passes, ir.IntType(lanes)), ir.IntType(64))
+
+        kind = numba.types.uint32 if bits == 32 else numba.types.uint64
+        return numba.types.uint64(entries, numba.types.int64, kind, kind), build
+
+    return passing
 
 
 @jit

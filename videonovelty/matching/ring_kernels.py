@@ -17,10 +17,8 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.extending import intrinsic
 
-from videonovelty.matching.kernels import FOUND, array_type, grown, jit, ones, wide_vectors
+from videonovelty.matching.kernels import FOUND, array_type, grown, jit, lanes_within, ones, wide_vectors
 
 NEAR_BITS = 32
 """Bits of the substrings that follow, as they are kept beside a code."""
@@ -32,39 +30,7 @@ PADDING = 64
 _BLOCK = 1024
 
 
-def _passing(lanes: int) -> Any:
-    """Make the kernel that compares a word with so many entries of an array at once."""
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def passing(typing_context: Any, near: Any, index: Any, word: Any, bound: Any) -> Any:  # noqa: ARG001
-        """Return, as bits of a uint64, which entries from `index` on differ from `word` by at most `bound` bits.
-
-        Written as LLVM vectors, as loops of a few rounds are not turned into them. Every target has these operations.
-        """
-
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            vector = ir.VectorType(ir.IntType(32), lanes)
-
-            def splat(value: Any) -> Any:
-                one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-                zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-                return builder.shuffle_vector(one, one, zeros)
-
-            data = context.make_array(signature.args[0])(context, builder, args[0]).data
-            at = builder.bitcast(builder.gep(data, [args[1]]), vector.as_pointer())
-            entries = builder.load(at, align=4)
-            count = ir.FunctionType(vector, [vector])
-            ctpop = builder.module.declare_intrinsic(f"llvm.ctpop.v{lanes}i32", (), count)
-            differing = builder.call(ctpop, [builder.xor(entries, splat(args[2]))])
-            passes = builder.icmp_unsigned("<=", differing, splat(args[3]))
-            return builder.zext(builder.bitcast(passes, ir.IntType(lanes)), ir.IntType(64))
-
-        return numba.types.uint64(near, numba.types.int64, numba.types.uint32, numba.types.uint32), build
-
-    return passing
-
-
-_few, _some, _many = _passing(8), _passing(16), _passing(64)
+_few, _some, _many = lanes_within(8), lanes_within(16), lanes_within(64)
 
 
 @jit

@@ -13,41 +13,12 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.extending import intrinsic
 
-from videonovelty.matching.kernels import FOUND, array_type, grown, jit, ones, wide_vectors
+from videonovelty.matching.kernels import FOUND, array_type, grown, jit, lanes_within, ones, wide_vectors
 
 PADDING = 8
 """Entries after the last that may be read."""
-_LANES = 8
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _any_of_eight(typing_context: Any, codes: Any, index: Any, code: Any, bound: Any) -> Any:  # noqa: ARG001
-    """Tell which of eight codes from `index` on differ from `code` by at most `bound` bits, as bits of a uint64.
-
-    Written as LLVM vectors, as loops of a few rounds are not turned into them. Every target has these operations.
-    """
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(64), _LANES)
-
-        def splat(value: Any) -> Any:
-            one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
-            return builder.shuffle_vector(one, one, zeros)
-
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        at = builder.bitcast(builder.gep(data, [args[1]]), vector.as_pointer())
-        entries = builder.load(at, align=8)
-        count = ir.FunctionType(vector, [vector])
-        ctpop = builder.module.declare_intrinsic(f"llvm.ctpop.v{_LANES}i64", (), count)
-        differing = builder.call(ctpop, [builder.xor(entries, splat(args[2]))])
-        passes = builder.icmp_unsigned("<=", differing, splat(args[3]))
-        return builder.zext(builder.bitcast(passes, ir.IntType(_LANES)), ir.IntType(64))
-
-    return numba.types.uint64(codes, numba.types.int64, numba.types.uint64, numba.types.uint64), build
+_any_of_eight = lanes_within(8, 64)
 
 
 @jit
