@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -217,7 +218,7 @@ def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
         return None
     known_seconds = stretch.line.known_seconds(query.pts_seconds[bearers])
     places = [_nearest_first(pair, float(at)) for at in known_seconds]
-    compared = [_alike(pair, int(keyframe), near) for keyframe, near in zip(bearers, places, strict=True)]
+    compared = cache(lambda row: _alike(pair, int(bearers[row]), places[row]))
     transform = _placement(pair, bearers, places, compared)
     if transform is None:
         return None
@@ -228,9 +229,10 @@ def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
     offsets = pair.known.features.offsets
     none = _Side(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, np.bool_))
     one_side, other_side = [none] * len(bearers), [none] * len(bearers)
-    for row, (near, alike) in enumerate(zip(places, compared, strict=True)):
+    for row, near in enumerate(places):
         if not near:
             continue
+        alike = compared(row)
         off[row] = abs(pair.known.seconds[near[0]] - known_seconds[row]) > OFF_SECONDS
         ours = placed(alike.ours, transform)
         together = alike.within(ours, SAME_PLACE)
@@ -285,17 +287,19 @@ def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
     """Return the descriptors of a keyframe beside those of the known `places`, one place after the other."""
     local, features = pair.query.local, pair.known.features
     mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
-    none = np.zeros(0, np.int64)
-    theirs = np.concatenate([none, *(np.arange(features.offsets[p], features.offsets[p + 1]) for p in places)])
+    theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
     one, other, bits = within_bits(words(pair.query_codes[mine]), words(features.codes[theirs]), SAME_BITS)
     ours = as_shares(local.xy[mine], mirrored=pair.mirrored)
     return _Alike(ours, as_shares(features.xy[theirs]), one, other, bits)
 
 
 def _placement(
-    pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]], compared: Sequence[_Alike]
+    pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]], compared: Callable[[int], _Alike]
 ) -> F64 | None:
-    """Return where the query's picture lies in the known one, shape (2, 3), refined to an affine map."""
+    """Return where the query's picture lies in the known one, shape (2, 3), refined to an affine map.
+
+    `compared` returns the descriptors of a row of `bearers` beside those of its `places`.
+    """
     picked = np.unique(np.linspace(0, len(bearers) - 1, TRIED_KEYFRAMES).astype(int))
     matches: list[GeometricMatch] = []
     for row in picked:
@@ -310,7 +314,7 @@ def _placement(
     transform = agreed_placement(matches, pair.aspect, mirrored=pair.mirrored)
     for reach in REFINED_WITHIN:
         ours, theirs = [], []
-        for alike in (compared[row] for row in picked if places[row]):
+        for alike in (compared(int(row)) for row in picked if places[row]):
             near = np.flatnonzero(alike.within(placed(alike.ours, transform), reach) & (alike.bits <= FIRM_BITS))
             near = near[np.argsort(alike.bits[near], kind="stable")]
             best = near[np.unique(alike.one[near], return_index=True)[1]]  # the most alike of each of ours

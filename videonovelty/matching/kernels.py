@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 # Filters: what is compared before all words are. Each never exceeds the distance, so none of them loses a pair.
 ONE, OR2, SUM2, OR4, SUM4, SUM8 = 0, 1, 2, 3, 4, 5
-FILTER_WORDS = {ONE: 1, OR2: 2, SUM2: 2, OR4: 4, SUM4: 4, SUM8: 8}
 
 
 def jit(function: Callable[..., Any]) -> Any:

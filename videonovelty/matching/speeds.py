@@ -19,7 +19,9 @@ from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, MotionProfile
 from videonovelty.signatures.motion import lag_at_speed
 
-U16 = npt.NDArray[np.uint16]
+_Words = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.int64]]
+"""By tick: the cells that became brighter in the lower half of a word and those that became darker in the upper, the
+same the other way round, and how many there are of both."""
 
 SLOWEST, FASTEST = 0.45, 2.2
 SPEED_STEP = 0.06
@@ -154,43 +156,58 @@ def _fitted(members: Sequence[_Found], at_seconds: float) -> tuple[float, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sides:
-    """Both profiles as bits: one word a tick for what became brighter, one for what became darker."""
+    """Both profiles as bits, one word a tick."""
 
-    query_up: U16
-    """Shape (lags, m): over `LAG_SECONDS`, then over the other lags where the query keeps them."""
-    query_down: U16
+    query: _Words
+    """Shape (lags, m) each: over `LAG_SECONDS`, then over the other lags where the query keeps them."""
     query_step: float
-    known_up: U16
-    known_down: U16
+    known: _Words
+    """Shape (1, m) each."""
     known_step: float
 
     @classmethod
     def of(cls, query: MotionProfile, known: MotionProfile) -> _Sides:
         lags = [query.signs] if query.lagged is None else [query.signs, *np.moveaxis(query.lagged, 1, 0)]
-        up, down = _packed(np.stack(lags), query.grade)
-        return cls(up, down, query.step_seconds, *_packed(known.signs, known.grade), known.step_seconds)
+        ours, theirs = _words(np.stack(lags), query.grade), _words(known.signs[None], known.grade)
+        return cls(ours, query.step_seconds, theirs, known.step_seconds)
 
     def best(self, window: Window, speeds: F64, places: F64) -> _Found | None:
         """Return a window at the best of `speeds` and `places`, known times of its middle; None: too little moves."""
         lags = np.array([lag_at_speed(float(speed)) for speed in speeds], np.float64)  # none is NaN
-        rows = np.where(np.isnan(lags) | (len(self.query_up) == 1), 0.0, lags + 1.0).astype(np.int64)
+        rows = np.where(np.isnan(lags) | (len(self.query[0]) == 1), 0.0, lags + 1.0).astype(np.int64)
         speed, place, agreement, score = _best_place(
-            self.query_up, self.query_down, self.known_up, self.known_down, self.query_step, self.known_step,
-            window.start_seconds, window.end_seconds, speeds, rows, places,
+            *self.query, *self.known, self.query_step, self.known_step, window.start_seconds, window.end_seconds,
+            speeds, rows, places,
         )  # fmt: skip
         return _Found(window, speed, place, agreement, score) if score > 0.0 else None
 
 
-def _packed(signs: npt.NDArray[np.int8], grade: int) -> tuple[U16, U16]:
-    """Return which of the 16 cells, the last axis, became brighter, and which darker, a bit each."""
+def _words(signs: npt.NDArray[np.int8], grade: int) -> _Words:
+    """Return what changes at each tick, of signs whose last axis are the 16 cells, as bits of one word."""
     twice = 2 * signs.astype(np.int16)
-    up, down = (np.packbits(changed, axis=-1, bitorder="little") for changed in (twice >= grade, twice <= -grade))
-    return up.view(np.uint16)[..., 0], down.view(np.uint16)[..., 0]
+    changed = np.stack([twice >= grade, twice <= -grade], axis=-2)
+    both, swapped = (
+        np.packbits(sides.reshape(*signs.shape[:-1], -1), axis=-1, bitorder="little").view(np.uint32)[..., 0]
+        for sides in (changed, changed[..., ::-1, :])
+    )
+    return both, swapped, np.bitwise_count(both).astype(np.int64)
 
 
 @jit
 def _best_place(  # type: ignore[no-untyped-def]
-    query_up, query_down, known_up, known_down, query_step, known_step, start, end, speeds, rows, places
+    query_bits,
+    query_swapped,
+    query_count,
+    known_bits,
+    _,
+    known_count,
+    query_step,
+    known_step,
+    start,
+    end,
+    speeds,
+    rows,
+    places,
 ):
     """Return the best speed, place, known time of the window's middle, agreement and score; 0 where none counts.
 
@@ -198,8 +215,6 @@ def _best_place(  # type: ignore[no-untyped-def]
     """
     middle = 0.5 * (start + end)
     best_speed, best_place, best_agreement, best_score = 0.0, 0.0, 0.0, 0.0
-    query_bits, query_swapped, query_count = _words(query_up, query_down)
-    known_bits, _, known_count = _words(known_up.reshape(1, -1), known_down.reshape(1, -1))
     ticks = query_bits.shape[1]
     for number in range(len(speeds)):
         speed, row = speeds[number], rows[number]
@@ -226,17 +241,3 @@ def _best_place(  # type: ignore[no-untyped-def]
             if score > best_score:
                 best_speed, best_place, best_agreement, best_score = speed, place, agreement, score
     return best_speed, best_place, best_agreement, best_score
-
-
-@jit
-def _words(up, down):  # type: ignore[no-untyped-def]
-    """Return both in one word a tick, the same the other way round, and how many cells change; shape (lags, m) each."""
-    both, swapped = np.empty(up.shape, np.uint32), np.empty(up.shape, np.uint32)
-    count = np.empty(up.shape, np.int64)
-    for lag in range(up.shape[0]):
-        for tick in range(up.shape[1]):
-            one, other = np.uint32(up[lag, tick]), np.uint32(down[lag, tick])
-            both[lag, tick] = one | (other << np.uint32(16))
-            swapped[lag, tick] = other | (one << np.uint32(16))
-            count[lag, tick] = ones(both[lag, tick])
-    return both, swapped, count
