@@ -54,6 +54,7 @@ SPECIAL = {
     "decode_workers": Benchmark(out="--out", by_all=False),
     "extremes": Benchmark(out="--out"),
     "peers": Benchmark(("vpdq", "tmkpy", "videohash"), out="--out", by_all=False),
+    "rehearsed": Benchmark(out="--out file"),
     "lists": Benchmark(("threatexchange",), by_all=False),
 }
 """How benchmarks are called; one that is not named here is run without arguments, and not by `all`."""

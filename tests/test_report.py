@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from make_run import HOSTILE_NAMES, RunTables, a_night, known, video_id
 
 from videonovelty.errors import REASON_TEXT, Reason, RunError, SettingsError
-from videonovelty.records import COLOURS_INVERTED, NOTHING_MOVES, PART_COVERED, PART_MOVES, PLAYS_IN_A_PART
+from videonovelty.records import COLOURS_INVERTED, DONE_AGAIN, NOTHING_MOVES, PART_COVERED, PART_MOVES, PLAYS_IN_A_PART
 from videonovelty.report.collect import VERDICT_ORDER, Report, collect
 from videonovelty.report.decisions import DECISIONS, read_decisions
 from videonovelty.report.exports import (
@@ -395,6 +395,16 @@ def test_a_negative_is_not_taken_for_another_take(tmp_path: Path) -> None:
     assert "Its pictures are the negatives of known ones." in negative
     assert "Another take in the same room" not in negative
     assert "Another take in the same room" in mixed
+
+
+def test_what_is_done_again_says_so(tmp_path: Path) -> None:
+    t = RunTables()
+    again = known("k", 0, 9, proof="none", why_not=DONE_AGAIN)
+    t.add("again", "same_scene", "not_proven", [(0, 9, "same_scene", again)])
+    text = " ".join(why(entry_of(collect(t.write(tmp_path / "run")), "again")))
+    assert f"Not proven, because {DONE_AGAIN}: 0:00.0–0:09.0." in text
+    assert "a dance danced once more" in text
+    assert "here it does not" not in text
 
 
 def test_the_sentences_carry_the_numbers_of_the_case(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from videonovelty.matching.proof import (
 from videonovelty.matching.proof_kernels import summed_between
 from videonovelty.matching.proposals import Alignment, lines_at_speeds, proposed_lines
 from videonovelty.matching.region import motion_in_region
-from videonovelty.matching.second_look import second_look
+from videonovelty.matching.second_look import all_done_again, second_look
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.timeline import Line
 from videonovelty.records import (
@@ -99,11 +99,12 @@ def align(
                 stretches += [found for found in _stretches_on(one, line) if _is_sped(found, proof)]
         stretches += _alike_somewhere(alignment)
     found = without_overlap(_at_one_speed(stretches))
-    return [
+    parts = [
         part
         for stretch in found
         for part in second_look(query, turned_motion[stretch.line.variant], stretch, known, matching, proof, aspect)
     ]
+    return all_done_again(parts)
 
 
 def _prepared(

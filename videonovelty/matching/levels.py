@@ -18,11 +18,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.matching.followed import UNFOLLOWED, UNFOLLOWED_ROUGHLY, Course
+from videonovelty.matching.framed import frame_in, framed_levels
 from videonovelty.matching.level_kernels import OF_TICKS, compared, laid_over, relit
 from videonovelty.matching.proof import ticks_on
 from videonovelty.matching.shown import Cells, Shown
 from videonovelty.matching.stretch import Cover, Stretch, part_of, runs
 from videonovelty.records import (
+    DONE_AGAIN,
     F64,
     FINE_CELLS,
     MOVES_OTHERWISE,
@@ -63,6 +66,21 @@ _BOXES = np.hstack([_CORNERS, _CORNERS + 1.0 / FINE_GRID])
 """Shape (64, 4): left, top, right and bottom of each cell of a whole picture."""
 
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, in shares of the query's picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfollowed:
+    """Seconds that do not become brighter and darker as the known video does."""
+
+    start_seconds: float
+    end_seconds: float
+    why_not: str
+    box: Box | None = None
+    """Where, if it is in a part of the picture."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Levels:
     """How bright the cells of two pictures are, beside each other, at the known ticks of a stretch."""
@@ -86,6 +104,9 @@ class Levels:
     """Shape (t, 64): the known levels."""
     places: F64
     """Shape (64, 4): left, top, right and bottom of each cell in the query's picture, in shares of its sides."""
+    course: Course
+    in_place: bool
+    """The query's cells are made up of its pictures where descriptors place the known one."""
 
     @classmethod
     def of(
@@ -123,7 +144,14 @@ class Levels:
         # at other speeds what a single tick shows may be out of time
         same = ticks.seconds[~at_once] if ticks.plain else ticks.seconds
         begins, ends = (float(same[0]), float(same[-1])) if len(same) else (np.inf, -np.inf)
-        return cls(ticks.seconds, ticks.step_seconds, ticks.plain, differs, begins, ends, alike, ticks.known, places)
+        seen = np.ones(FINE_CELLS, np.bool_) if grids.seen is None else grids.seen
+        most = UNFOLLOWED if ticks.plain and grids.seen is None else UNFOLLOWED_ROUGHLY
+        course = Course(grids.levels, ticks.at, ticks.known, seen, ticks.query_step_seconds, most)
+        return cls(
+            *(ticks.seconds, ticks.step_seconds, ticks.plain, differs, begins, ends, alike, ticks.known, places),
+            course=course,
+            in_place=grids.seen is not None,
+        )
 
     def agreeing(self, stretch: Stretch) -> Bool:
         """Return which cells are as bright as the known ones throughout a stretch of the same line, shape (64,)."""
@@ -147,6 +175,48 @@ class Levels:
     def agree(self, stretch: Stretch) -> bool:
         """Return whether the whole picture is as bright as the known one throughout a stretch of the same line."""
         return bool(self.agreeing(stretch).all())
+
+    def unfollowed(self, query: MotionProfile, stretch: Stretch) -> list[Unfollowed]:
+        """Return when a stretch of the same line does not become brighter and darker as the known video does, and why.
+
+        `query` is as it is. Where borders were found in one of the pictures and not in the other, whole pictures are
+        compared askew, so the known picture's frame is sought before anything is said.
+        """
+        first, last = self._ticks(stretch)
+        again = self.course.again(first, last)
+        # of pictures in place, levels are too coarse to tell it of a part
+        otherwise = [] if self.in_place else self.course.otherwise(first, last)
+        if (again or otherwise) and not self.in_place:
+            framed = self._framed(query, stretch.line.variant)
+            again = again if framed.again(first, last) else []
+            there = {ticks.start for ticks, _ in framed.otherwise(first, last)}
+            otherwise = [(ticks, cells) for ticks, cells in otherwise if ticks.start in there]
+        found = [Unfollowed(*self._times(ticks, stretch), DONE_AGAIN) for ticks in again]
+        for ticks, cells in otherwise:
+            found.append(Unfollowed(*self._times(ticks, stretch), PART_MOVES, _around_all(self.places[cells])))
+        return found
+
+    def _times(self, ticks: slice, stretch: Stretch) -> tuple[float, float]:
+        """Return the times of some ticks of a stretch, which reaches beyond its first and last."""
+        first, last = self._ticks(stretch)
+        start = stretch.start_seconds if ticks.start == first else float(self.seconds[ticks.start])
+        return start, stretch.end_seconds if ticks.stop == last else float(self.seconds[ticks.stop])
+
+    def _ticks(self, stretch: Stretch) -> tuple[int, int]:
+        first, last = np.searchsorted(self.seconds, [stretch.start_seconds, stretch.end_seconds])
+        return int(first), int(last)
+
+    def _framed(self, query: MotionProfile, variant: int) -> Course:
+        """Return the course of the levels in the known picture's frame; as it is where none is found."""
+        course = self.course
+        if query.pictures is None:
+            return course
+        known = np.ascontiguousarray(course.known[:, np.argsort(fine_cells_of(variant))])
+        index = np.clip(np.rint(course.at).astype(np.int64), 0, len(query.pictures) - 1)
+        frame = frame_in(query, index, known.mean(axis=0))
+        if frame is None:
+            return course
+        return replace(course, levels=framed_levels(query, _around(index, len(query.pictures)), frame), known=known)
 
     def parts(self, stretch: Stretch) -> list[Stretch]:
         """Return a proven stretch in parts, those unproven in which something plays over the picture, and what is
@@ -178,12 +248,15 @@ class Levels:
                 found.append((float(self.seconds[first]), float(self.seconds[last])))
         return found
 
-    def _box(self, first: float, last: float) -> tuple[float, float, float, float]:
+    def _box(self, first: float, last: float) -> Box:
         """Return left, top, right and bottom of what differs at some ticks, in shares of the query's picture."""
         inside = (self.seconds >= first) & (self.seconds <= last)
-        boxes = self.places[self.differs[inside].any(axis=0)]
-        (left, top), (right, bottom) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-        return float(left), float(top), float(right), float(bottom)
+        return _around_all(self.places[self.differs[inside].any(axis=0)])
+
+
+def _around_all(boxes: F64) -> Box:
+    (left, top), (right, bottom) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    return float(left), float(top), float(right), float(bottom)
 
 
 def _unproven(stretch: Stretch, start: float, end: float, why_not: str) -> Stretch:
@@ -217,6 +290,9 @@ class _Ticks:
     """Time of the query between two."""
     plain: bool
     """At the plain speed."""
+    at: F64
+    """Shape (t,): the query's ticks there, not rounded."""
+    query_step_seconds: float
 
 
 def _aligned(query: MotionProfile, known: MotionProfile, stretch: Stretch) -> _Ticks:
@@ -226,7 +302,8 @@ def _aligned(query: MotionProfile, known: MotionProfile, stretch: Stretch) -> _T
     index, known_index, at = ticks_on(stretch.line, query, len(known.levels), step)
     inside = (at >= stretch.start_seconds + query.step_seconds) & (at < stretch.end_seconds - query.step_seconds)
     there = known.levels[known_index[inside]].astype(np.float64) * LEVEL_UNIT
-    return _Ticks(index[inside], there, at[inside], step / speed, speed == 1.0)
+    exactly = at[inside] / query.step_seconds
+    return _Ticks(index[inside], there, at[inside], step / speed, speed == 1.0, exactly, query.step_seconds)
 
 
 def _in_blocks(grids: Grids, ticks: _Ticks, most_apart: float) -> tuple[Bool, Bool, Bool]:
@@ -260,12 +337,17 @@ def whole_grids(query: MotionProfile) -> Grids | None:
     return Grids(query.levels.astype(np.float64, order="C") * LEVEL_UNIT, grey_scale(query.light))
 
 
+def _around(index: I64, count: int) -> I64:
+    """Return the ticks that are looked at around those of `index`, of `count`, and between them."""
+    reach = LOOKED_AROUND + 1
+    return np.unique(np.clip(index[:, None] + np.arange(-reach, reach + 1), 0, count - 1))
+
+
 def placed_grids(query: MotionProfile, cells: Cells, there: F64, index: I64) -> Grids | None:
     """Return the known cells a query shows whole, as bright as the known levels (t, 64) at its ticks `index` are."""
     if query.pictures is None or int(cells.whole.sum()) < LEAST_CELLS:
         return None
-    around = np.clip(index[:, None] + np.arange(-LOOKED_AROUND, LOOKED_AROUND + 1), 0, len(query.pictures) - 1)
-    ticks = np.unique(around)
+    ticks = _around(index, len(query.pictures))
     grey = np.zeros((len(query.pictures), FINE_CELLS))
     grey[ticks] = query.pictures[ticks] @ (cells.weight.T / PICTURE_PARTS)
     mean = grey[:, cells.whole].mean(axis=1, keepdims=True)

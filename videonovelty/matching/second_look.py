@@ -1,8 +1,9 @@
 """A second look at what is proven: does something play over a part of the picture, or cover it?
 
-Movement proves that footage is known, most of the picture's. What plays in a corner, lies over a part, or is mixed with
-it, is told by how bright the cells are (`levels`), and by descriptors that are missing (`covered`). Where both pictures
-are as bright, moment by moment, nothing else is asked.
+Movement proves that footage is known, most of the picture's. What plays in a corner, lies over a part, or is mixed
+with it, is told by how bright the cells are (`levels`), and by descriptors that are missing (`covered`). Where both
+pictures are as bright, moment by moment, nothing else is asked. And what moves when the known video does, but not as it
+does, is done again, not shown again (`followed`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import numpy.typing as npt
 from videonovelty.matching.covered import shows_the_known, uncovered
 from videonovelty.matching.distances import NOTHING, aligned_distance, keyframe_distances
 from videonovelty.matching.in_place import InPlace, InPlaces
-from videonovelty.matching.levels import Levels
+from videonovelty.matching.levels import Levels, Unfollowed
 from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.proof import moves_otherwise_somewhere
 from videonovelty.matching.shown import Shown, picture_box
 from videonovelty.matching.still import cover_of
-from videonovelty.matching.stretch import KnownSide, Stretch
-from videonovelty.records import IN_A_PART, PART_COVERED, PART_MOVES, KnownFrames, MotionProfile, Signatures
+from videonovelty.matching.stretch import Cover, KnownSide, Stretch, part_of
+from videonovelty.records import DONE_AGAIN, IN_A_PART, PART_COVERED, PART_MOVES, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 
 Bool = npt.NDArray[np.bool_]
@@ -44,24 +45,65 @@ def second_look(
         return [stretch]
     bordered = 2 * int(query.has_inner.sum()) > len(query.has_inner)
     levels = None if stretch.rests_on_placement else Levels.of(motion, known.motion, stretch, bordered=bordered)
-    if levels is not None and _nothing_lies_over(stretch, levels):
+    unfollowed = [] if levels is None else levels.unfollowed(query.motion, stretch)
+    if levels is not None and not unfollowed and _nothing_lies_over(stretch, levels):
         return [_proven(stretch)]
     local = known.local or (known.read_local() if known.read_local is not None else None)
     if local is None:
-        return levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]
+        parts = levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]
+        return _but(parts, unfollowed)
     pair, box = LocalPair(query, local, stretch.mirrored, aspect), picture_box(known.frames, local)
     places = InPlaces(pair)
     if levels is None:
         levels = _levels_in_place(query, motion, stretch, known.motion, places.of(stretch), box, bordered=bordered)
-        if levels is not None and _nothing_lies_over(stretch, levels):
+        unfollowed = [] if levels is None else levels.unfollowed(query.motion, stretch)
+        if levels is not None and not unfollowed and _nothing_lies_over(stretch, levels):
             return [_proven(stretch)]
     if stretch.proof.why_not == PART_MOVES and (
         shows_the_known(places, stretch, box) or _moves_alike(motion, known.motion, stretch, levels, proof)
     ):
         stretch = _proven(stretch)
     altered = _altered(query, known.frames, stretch, matching, proof)
-    parts = _parts(stretch, levels, pair, known.motion, box, altered=altered, proof=proof)
+    parts = _but(_parts(stretch, levels, pair, known.motion, box, altered=altered, proof=proof), unfollowed)
     return [_with_cover(part, places, known.motion, altered=altered, proof=proof) for part in parts]
+
+
+def all_done_again(parts: list[Stretch]) -> list[Stretch]:
+    """Return what a second look left of the stretches with one known video, unproven where most of it is done again.
+
+    Some seconds of what is done twice are alike by chance.
+    """
+    again = [one for one in parts if one.proof.why_not == DONE_AGAIN]
+    proven = [one for one in parts if one.proof.proven]
+    if sum(map(_seconds, again)) <= sum(map(_seconds, proven)):
+        return parts
+    unproven = [replace(one, proof=replace(one.proof, proven=False, why_not=DONE_AGAIN)) for one in proven]
+    return sorted([*(one for one in parts if not one.proof.proven), *unproven], key=lambda one: one.start_seconds)
+
+
+def _seconds(stretch: Stretch) -> float:
+    return stretch.end_seconds - stretch.start_seconds
+
+
+def _but(parts: list[Stretch], unfollowed: list[Unfollowed]) -> list[Stretch]:
+    """Return the parts of a stretch, those that are proven without the times at which they are not followed."""
+    for one in unfollowed:
+        parts = [piece for part in parts for piece in _without(part, one)]
+    return parts
+
+
+def _without(part: Stretch, unfollowed: Unfollowed) -> list[Stretch]:
+    first, last = max(unfollowed.start_seconds, part.start_seconds), min(unfollowed.end_seconds, part.end_seconds)
+    if not part.proof.proven or last - first <= 1e-6:
+        return [part]
+    cover = None if unfollowed.box is None else Cover(unfollowed.box, still=False)
+    proof = replace(part.proof, proven=False, why_not=unfollowed.why_not)
+    pieces = ((part.start_seconds, first), (last, part.end_seconds))
+    rests = [part_of(part, begin, finish) for begin, finish in pieces if finish - begin > 1e-6]
+    return [
+        *rests,
+        replace(part, start_seconds=first, end_seconds=last, proof=proof, carried=False, cover=cover),
+    ]
 
 
 def _moves_alike(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from videonovelty.errors import FAILURES, Reason
-from videonovelty.records import COLOURS_INVERTED, IN_A_PART, NOTHING_MOVES, PLAYS_IN_A_PART
+from videonovelty.records import COLOURS_INVERTED, DONE_AGAIN, IN_A_PART, NOTHING_MOVES, PLAYS_IN_A_PART
 from videonovelty.report.collect import Entry, Stretch, reason_text
 from videonovelty.report.legible import clock, spoken
 
@@ -123,6 +123,11 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
         yield "Its pictures are the negatives of known ones. Look at what may be put over them."
     elif alike and all(s.why_not == NOTHING_MOVES for s in alike):
         yield "Another take of the same scene, in which nothing happens, would look like this as well."
+    elif any(s.why_not == DONE_AGAIN for s in alike):
+        yield (
+            "What is done in it was done in the known video as well, at the same moments: a dance danced once more "
+            "before the same camera looks like this, so it is likely new material."
+        )
     elif not alike or any(s.why_not not in IN_A_PART for s in alike):
         yield (
             "In a true copy everything moves at the same moments as in the original; here it does not, or too little "
