@@ -28,6 +28,8 @@ _STARTS = (
 """Left, top, right and bottom of the frames the search begins with: the picture, and what borders leave of it."""
 _STEPS = (1 / 12, 1 / 24, 1 / 48, 1 / 96)
 _LEAST_SIDE = 0.3
+_AT_ONCE = 4096
+"""Pictures that are in memory as numbers of eight bytes at once."""
 
 Frame = tuple[float, float, float, float]
 """Left, top, right and bottom, in shares of the query's picture."""
@@ -59,13 +61,15 @@ def framed_levels(query: MotionProfile, ticks: npt.NDArray[np.int64], frame: Fra
     left, top, right, bottom = frame
     rows = _shares(top, bottom, PICTURE_ROWS)
     columns = _shares(left, right, PICTURE_COLUMNS)
-    pictures = query.pictures[ticks].astype(np.float64) / PICTURE_PARTS
     inside = np.outer(rows.mean(axis=0), columns.mean(axis=0)).ravel()
-    mean = pictures @ inside
-    deviation = np.sqrt(np.maximum((pictures**2) @ inside - mean**2, 0.0)) + LEAST_DEVIATION
-    cells = pictures @ np.kron(rows, columns).T
+    cells = np.kron(rows, columns).T
     found = np.zeros((len(query.pictures), FINE_CELLS))
-    found[ticks] = (cells - mean[:, None]) / deviation[:, None]
+    for first in range(0, len(ticks), _AT_ONCE):
+        some = ticks[first : first + _AT_ONCE]
+        pictures = query.pictures[some].astype(np.float64) / PICTURE_PARTS
+        mean = pictures @ inside
+        deviation = np.sqrt(np.maximum((pictures**2) @ inside - mean**2, 0.0)) + LEAST_DEVIATION
+        found[some] = (pictures @ cells - mean[:, None]) / deviation[:, None]
     return found
 
 
