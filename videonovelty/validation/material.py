@@ -33,6 +33,8 @@ ORIGINALS = {"alpha": (501, 10.0), "bravo": (502, 10.0), "charlie": (503, 10.0)}
 """Name of each known video → (content seed, seconds)."""
 ROOMS = {"room-1": 6, "room-2": 9}
 """Name of each known take of a fixed camera → number of the room."""
+ROUTINES = {"routine-1": 5}
+"""Name of each known take of a rehearsed routine → its number."""
 ROOM_SECONDS = 10.0
 
 CLEARED_EDITS = (
@@ -109,6 +111,7 @@ def make_material(folder: Path, *, port: int, workers: int, progress: Callable[[
     known = [
         *((folder / "known" / f"{name}.mp4", partial(_known_clip, *seed)) for name, seed in ORIGINALS.items()),
         *((folder / "known" / f"{name}.mp4", partial(_known_take, room)) for name, room in ROOMS.items()),
+        *((folder / "known" / f"{name}.mp4", partial(_routine, number, 0)) for name, number in ROUTINES.items()),
     ]
     jobs = list(_jobs(folder))
     total = len(known) + len(jobs)
@@ -171,6 +174,13 @@ def _jobs(folder: Path) -> Iterator[Job]:
                 Made(f"new/{name} take {take}.mp4", TAKE, f"take {take}", name, ((0.0, ROOM_SECONDS),)),
                 partial(_new_take, room, take),
             )
+    for name, routine in ROUTINES.items():
+        for take in (1, 2):
+            what = f"the same danced again, take {take}"
+            yield (
+                Made(f"new/{name} take {take}.mp4", TAKE, what, name, ((0.0, ROOM_SECONDS),)),
+                partial(_routine, routine, take),
+            )
     yield (
         Made("mixed/put in.mp4", SPLICE, "3 new seconds put in", "alpha", ((4.0, 7.0),)),
         partial(_spliced, sources["alpha"], 4.0, 4.0, 701),
@@ -201,6 +211,10 @@ def _known_take(room: int, path: Path) -> None:
 
 def _take(room: int, take: int, *, start: float = 0.0, seconds: float = ROOM_SECONDS) -> Iterator[U8]:
     return footage.fixed_camera(room, take, seconds, width=WIDTH, height=HEIGHT, fps=FPS, start_seconds=start)
+
+
+def _routine(routine: int, take: int, path: Path) -> None:
+    _write(path, footage.rehearsed(routine, take, ROOM_SECONDS, width=WIDTH, height=HEIGHT, fps=FPS), crf=22)
 
 
 def _same_bytes(source: Path, path: Path) -> None:
