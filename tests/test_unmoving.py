@@ -105,7 +105,9 @@ def test_parts_tile_what_was_not_proven(found: list[tuple[float, float]], start:
     parts = sorted(
         with_one_look([_stretch(start, start + seconds, MOVES_OTHERWISE)], found), key=lambda one: one.start_seconds
     )
-    assert parts[0].start_seconds == pytest.approx(start) and parts[-1].end_seconds == pytest.approx(start + seconds)
+    # a millionth of a second that is left beside a passage is dropped
+    assert parts[0].start_seconds == pytest.approx(start, abs=1e-5)
+    assert parts[-1].end_seconds == pytest.approx(start + seconds, abs=1e-5)
     assert all(abs(one.end_seconds - other.start_seconds) < 1e-5 for one, other in pairwise(parts))
     for part in parts:
         assert not part.proof.proven
