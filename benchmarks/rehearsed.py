@@ -26,6 +26,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.accuracy import screen
 from benchmarks.accuracy_footage import FPS, edited
+from benchmarks.made_codes import table
+from benchmarks.speed_footage import played
 from videonovelty import footage
 from videonovelty.decode.writer import write_video
 from videonovelty.tuning.metrics import clopper_pearson
@@ -41,10 +43,8 @@ def make(folder: Path, routine: int) -> None:
     first = list(footage.rehearsed(routine, 0, SECONDS, width=WIDTH, height=HEIGHT, fps=FPS))
     write_video(folder / "known" / f"{routine:03}.mp4", first, fps=FPS, crf=23)
     for name, frames, edit in _queries(routine, first):
-        speed = float(edit.removeprefix("speed ")) if edit.startswith("speed") else 1.0
-        count = int(len(frames) / speed)
-        shown = [frames[min(int(number * speed), len(frames) - 1)] for number in range(count)]
-        pictures = shown if speed != 1.0 else edited(shown, edit)
+        sped = edit.startswith("speed ")
+        pictures = played(frames, float(edit.removeprefix("speed "))) if sped else edited(frames, edit)
         write_video(folder / "intake" / f"{name} {edit}.mp4", pictures, fps=FPS, crf=26)
 
 
@@ -85,13 +85,6 @@ def measure(folder: Path) -> list[dict[str, object]]:
     return found
 
 
-def as_markdown(rows: list[dict[str, object]]) -> str:
-    """Return the rows as a table."""
-    heads = list(rows[0])
-    lines = [heads, ["---"] * len(heads), *([str(row[head]) for head in heads] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,7 +106,7 @@ def main() -> None:
             shutil.rmtree(folder)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".json").write_text(json.dumps(rows, indent=2) + "\n")
-    text = as_markdown(rows)
+    text = table(list(rows[0]), [list(row.values()) for row in rows]) + "\n"
     options.out.with_suffix(".md").write_text(text)
     print(text)
 

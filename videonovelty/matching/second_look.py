@@ -21,7 +21,7 @@ from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.proof import moves_otherwise_somewhere
 from videonovelty.matching.shown import Shown, picture_box
 from videonovelty.matching.still import cover_of
-from videonovelty.matching.stretch import Cover, KnownSide, Stretch, part_of
+from videonovelty.matching.stretch import Cover, KnownSide, Stretch, outside, part_of
 from videonovelty.records import DONE_AGAIN, IN_A_PART, PART_COVERED, PART_MOVES, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 
@@ -98,12 +98,8 @@ def _without(part: Stretch, unfollowed: Unfollowed) -> list[Stretch]:
         return [part]
     cover = None if unfollowed.box is None else Cover(unfollowed.box, still=False)
     proof = replace(part.proof, proven=False, why_not=unfollowed.why_not)
-    pieces = ((part.start_seconds, first), (last, part.end_seconds))
-    rests = [part_of(part, begin, finish) for begin, finish in pieces if finish - begin > 1e-6]
-    return [
-        *rests,
-        replace(part, start_seconds=first, end_seconds=last, proof=proof, carried=False, cover=cover),
-    ]
+    rests = [part_of(part, *rest) for rest in outside((part.start_seconds, part.end_seconds), first, last)]
+    return [*rests, replace(part, start_seconds=first, end_seconds=last, proof=proof, carried=False, cover=cover)]
 
 
 def _moves_alike(

@@ -134,14 +134,14 @@ def _doubted_by(stretch: Stretch, doubt: Stretch) -> list[Stretch]:
         return [stretch]
     unproven = replace(stretch.proof, proven=False, why_not=doubt.proof.why_not)
     parts = [replace(stretch, start_seconds=start, end_seconds=end, proof=unproven, cover=doubt.cover)]
-    rests = outside((stretch.start_seconds, stretch.end_seconds), doubt)
-    return [*parts, *(part_of(stretch, first, last) for first, last in rests)]
+    rests = outside((stretch.start_seconds, stretch.end_seconds), start, end)
+    return [*parts, *(part_of(stretch, *rest) for rest in rests)]
 
 
-def outside(piece: tuple[float, float], other: Stretch) -> list[tuple[float, float]]:
-    """Return what of a piece of time lies before and after another stretch."""
+def outside(piece: tuple[float, float], first: float, last: float) -> list[tuple[float, float]]:
+    """Return what of a piece of time lies before and after `[first, last)`."""
     start, end = piece
-    rests = ((start, min(end, other.start_seconds)), (max(start, other.end_seconds), end))
+    rests = ((start, min(end, first)), (max(start, last), end))
     return [(first, last) for first, last in rests if last - first > 1e-6]
 
 
@@ -156,7 +156,7 @@ def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
     for stretch in sorted(stretches, key=rank, reverse=True):
         pieces = [(stretch.start_seconds, stretch.end_seconds)]
         for other in kept:
-            pieces = [rest for piece in pieces for rest in outside(piece, other)]
+            pieces = [rest for piece in pieces for rest in outside(piece, other.start_seconds, other.end_seconds)]
         for a, b in pieces:
             if (a, b) == (stretch.start_seconds, stretch.end_seconds) or b - a >= SHORTEST_REST_SECONDS:
                 kept.append(part_of(stretch, a, b))

@@ -103,5 +103,5 @@ def _divided(stretch: Stretch, passage: tuple[float, float]) -> list[Stretch]:
     still = replace(
         part_of(stretch, start, end), still=True, proof=replace(stretch.proof, proven=False, why_not=NOTHING_MOVES)
     )
-    rests = outside((stretch.start_seconds, stretch.end_seconds), still)
+    rests = outside((stretch.start_seconds, stretch.end_seconds), still.start_seconds, still.end_seconds)
     return [still, *(part_of(stretch, first, last) for first, last in rests)]
