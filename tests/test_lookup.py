@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import make_video
 import numpy as np
@@ -18,7 +19,7 @@ from test_screening import run as command
 from videonovelty import grouping, judgements, judging, screening
 from videonovelty.batch import Part
 from videonovelty.engine import Engine, open_engine
-from videonovelty.grouping import OpenContent, group_intake
+from videonovelty.grouping import Member, OpenContent, Proven, group_intake
 from videonovelty.lookup import batches, load_array, save_arrays
 from videonovelty.records import SignedVideo
 from videonovelty.run import write_part
@@ -95,6 +96,26 @@ def test_a_flood_of_copies_stands_behind_one_leader_however_the_night_is_cut(
     assert {group.leader for group in groups.values()} == {min(copies)}
     assert {member.video_id for member in groups[min(copies)].members} == copies - {min(copies)}
     assert not (flood[0].part.run_path / "work" / "lookup").exists()
+
+
+def test_no_member_stands_behind_another_one(flood: list[OpenContent], monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 shows 0, 2 shows 1, 3 shows 2, and of 0 itself only 2 is proven to show it: 3 is for a person to view."""
+    parts = [one.part for one in flood[:4]]
+    search = grouping._LeaderSearch(None, SETTINGS, None)  # type: ignore[arg-type]
+    rounds = iter([[(1, 0), (2, 1), (3, 2)], [(2, 0)]])
+    asked: list[tuple[int, ...]] = []
+
+    def prove(chunk: object, numbers: Sequence[int], *_: object, **__: object) -> list[Proven]:
+        asked.append(tuple(numbers))
+        return [Proven(n, leader, Member(parts[n].video_id, 1, 1.0, 0.0)) for n, leader in next(rounds)]
+
+    monkeypatch.setattr(grouping._LeaderSearch, "_prove", lambda self, *a, **k: prove(*a, **k))
+    monkeypatch.setattr(grouping._LeaderSearch, "_join", lambda self, chunk, sides: [])
+    monkeypatch.setattr(search, "_work", SimpleNamespace(remove=lambda folders: None))
+    chunk = grouping._Chunk(parts, 0, (grouping.Shard(Path("shard")),), ())
+    placed = search.within(chunk, range(4))
+    assert asked == [(0, 1, 2, 3), (2, 3)]
+    assert {number: leader for number, (leader, _) in placed.items()} == {1: 0, 2: 0}
 
 
 def test_the_order_of_the_intake_changes_no_group(flood: list[OpenContent], engine: Engine) -> None:

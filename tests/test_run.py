@@ -24,8 +24,8 @@ from videonovelty.errors import EnvironmentUnfitError, LockHeldError, Reason, Ru
 from videonovelty.journal import Journal
 from videonovelty.metrics import write_metrics
 from videonovelty.records import SignedVideo
-from videonovelty.run import RunFolder, State, Step, VideoStates, read_part, read_states, write_part
-from videonovelty.sandbox import encode_signed
+from videonovelty.run import RunFolder, State, Step, VideoStates, part_is_sound, read_part, read_states, write_part
+from videonovelty.sandbox import WIRE_VERSION, encode_signed, wire
 from videonovelty.schemas import GROUPS, SEGMENTS, VERDICTS
 from videonovelty.settings import Settings
 
@@ -273,6 +273,22 @@ def test_an_altered_missing_or_exchanged_part_is_named(tmp_path: Path) -> None:
         assert len(run.verify()) == 2
         with pytest.raises(RunError, match="names no signatures"):
             run.read_part(content_id(99))
+
+
+def test_a_part_is_sound_as_the_journal_names_it_and_of_the_version_that_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parts").mkdir()
+    digest = write_part(tmp_path, signed_video(4))
+    assert part_is_sound(tmp_path, content_id(4), sha256=digest)
+    assert not part_is_sound(tmp_path, content_id(4), sha256="0" * 64)
+    assert not part_is_sound(tmp_path, content_id(5), sha256=digest)
+    monkeypatch.setattr(wire, "WIRE_VERSION", WIRE_VERSION - 1)
+    older = write_part(tmp_path, signed_video(4))
+    monkeypatch.undo()
+    assert not part_is_sound(tmp_path, content_id(4), sha256=older)
+    with pytest.raises(RunError, match="this program reads version"):
+        read_part(tmp_path, content_id(4), sha256=older)
 
 
 def test_a_part_s_name_cannot_lead_elsewhere(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from videonovelty.grouping import local_of, side_of
-from videonovelty.judging import explained, judge_in_rounds, judge_video
+from videonovelty.judging import RoundResult, explained, judge_in_rounds, judge_video
 from videonovelty.known.shards import LocalCodes, ShardCodes, VideoIds
 from videonovelty.lookup import raw_ids
 from videonovelty.matching.candidates import Candidates, collect_codes, match_shard, rank_candidates
@@ -76,11 +76,12 @@ class _Search:
         batch: Sequence[Signatures],
         candidates: Sequence[Candidates],
         local: Sequence[tuple[LocalCandidate, ...]],
-    ) -> list[Verdict]:
-        """Return the verdict on the query."""
-        verdicts = []
+        earlier: Sequence[RoundResult],  # noqa: ARG002
+    ) -> list[RoundResult]:
+        """Return what becomes of the query."""
+        results = []
         sides = {self._by.signatures.video_id: self._side}
         for _, found, by_local in zip(batch, candidates, local or [()] * len(batch), strict=True):
             self.stretches = explained(self._query, found, by_local, sides, self._settings)
-            verdicts.append(judge_video(self._query, self.stretches, found.common, self._settings))
-        return verdicts
+            results.append(RoundResult(judge_video(self._query, self.stretches, found.common, self._settings)))
+        return results

@@ -21,25 +21,22 @@ from videonovelty.engine import Engine
 from videonovelty.known.shards import ShardCodes, VideoIds
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.lookup import (
-    PARTS_PER_COLLECTION,
     UNKNOWN_KEYFRAMES,
-    CollectTask,
     Hits,
     WorkFolder,
     all_done,
     batches,
     candidates_of,
-    collect,
-    collected,
     has_hits,
     load_array,
     load_queries,
     raw_ids,
     save_arrays,
     save_hits,
+    save_queries,
 )
 from videonovelty.matching.alignment import align
-from videonovelty.matching.candidates import match_shard
+from videonovelty.matching.candidates import QueryCodes, collect_codes, match_shard
 from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.records import KnownFrames, SignedVideo, best_points, thinned
 from videonovelty.segments import tile_segments
@@ -51,6 +48,8 @@ VIDEOS_PER_CHUNK = 500
 KEYFRAMES_PER_CHUNK = 25_000
 KEYFRAMES_PER_BUNDLE = 600_000
 """Of leaders, 40 MB of codes: what one task looks a chunk up in."""
+PARTS_PER_SHARD = 64
+"""Videos whose codes one task writes."""
 VIDEOS_PER_PROOF = 10
 LEADERS_HELD = 8
 """Signatures of leaders a task keeps at hand."""
@@ -209,15 +208,31 @@ class GroupJoinTask:
     hits: Path
 
 
-def prepare_shard(task: CollectTask) -> int:
-    """Write the codes of some videos as a shard to look others up in, and return how many; for a worker.
+@dataclass(frozen=True, slots=True)
+class PrepareTask:
+    """Some videos of a chunk, whose codes are written twice: to be looked up, and to be looked up in."""
 
-    `task.first` is the place of the first of them in the order.
-    """
-    frames = [_as_frames(part.read()) for part in task.parts]
+    parts: tuple[Part, ...]
+    first: int
+    """Place of the first of them in the order."""
+    number: int
+    """What it is called among the queries of its chunk; the others follow."""
+    codes: Path
+    shard: Path
+
+
+def prepare(task: PrepareTask) -> None:
+    """Write the codes of some videos; for a worker."""
+    queries: list[QueryCodes] = []
+    frames: list[_Frames] = []
+    for part in task.parts:  # one at a time: signatures are many times as large as their codes
+        signed = part.read()
+        queries.append(collect_codes([signed.signatures], apart=False))
+        frames.append(_as_frames(signed))
+    save_queries(task.codes, queries, first=task.number)
     kept = [frame.informative for frame in frames]
     save_arrays(
-        task.folder,
+        task.shard,
         {
             "ids": raw_ids([part.video_id for part in task.parts]),
             "sha256": raw_ids([part.sha256 for part in task.parts]),
@@ -229,7 +244,6 @@ def prepare_shard(task: CollectTask) -> int:
             },
         },
     )
-    return sum(int(keep.sum()) for keep in kept)
 
 
 def join_group(task: GroupJoinTask, *, matching: MatchingSettings, memory_bytes: int) -> Path:
@@ -254,8 +268,9 @@ class ProveTask:
     hits: tuple[Path, ...]
     n_others: int
     """Videos that were looked through."""
-    first_only: bool
-    """Stop at the first leader that is proven; else all of the best candidates are tried."""
+    most_tried: int | None = None
+    """Candidates tried of each, those of many votes in the order: copies should all find the same leader. None: all,
+    best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +283,7 @@ class Proven:
 
 
 def prove_members(task: ProveTask, *, settings: Settings) -> list[Proven]:
-    """Return which candidates are proven to show all of some videos; for a worker."""
+    """Return for each of some videos the first candidate that is proven to show all of it; for a worker."""
     places = _places(task.hits)
     contents = [part.read() for part in task.parts]
     found = candidates_of(
@@ -281,18 +296,16 @@ def prove_members(task: ProveTask, *, settings: Settings) -> list[Proven]:
     proven: list[Proven] = []
     for number, signed, candidates in zip(task.numbers, contents, found, strict=True):
         earlier = [c for c in candidates.ranked if places[c.known_video_id][0] < number]
-        if not task.first_only and earlier:
-            # among many copies all should find the same leader: of the good candidates the first one in the order
+        if task.most_tried is not None and earlier:
             enough = earlier[0].votes * GOOD_VOTES
-            earlier = sorted(earlier, key=lambda c: (c.votes < enough, places[c.known_video_id][0]))[:TRIED_WITHIN]
-        for candidate in earlier:
+            earlier = sorted(earlier, key=lambda c: (c.votes < enough, places[c.known_video_id][0]))
+        for candidate in earlier[: task.most_tried]:
             place, digest = places[candidate.known_video_id]
             leader = read(Part(task.parts[0].run_path, candidate.known_video_id, digest))
             member = _member(signed, leader, candidate.variants, settings)
             if member is not None:
                 proven.append(Proven(number, place, member))
-                if task.first_only:
-                    break
+                break
     return proven
 
 
@@ -358,7 +371,7 @@ class _Chunk:
 
     def place_in_shard(self, number: int) -> tuple[int, int]:
         """Return which of `shards` holds the video at a place of the order, and where in it."""
-        return divmod(number - self.first, PARTS_PER_COLLECTION)
+        return divmod(number - self.first, PARTS_PER_SHARD)
 
 
 class _LeaderSearch:
@@ -372,13 +385,18 @@ class _LeaderSearch:
 
     def prepare(self, parts: Sequence[Part], first: int) -> _Chunk:
         """Have the codes of a chunk written, both to look up and to be looked up in."""
-        codes, _ = collected(self._engine, collect, parts, self._work)
         tasks = [
-            CollectTask(tuple(parts[at : at + PARTS_PER_COLLECTION]), first + at, self._work.new("shard"))
-            for at in range(0, len(parts), PARTS_PER_COLLECTION)
+            PrepareTask(
+                tuple(parts[at : at + PARTS_PER_SHARD]),
+                first + at,
+                at,
+                self._work.new("codes"),
+                self._work.new("shard"),
+            )
+            for at in range(0, len(parts), PARTS_PER_SHARD)
         ]
-        all_done(self._engine, prepare_shard, tasks, _WHAT)
-        return _Chunk(parts, first, tuple(Shard(task.folder) for task in tasks), codes)
+        all_done(self._engine, prepare, tasks, _WHAT)
+        return _Chunk(parts, first, tuple(Shard(task.shard) for task in tasks), tuple(task.codes for task in tasks))
 
     def behind_leaders(self, chunk: _Chunk) -> dict[int, tuple[int, Member]]:
         """Return which videos of a chunk stand behind a leader of an earlier one."""
@@ -387,7 +405,7 @@ class _LeaderSearch:
         hits = self._join(chunk, [tuple(bundle) for bundle in self._bundles])
         numbers = range(chunk.first, chunk.first + len(chunk.parts))
         placed = {}
-        for proven in self._prove(chunk, numbers, hits, self._n_leaders, first_only=True):
+        for proven in self._prove(chunk, numbers, hits, self._n_leaders):
             placed[proven.number] = (proven.leader, proven.member)
         self._work.remove(hits)
         return placed
@@ -398,23 +416,19 @@ class _LeaderSearch:
             return {}
         mine = self._chosen(chunk, numbers)
         hits = self._join(chunk, [mine])
-        edges: dict[int, list[Proven]] = {}
-        for proven in self._prove(chunk, numbers, hits, len(numbers), first_only=False):
-            edges.setdefault(proven.number, []).append(proven)
-        self._work.remove(hits)
         placed: dict[int, tuple[int, Member]] = {}
-        stranded: list[int] = []
-        for number in numbers:
-            leaders = [proven for proven in edges.get(number, ()) if proven.leader not in placed]
-            if leaders:
-                placed[number] = (leaders[0].leader, leaders[0].member)
-            elif number in edges:
-                stranded.append(number)
+        stranded: dict[int, None] = {}
+        for proven in self._prove(chunk, numbers, hits, len(numbers), most_tried=TRIED_WITHIN):
+            if proven.leader in placed or proven.leader in stranded:
+                stranded[proven.number] = None
+            else:
+                placed[proven.number] = (proven.leader, proven.member)
+        self._work.remove(hits)
         if stranded:
-            # what was proven to lie behind members only may lie behind their leaders
+            # what was proven to lie behind a member may lie behind its leader
             leaders_here = self._chosen(chunk, [n for n in numbers if n not in placed and n not in stranded])
             hits = self._join(chunk, [leaders_here])
-            for proven in self._prove(chunk, stranded, hits, len(numbers), first_only=True):
+            for proven in self._prove(chunk, tuple(stranded), hits, len(numbers)):
                 placed[proven.number] = (proven.leader, proven.member)
             self._work.remove(hits)
         return placed
@@ -450,8 +464,7 @@ class _LeaderSearch:
         numbers: Sequence[int],
         hits: Sequence[Path],
         n_others: int,
-        *,
-        first_only: bool,
+        most_tried: int | None = None,
     ) -> list[Proven]:
         """Return what is proven about those of the videos `numbers` that share pictures with another one."""
         with_hits = has_hits(hits, len(chunk.parts))
@@ -460,7 +473,7 @@ class _LeaderSearch:
         for at in range(0, len(asked), VIDEOS_PER_PROOF):
             some = asked[at : at + VIDEOS_PER_PROOF]
             parts = tuple(chunk.parts[number - chunk.first] for number in some)
-            tasks.append(ProveTask(parts, tuple(some), chunk.first, tuple(hits), n_others, first_only))
+            tasks.append(ProveTask(parts, tuple(some), chunk.first, tuple(hits), n_others, most_tried))
         proving = functools.partial(prove_members, settings=self._settings)
         return list(chain.from_iterable(all_done(self._engine, proving, tasks, _WHAT)))
 

@@ -82,12 +82,23 @@ class JudgeTask:
     found: tuple[Hits, ...]
     local: tuple[Hits, ...] = ()
     """Hits by local descriptors; empty in the first round."""
+    whole: tuple[tuple[Stretch, ...], ...] = ()
+    """What the first round found of each; empty in it."""
     apart: tuple[frozenset[str], ...] = ()
     """Known videos an analyst said each is no match of; empty: of none."""
 
 
-def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -> list[Verdict]:
-    """Return the verdicts of some contents; for a worker."""
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """The verdict on one content, and what the second round need not find out again."""
+
+    verdict: Verdict
+    whole: tuple[Stretch, ...] = ()
+    """What lies on candidates found by whole pictures; nothing of what is known."""
+
+
+def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -> list[RoundResult]:
+    """Return what becomes of some contents; for a worker."""
     contents = [part.read() for part in task.parts]
     keyframes = [len(signed.signatures.pts_seconds) for signed in contents]
     found = candidates_of(task.found, keyframes, n_known_videos=snapshot.n_videos, settings=settings.matching)
@@ -104,10 +115,12 @@ def judge_contents(task: JudgeTask, *, snapshot: Snapshot, settings: Settings) -
         ]
         local = [_without(no, some) for no, some in zip(task.apart, local, strict=True)]
     sides = read_sides(snapshot, found, local, scheme(settings.signatures))
-    return [
-        judge_signed(signed, candidates, local_candidates, sides, settings)
-        for signed, candidates, local_candidates in zip(contents, found, local, strict=True)
-    ]
+    results = []
+    for number, signed in enumerate(contents):
+        whole = task.whole[number] if task.whole else whole_on(signed, found[number], sides, settings)
+        verdict = judge_signed(signed, found[number], local[number], sides, settings, whole=whole)
+        results.append(RoundResult(verdict, () if verdict.verdict == "known" else tuple(whole)))
+    return results
 
 
 def _without(refused: frozenset[str], candidates: tuple[Known, ...]) -> tuple[Known, ...]:
@@ -149,13 +162,33 @@ def judge_signed(
     settings: Settings,
     *,
     aligner: Aligner = align,
+    whole: Sequence[Stretch] | None = None,
 ) -> Verdict:
     """Return the verdict on one signed video: aligned with every candidate, proven, tiled and judged.
 
-    `sides` holds the candidates' known sides; `aligner` is `align`, or what remembers its answers.
+    `sides` holds the candidates' known sides; `aligner` is `align`, or what remembers its answers; `whole` is what
+    `whole_on` returns, where that is at hand.
     """
-    stretches = explained(signed, candidates, local_candidates, sides, settings, aligner=aligner)
+    stretches = explained(signed, candidates, local_candidates, sides, settings, aligner=aligner, whole=whole)
     return judge_video(signed, stretches, candidates.common, settings)
+
+
+def whole_on(
+    signed: SignedVideo,
+    candidates: Candidates,
+    sides: Mapping[str, KnownSide],
+    settings: Settings,
+    *,
+    aligner: Aligner = align,
+) -> list[Stretch]:
+    """Return the stretches of one signed video that lie on candidates found by whole pictures; see `judge_signed`."""
+    stretches: list[Stretch] = []
+    for candidate in candidates.ranked:
+        side = sides.get(candidate.known_video_id)
+        if side is not None:
+            without = replace(side, local=None)
+            stretches += _aligned(aligner, signed, without, candidate.variants, candidates.common, settings)
+    return stretches
 
 
 def explained(
@@ -166,18 +199,14 @@ def explained(
     settings: Settings,
     *,
     aligner: Aligner = align,
+    whole: Sequence[Stretch] | None = None,
 ) -> list[Stretch]:
     """Return the stretches of one signed video that lie on its candidates; arguments as for `judge_signed`.
 
     A candidate that a pane or the negative shows is named where nothing is proven; one that only a small part of the
     picture shows, pane or not, where no stretch lies on any. Where nothing moves, one look tells what is not proven.
     """
-    stretches: list[Stretch] = []
-    for candidate in candidates.ranked:
-        side = sides.get(candidate.known_video_id)
-        if side is not None:
-            whole = replace(side, local=None)
-            stretches += _aligned(aligner, signed, whole, candidate.variants, candidates.common, settings)
+    stretches = list(whole_on(signed, candidates, sides, settings, aligner=aligner) if whole is None else whole)
     for one in local_candidates:
         side = sides.get(one.known_video_id)
         if side is not None:
@@ -288,30 +317,36 @@ class Search(Protocol[S_contra, C, L]):
     def by_local(self, batch: Sequence[S_contra]) -> Sequence[L]:
         """Return the same by their local descriptors; what is false has none."""
 
-    def judge(self, batch: Sequence[S_contra], candidates: Sequence[C], local: Sequence[L]) -> list[Verdict]:
-        """Return the verdict of each content of the batch, in any order."""
+    def judge(
+        self, batch: Sequence[S_contra], candidates: Sequence[C], local: Sequence[L], earlier: Sequence[RoundResult]
+    ) -> list[RoundResult]:
+        """Return what becomes of each content of the batch, in its order.
+
+        `local` is empty in the first round, as is `earlier`: what this returned of each in the first one.
+        """
 
 
 def judge_in_rounds(batch: Sequence[S_contra], search: Search[S_contra, C, L], *, local: bool) -> list[Verdict]:
-    """Return the verdict of each content of a batch, in any order.
+    """Return the verdict of each content of a batch, in its order.
 
     Two rounds: PDQ finds what shows the whole picture; what it does not fully explain is looked up once more by its
     local descriptors.
     """
     candidates = search.by_pdq(batch)
-    judged = {verdict.video_id: verdict for verdict in search.judge(batch, candidates, ())}
+    judged = search.judge(batch, candidates, (), ())
     if local:
-        left = [n for n, part in enumerate(batch) if judged[part.video_id].verdict != "known"]
-        again = [batch[n] for n in left]
-        found_by_local = search.by_local(again)
-        found = [n for n, one in enumerate(found_by_local) if one]
-        for verdict in search.judge(
-            [again[n] for n in found],
-            [candidates[left[n]] for n in found],
-            [found_by_local[n] for n in found],
-        ):
-            judged[verdict.video_id] = verdict
-    return list(judged.values())
+        left = [n for n, one in enumerate(judged) if one.verdict.verdict != "known"]
+        by_local = search.by_local([batch[n] for n in left])
+        found = [(n, hits) for n, hits in zip(left, by_local, strict=True) if hits]
+        again = search.judge(
+            [batch[n] for n, _ in found],
+            [candidates[n] for n, _ in found],
+            [hits for _, hits in found],
+            [judged[n] for n, _ in found],
+        )
+        for (n, _), one in zip(found, again, strict=True):
+            judged[n] = one
+    return [one.verdict for one in judged]
 
 
 class _Search:
@@ -340,12 +375,21 @@ class _Search:
             found += [Hits(n, folders) if any_ else None for n, any_ in enumerate(has_hits(folders, len(some)))]
         return found
 
-    def judge(self, batch: Sequence[Part], candidates: Sequence[Hits], local: Sequence[Hits | None]) -> list[Verdict]:
-        """Return the verdict of each content of the batch, in its order."""
+    def judge(
+        self,
+        batch: Sequence[Part],
+        candidates: Sequence[Hits],
+        local: Sequence[Hits | None],
+        earlier: Sequence[RoundResult],
+    ) -> list[RoundResult]:
+        """Return what becomes of each content of the batch, in its order."""
         by_local = [one or Hits() for one in local]
+        whole = [one.whole for one in earlier]
         apart = [self._apart.get(part.video_id, frozenset()) for part in batch]
         tasks = [
-            JudgeTask(tuple(batch[cut]), tuple(candidates[cut]), tuple(by_local[cut]), tuple(apart[cut]))
+            JudgeTask(
+                tuple(batch[cut]), tuple(candidates[cut]), tuple(by_local[cut]), tuple(whole[cut]), tuple(apart[cut])
+            )
             for cut in (slice(at, at + VIDEOS_PER_JUDGEMENT) for at in range(0, len(batch), VIDEOS_PER_JUDGEMENT))
         ]
         before = 0 if local else sum(self._so_far.values())

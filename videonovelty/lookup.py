@@ -209,31 +209,36 @@ def collect(task: CollectTask) -> int:
     """Write the codes of some contents, of their pictures, and return how many there are; for a worker."""
     # one content is read at a time: signatures are many times as large as their codes
     found = [collect_codes([part.read().signatures], apart=False) for part in task.parts]
-    return _save_codes(task, found, _QUERIES)
+    return save_queries(task.folder, found, first=task.first)
 
 
 def collect_all(task: CollectTask) -> int:
     """Write the codes of some contents, of panes and negatives too, and return how many there are; for a worker."""
     found = [collect_codes([part.read().signatures]) for part in task.parts]
-    return _save_codes(task, found, _QUERIES)
+    return save_queries(task.folder, found, first=task.first)
 
 
 def collect_local(task: CollectTask) -> int:
     """Write the local descriptors of some contents and return how many there are; for a worker."""
     found = [collect_local_codes([part.read().signatures]) for part in task.parts]
-    return _save_codes(task, found, _LOCAL_QUERIES)
+    return _save(task.folder, task.first, found, _LOCAL_QUERIES)
 
 
-def _save_codes(task: CollectTask, found: Sequence[QueryCodes | LocalQueryCodes], names: Sequence[str]) -> int:
+def save_queries(folder: Path, found: Sequence[QueryCodes], *, first: int) -> int:
+    """Write the codes of some contents, the first of them number `first`, and return how many there are."""
+    return _save(folder, first, found, _QUERIES)
+
+
+def _save(folder: Path, first: int, found: Sequence[QueryCodes | LocalQueryCodes], names: Sequence[str]) -> int:
     arrays = {name: np.concatenate([getattr(codes, name) for codes in found]) for name in names}
     counts = [len(codes.codes) for codes in found]
-    arrays["video"] = np.repeat(np.arange(task.first, task.first + len(found), dtype=np.int64), counts)
-    save_arrays(task.folder, arrays)
+    arrays["video"] = np.repeat(np.arange(first, first + len(found), dtype=np.int64), counts)
+    save_arrays(folder, arrays)
     return sum(counts)
 
 
 def load_queries(folders: Sequence[Path]) -> QueryCodes:
-    """Return the codes `collect` wrote."""
+    """Return the codes `save_queries` wrote."""
     stored = load_arrays(folders, _QUERIES)
     return QueryCodes(np.ascontiguousarray(stored["codes"]), stored["video"], stored["keyframe"], stored["variant"])
 

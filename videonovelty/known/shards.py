@@ -77,9 +77,10 @@ SCHEMAS: dict[str, pa.Schema] = {
 FOLDER = {"frames": "shards", "local": "local", "profiles": "profiles", "coded": "coded", "videos": "videos",
           "removed": "removed", "stop": "stop", "decisions": "decisions"}  # fmt: skip
 _PLAIN = {"pdq", "pdq_inner", "code", "digests"}
-ROW_GROUP = {"frames": 1 << 17, "local": 1 << 18, "profiles": 1 << 10, "coded": 1 << 8, "videos": 1 << 14,
+ROW_GROUP = {"frames": 1 << 15, "local": 1 << 16, "profiles": 1 << 6, "coded": 1 << 8, "videos": 1 << 14,
              "removed": 1 << 16, "stop": 1 << 16, "decisions": 1 << 14}  # fmt: skip
-"""Rows read at least to see one video: small enough for that, large enough to read a whole column at full speed."""
+"""Rows read at least to see one video, about a megabyte: small enough for that, large enough to read a whole column at
+full speed."""
 
 
 PACKETS_PER_ROW = 1 << 12

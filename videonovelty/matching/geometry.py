@@ -20,6 +20,7 @@ from videonovelty.matching.pair_kernels import (
     mark_agreeing,
     nearest_two,
     octaves_and_turns,
+    one_to_one,
     similarity_of,
     with_perspective,
 )
@@ -129,15 +130,12 @@ def words(codes: U8) -> npt.NDArray[np.uint64]:
 
 def paired(query: U8, known: U8, *, max_distance: int = MAX_DISTANCE, ratio: float = RATIO) -> npt.NDArray[np.int64]:
     """Return (query row, known row) of the descriptor pairs that hold, best first; shape (m, 2)."""
-    none = np.zeros((0, 2), np.int64)
     if len(query) == 0 or len(known) < 2:
-        return none
-    best, nearest, second = nearest_two(words(query), words(known))
-    kept = np.flatnonzero((nearest <= max_distance) & (nearest < ratio * second))
-    kept = kept[np.argsort(nearest[kept], kind="stable")]
-    first = np.unique(best[kept], return_index=True)[1]  # one-to-one: the closest query row of each known row
-    kept = kept[np.sort(first)]
-    return np.stack((kept, best[kept]), axis=1)
+        return np.zeros((0, 2), np.int64)
+    pairs: npt.NDArray[np.int64] = one_to_one(
+        *nearest_two(words(query), words(known)), len(known), int(max_distance), float(ratio)
+    )
+    return pairs
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -64,6 +64,21 @@ def nearest_two(query, known):  # type: ignore[no-untyped-def]
 
 
 @jit
+def one_to_one(best, nearest, second, n_known, most, ratio):  # type: ignore[no-untyped-def]
+    """Return (query row, known row) of the pairs up to `most` bits apart whose second-best known code is farther by
+    1 / ratio, of each known code the nearest; by distance, then by row."""
+    taken = np.zeros(n_known, np.bool_)
+    pairs, count = np.empty((len(best), 2), np.int64), 0
+    for distance in range(most + 1):
+        for row in range(len(best)):
+            if nearest[row] == distance and distance < ratio * second[row] and not taken[best[row]]:
+                taken[best[row]] = True
+                pairs[count, 0], pairs[count, 1] = row, best[row]
+                count += 1
+    return pairs[:count]
+
+
+@jit
 def within_bits(query, known, most):  # type: ignore[no-untyped-def]
     """Return rows (query, known) of all pairs up to `most` bits apart, and their distances, by row."""
     room = 4 * len(query) + 64

@@ -13,6 +13,7 @@ from videonovelty.sandbox.wire import (
     decode_signed,
     encode_coded,
     encode_signed,
+    is_signed,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "decode_signed",
     "encode_coded",
     "encode_signed",
+    "is_signed",
 ]

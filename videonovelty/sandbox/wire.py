@@ -190,11 +190,14 @@ def _packed(pictures: U16) -> U8:
 
 def _unpacked(packed: U8) -> U16:
     """Return the pictures (m, n) that `_packed` made (2, m, n) of. Raises WireError: they are none."""
-    folded = packed[0].astype(np.int32) | packed[1].astype(np.int32) << 8
-    pictures = np.cumsum((folded >> 1) ^ -(folded & 1), axis=0, dtype=np.int32)
-    if pictures.size and not (pictures.min() >= 0 and pictures.max() <= PICTURE_PARTS * 255):
+    folded: U16 = packed[1].astype(np.uint16) << 8 | packed[0]
+    # modulo 2**16: the first sum out of range is so there, too, for no change is as large as what lies beyond it
+    pictures = (folded >> np.uint16(1)) ^ (np.uint16(0) - (folded & np.uint16(1)))
+    for tick in range(1, len(pictures)):
+        pictures[tick] += pictures[tick - 1]
+    if pictures.size and int(pictures.max()) > PICTURE_PARTS * 255:
         raise WireError("pictures are out of range")
-    return pictures.astype(np.uint16)
+    return pictures
 
 
 def encode_coded(coded: CodedStream) -> bytes:
@@ -269,6 +272,15 @@ def decode_signed(payload: bytes, *, video_id: str, scheme: str | None = None) -
         raise
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, IndexError) as error:
         raise WireError(f"not a signed video: {display_text(str(error), 100)}") from error
+
+
+def is_signed(payload: bytes) -> bool:
+    """Return whether bytes that `encode_signed` of some version wrote are of the version that `decode_signed` reads."""
+    try:
+        _opened(payload, MAGIC)
+    except (WireError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:

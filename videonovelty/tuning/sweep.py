@@ -21,7 +21,7 @@ import numpy.typing as npt
 from videonovelty.batch import Part, Progress, Report
 from videonovelty.engine import Engine, EngineFailure
 from videonovelty.errors import RunError
-from videonovelty.judging import judge_in_rounds, judge_parts, judge_signed, read_sides
+from videonovelty.judging import RoundResult, judge_in_rounds, judge_parts, judge_signed, read_sides
 from videonovelty.known.snapshot import Snapshot
 from videonovelty.lookup import Lookup, WorkFolder
 from videonovelty.matching.alignment import align
@@ -345,10 +345,11 @@ class _TracedSearch:
         batch: Sequence[_Query],
         candidates: Sequence[Candidates],
         local: Sequence[tuple[LocalCandidate, ...]],
-    ) -> list[Verdict]:
-        """Return the verdict of each query."""
+        earlier: Sequence[RoundResult],  # noqa: ARG002
+    ) -> list[RoundResult]:
+        """Return the verdict on each query; what the first round found is remembered, with what it depends on."""
         by_local = local or tuple(() for _ in batch)
         return [
-            self._memory.judge(query.place, one, two, self._trace)
+            RoundResult(self._memory.judge(query.place, one, two, self._trace))
             for query, one, two in zip(batch, candidates, by_local, strict=True)
         ]
