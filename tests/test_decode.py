@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from videonovelty import decode, footage
 from videonovelty.decode import OpenVideo, open_video
 from videonovelty.decode.timeline import FrameClock, StreamLedger, merged, sane_frame_seconds
 from videonovelty.decode.writer import write_video
@@ -415,6 +416,34 @@ def test_long_runs_of_unreferenced_frames_are_decoded_after_all(tmp_path: Path) 
     assert any("every frame was decoded" in note for note in coverage.notes)
     assert any(end - start > 0.5 for start, end in coverage.undecoded)  # what was missed before it was noticed
     assert coverage.undecoded[-1][1] < 6.0
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("b.mp4", "libx265"), ("c.ts", "mpeg2video")])
+def test_a_single_picture_of_something_else_is_looked_at_though_nothing_refers_to_it(
+    tmp_path: Path, name: str, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"libx264": {"bf": "3"}, "mpeg2video": {"bf": "2"}}.get(codec, {"x265-params": "bframes=3:pools=none"})
+    shot = [*footage.clip(3, 4.0, width=160, height=96, fps=25.0, shots=1)]
+    other = next(iter(footage.clip(8, 1.0, width=160, height=96, fps=25.0)))
+    missed_without = 0
+    for at in range(40, 52):
+        path = tmp_path / f"{at} {name}"
+        write_video(path, [*shot[:at], other, *shot[at:]], fps=25.0, codec=codec, gop=100, codec_options=options)
+        frames = times(decoded(path)[0])
+        assert any(abs(seconds - at / 25.0) < 0.01 for seconds in frames), at
+        with monkeypatch.context() as patch:
+            patch.setattr(decode, "LARGE_PACKET", float("inf"))
+            missed_without += not any(abs(seconds - at / 25.0) < 0.01 for seconds in times(decoded(path)[0]))
+    assert missed_without > 0
+
+
+def test_little_more_is_decoded_where_nothing_is_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, footage.clip(4, 12.0, width=160, height=96, fps=25.0, shots=4), fps=25.0, crf=26)
+    found = len(decoded(path)[0])
+    monkeypatch.setattr(decode, "LARGE_PACKET", float("inf"))
+    skipping = len(decoded(path)[0])
+    assert skipping <= found <= 1.03 * skipping < 0.8 * 300
 
 
 def test_a_pass_left_early_leaves_the_rest_undecoded(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import pkgutil
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,9 @@ _SHORT_DECODE_SECONDS = 2.0  # a window that begins before this is reached witho
 _ROUNDING_SECONDS = 1e-6
 _REREAD_BYTES, _REREAD_BLOCK = 64 << 20, 1 << 20
 _HEADROOM_BYTES = 64 << 20  # what a decoder may ask for at once: a picture of 44 Mpx at 12 bits a pixel
+_USUAL_PACKETS = 48
+LARGE_PACKET = 2.5
+"""Times the size of the median of those before it from which on what a packet shows is decoded in any case."""
 _FIRST_PACKETS = 32  # among them is the packet shown first
 
 
@@ -485,6 +489,7 @@ class _Reader:
         self._turn = UPRIGHT
         self._rotation: int | None = None
         self._packets = 0
+        self._sizes: deque[int] = deque(maxlen=_USUAL_PACKETS)
         self._first_pts: int | None = None
         self._timeless = False
         self._context.thread_count = 1
@@ -518,6 +523,8 @@ class _Reader:
             self._look_at(packet)
         stamp = packet.pts if packet.pts is not None else packet.dts
         where = None if stamp is None or self._timeless else self.clock.seconds(stamp)
+        if self._mode == "nonref" and not flushing:
+            self._context.skip_frame = "DEFAULT" if self._is_large(packet.size) else "NONREF"
         if self._drops_packets and not flushing and not packet.is_keyframe:
             self.ledger.packet_fed(where, (packet.duration or 0) * self._tick)
             return []
@@ -597,6 +604,16 @@ class _Reader:
             return False
         self._decode_everything()
         return True
+
+    def _is_large(self, size: int) -> bool:
+        """Return whether a packet is so much larger than others that what it shows must be looked at.
+
+        What nothing refers to is as a rule little more than what its neighbours show; a picture of something else put
+        in between costs as many bits as a cut does.
+        """
+        usual = sorted(self._sizes)[len(self._sizes) // 2] if self._sizes else size
+        self._sizes.append(size)
+        return size > LARGE_PACKET * usual
 
     def _decode_everything(self) -> None:
         if self._mode == "nonref":
