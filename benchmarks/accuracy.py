@@ -55,6 +55,7 @@ from videonovelty.records import MOVES_OTHERWISE
 from videonovelty.tuning.metrics import clopper_pearson
 
 Row = dict[str, Any]
+COMMAND = (sys.executable, "-c", "from videonovelty.cli import main; main()")
 
 
 def screen(folder: Path, made_up: int = 0) -> dict[str, Any]:
@@ -62,21 +63,25 @@ def screen(folder: Path, made_up: int = 0) -> dict[str, Any]:
 
     That is `made_up` keyframes of videos that nothing of the intake is made of, put into the store between the two.
     """
-    command = [sys.executable, "-c", "from videonovelty.cli import main; main()"]
     subprocess.run(
-        [*command, "known", "add", folder / "known", "--store", folder / "store", "--list", "k", "--workers", "2"],
+        [*COMMAND, "known", "add", folder / "known", "--store", folder / "store", "--list", "k", "--workers", "2"],
         check=True,
         stdout=subprocess.DEVNULL,
     )
     others = add_made_up(KnownStore.open(folder / "store"), made_up) if made_up else {}
+    scan(folder, folder / "store")
+    return others
+
+
+def scan(folder: Path, store: Path) -> None:
+    """Scan FOLDER/intake against a store with the command line, on this machine's defaults, into FOLDER/run."""
     done = subprocess.run(
-        [*command, "scan", folder / "intake", "--store", folder / "store", "--run", folder / "run", "--workers", "2"],
+        [*COMMAND, "scan", folder / "intake", "--store", store, "--run", folder / "run", "--workers", "2"],
         check=False,
         stdout=subprocess.DEVNULL,
     )
     if done.returncode not in (0, 3):
         raise SystemExit(f"the scan ended with {done.returncode}; see above")
-    return others
 
 
 def measure(

@@ -486,6 +486,8 @@ class Matches:
             _check(len(getattr(self, name)) == k, f"{name} must have {k} rows")
 
 
+SOMETHING_ELSE = "a picture in it shows something else"
+"""Why a stretch is not proven: pictures that look like the known ones stand around one that does not."""
 PLAYS_IN_A_PART = "it plays in a part of the picture"
 """Reason of stretches that show the known video beside or within something else (`why_not`)."""
 PART_COVERED = "something else covers a part of the picture"

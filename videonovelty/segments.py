@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from videonovelty.matching.strangers import is_strange
 from videonovelty.matching.stretch import Stretch
 from videonovelty.records import Coverage, Segment
 from videonovelty.settings import VerdictSettings
@@ -81,7 +82,10 @@ def _explained(
 
 
 def _without_slivers(pieces: list[_Piece], sliver_seconds: float) -> list[_Piece]:
-    """Return the pieces with unexplained slivers given to the proven stretch they touch: boundaries are rounded."""
+    """Return the pieces with unexplained slivers given to the proven stretch they touch: boundaries are rounded.
+
+    A shot that the known video does not show there is none, however short.
+    """
     changed = True
     while changed:
         changed = False
@@ -91,6 +95,8 @@ def _without_slivers(pieces: list[_Piece], sliver_seconds: float) -> list[_Piece
             for neighbour in (number - 1, number + 1):
                 if 0 <= neighbour < len(pieces) and pieces[neighbour].kind == "known":
                     other = pieces[neighbour]
+                    if other.stretch is not None and is_strange(other.stretch, piece.start, piece.end):
+                        continue
                     wider = replace(other, start=min(other.start, piece.start), end=max(other.end, piece.end))
                     pieces = [*pieces[: min(number, neighbour)], wider, *pieces[max(number, neighbour) + 1 :]]
                     changed = True

@@ -27,14 +27,15 @@ from videonovelty.matching.proof import (
     best_offset,
     evidence_on_line,
     holding,
+    movement_around,
     moves_otherwise_somewhere,
     prove,
     tells_the_moment,
 )
-from videonovelty.matching.proof_kernels import summed_between
 from videonovelty.matching.proposals import Alignment, lines_at_speeds, proposed_lines
 from videonovelty.matching.region import motion_in_region
 from videonovelty.matching.second_look import all_done_again, second_look
+from videonovelty.matching.strangers import strange_times, without_strangers
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.timeline import Line
 from videonovelty.records import (
@@ -42,6 +43,7 @@ from videonovelty.records import (
     MOVES_OTHERWISE,
     PART_MOVES,
     PLAIN_AS_GOOD,
+    SOMETHING_ELSE,
     MotionProfile,
     Signatures,
 )
@@ -104,7 +106,7 @@ def align(
         for stretch in found
         for part in second_look(query, turned_motion[stretch.line.variant], stretch, known, matching, proof, aspect)
     ]
-    return all_done_again(parts)
+    return [piece for part in all_done_again(parts) for piece in without_strangers(part)]
 
 
 def _prepared(
@@ -185,30 +187,6 @@ def _pictures_on(a: Alignment, line: Line) -> _Pictures:
     return _Pictures(bits, inliers, share, rests_on_geometry=True)
 
 
-def _movement_around(
-    seconds: F64, evidence: TickEvidence, proof: ProofSettings, *, within: tuple[F64, F64] | None = None
-) -> tuple[Bool, Bool]:
-    """Return for each time whether the movement around it agrees by itself, and whether it contradicts the line.
-
-    `within` are the bounds beyond which nothing is known about a time: a shot speaks for itself, not for the next one.
-
-    In fast movement two encodings sample pictures some hundredths of a second apart and PDQ already differs by half its
-    bits: there the movement speaks, as the pictures do where nothing moves. And in another take of the scene the
-    pictures agree at all times: there the movement contradicts.
-    """
-    at = evidence.query_seconds
-    low, high = seconds - proof.around_seconds, seconds + proof.around_seconds
-    if within is not None:
-        low, high = np.maximum(low, within[0] - 1e-6), np.minimum(high, within[1] - 1e-6)
-    agree, ours, theirs = summed_between(
-        at, low, high, np.stack([evidence.agree, evidence.query_changes, evidence.known_changes])
-    )
-    mean = 0.5 * (ours + theirs)
-    agreement = agree / np.maximum(mean, 1.0)
-    enough = mean >= proof.around_events
-    return enough & (agreement >= proof.around_agreement), enough & (agreement < proof.around_contradiction)
-
-
 def _keyframe_scores(bits: I16, alike: Bool, against: Bool, proof: ProofSettings) -> F64:
     """Return what each keyframe adds, in agreeing changes: like its aligned moment, unlike, or in between."""
     score = np.zeros(len(bits))
@@ -231,15 +209,16 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
     if known_motion is None or len(known_motion.signs) == 0:
         return _unproven_stretches(a, line, pictures)
     evidence = evidence_on_line(a.motion, known_motion, line)
-    moves_alike, moves_against = _movement_around(a.query.pts_seconds, evidence, a.proof)
+    around = movement_around(a.query.pts_seconds, evidence, a.proof)
     # a picture of something else is excused by its own movement alone, not by that of the footage around it; for the
     # length of the lag after it, changes are changes from it
     own = (a.query.start_seconds, a.query.end_seconds + LAG_SECONDS / line.speed)
     unlike = pictures.bits > a.proof.unlike_bits
-    moves_alike &= ~unlike | _movement_around(a.query.pts_seconds, evidence, a.proof, within=own)[0]
-    scores = _keyframe_scores(pictures.bits, moves_alike, moves_against, a.proof)
+    by_itself = movement_around(a.query.pts_seconds, evidence, a.proof, within=own)
+    moves_alike = around.alike & (~unlike | by_itself.alike)
+    scores = _keyframe_scores(pictures.bits, moves_alike, around.against, a.proof)
     counted = a.useful & (pictures.bits >= 0)
-    contradicted = _movement_around(evidence.query_seconds, evidence, a.proof)[1]
+    contradicted = movement_around(evidence.query_seconds, evidence, a.proof).against
     path = holding(
         evidence,
         a.query.pts_seconds[counted],
@@ -258,6 +237,14 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
         stretch = _tested(a, line, start, end, counted, pictures, moves_alike, evidence)
         if stretch is not None:
             found.append(stretch)
+    strangers = strange_times(
+        a.query, a.known.frames, line, a.reach_seconds(line), unlike=counted & unlike, movement=by_itself, proof=a.proof
+    )
+    return [replace(stretch, strangers=strangers) for stretch in _widened(a, line, found, pictures, counted)]
+
+
+def _widened(a: Alignment, line: Line, found: list[Stretch], pictures: _Pictures, counted: Bool) -> list[Stretch]:
+    """Return the stretches on a line with what levels add to them, where they can."""
     if pictures.rests_on_geometry if a.region is None else line.speed != 1.0:
         return found
     widened = with_levels(
@@ -299,7 +286,7 @@ def _tested(
     why_not = ""
     otherwise: tuple[Window, ...] = ()
     if result.proven and (inside & ~moves_alike & (bits > a.proof.unlike_bits)).any():
-        why_not = "a picture in it shows something else"
+        why_not = SOMETHING_ELSE
     elif result.proven and median >= a.proof.altered_bits:
         moves = partial(
             moves_otherwise_somewhere,

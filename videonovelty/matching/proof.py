@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.proof_kernels import best_near, best_path, on_line
+from videonovelty.matching.proof_kernels import best_near, best_path, on_line, summed_between
 from videonovelty.matching.timeline import Correlation, Line, correlate_motion
 from videonovelty.records import F64, FINE_CELLS, MotionProfile
 from videonovelty.settings import ProofSettings
@@ -58,6 +58,43 @@ def evidence_on_line(query: MotionProfile, known: MotionProfile, line: Line) -> 
             np.ascontiguousarray(known.signs), known.step_seconds, known.grade, line.speed, line.offset_seconds,
         )
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Around:
+    """What the movement around some times says; shape (n,) each."""
+
+    agreement: F64
+    ticks: I64
+    """How many ticks that rests on."""
+    alike: Bool
+    """Enough moves, and agrees."""
+    against: Bool
+    """Enough moves, and contradicts the line."""
+
+
+def movement_around(
+    seconds: F64, evidence: TickEvidence, proof: ProofSettings, *, within: tuple[F64, F64] | None = None
+) -> Around:
+    """Return for each time whether the movement around it agrees by itself, and whether it contradicts the line.
+
+    `within` are the bounds beyond which nothing is known about a time: a shot speaks for itself, not for the next one.
+
+    In fast movement two encodings sample pictures some hundredths of a second apart and PDQ already differs by half its
+    bits: there the movement speaks, as the pictures do where nothing moves. And in another take of the scene the
+    pictures agree at all times: there the movement contradicts.
+    """
+    at = evidence.query_seconds
+    low, high = seconds - proof.around_seconds, seconds + proof.around_seconds
+    if within is not None:
+        low, high = np.maximum(low, within[0] - 1e-6), np.minimum(high, within[1] - 1e-6)
+    sums = np.stack([evidence.agree, evidence.query_changes, evidence.known_changes, np.ones(len(at))])
+    agree, ours, theirs, ticks = summed_between(at, low, high, sums)
+    mean = 0.5 * (ours + theirs)
+    agreement = agree / np.maximum(mean, 1.0)
+    enough = mean >= proof.around_events
+    alike = enough & (agreement >= proof.around_agreement)
+    return Around(agreement, ticks.astype(np.int64), alike, enough & (agreement < proof.around_contradiction))
 
 
 def ticks_on(line: Line, query: MotionProfile, ticks: int, step_seconds: float) -> tuple[I64, I64, F64]:

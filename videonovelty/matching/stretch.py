@@ -61,6 +61,8 @@ class Stretch:
     """What is over a part of the picture, where that is why nothing is proven and it was found."""
     still: bool = False
     """Nothing moves in it: one picture shows all of it."""
+    strangers: tuple[tuple[float, float], ...] = ()
+    """When the query shows pictures, in it or beside it, that are not those its line puts there (`strangers`)."""
     in_region: bool = False
     """Its movement was compared in that part of the known picture which the query shows, as `otherwise` was."""
 

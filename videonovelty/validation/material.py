@@ -194,6 +194,10 @@ def _jobs(folder: Path) -> Iterator[Job]:
         partial(_spliced, sources["charlie"], 10.0, 10.0, 703),
     )
     yield (
+        Made("mixed/flash.mp4", SPLICE, "a fifth of a second replaced", "bravo", ((5.0, 5.2),)),
+        partial(_spliced, sources["bravo"], 5.0, 5.2, 704, seconds=0.2),
+    )
+    yield (
         Made("mixed/same room.mp4", SPLICE, "3 seconds of another take in place", "room-1", ((4.0, 7.0),)),
         partial(_spliced_take, sources["room-1"], ROOMS["room-1"]),
     )
@@ -246,8 +250,8 @@ def _new_take(room: int, take: int, path: Path) -> None:
     _write(path, _take(room, take), crf=22)
 
 
-def _spliced(source: Path, until: float, goes_on: float, seed: int, path: Path) -> None:
-    new = footage.clip(seed, 3.0, width=WIDTH, height=HEIGHT, fps=FPS)
+def _spliced(source: Path, until: float, goes_on: float, seed: int, path: Path, *, seconds: float = 3.0) -> None:
+    new = footage.clip(seed, seconds, width=WIDTH, height=HEIGHT, fps=FPS)
     rest = read_pictures(source, goes_on) if goes_on < ORIGINALS[source.stem][1] else iter(())
     _write(path, itertools.chain(read_pictures(source, 0.0, until), new, rest), crf=25)
 

@@ -1,0 +1,130 @@
+"""Is new footage hidden that is shown for less than a second inside known footage? Through the command line.
+
+    python -m benchmarks.flashes FOLDER [--keep FOLDER] [--out benchmarks/results/flashes]
+
+FOLDER is one that `benchmarks.accuracy --keep FOLDER` left: known clips, their store, and an intake with clips of other
+content. Pictures of those, 1 to 18 of 25 a second, are put into the middle of each known clip, or in place of as many
+of its own (truth: new). And each known clip is encoded once more as it is (truth: known). Prints a table and writes it
+as JSON and Markdown, with one-sided 95 % Clopper–Pearson bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.accuracy import scan
+from benchmarks.accuracy_footage import FPS
+from benchmarks.copy_metrics import overlap
+from benchmarks.made_codes import table
+from videonovelty.decode.rgb import read_rgb
+from videonovelty.decode.writer import write_video
+from videonovelty.records import U8
+from videonovelty.tuning.metrics import clopper_pearson
+
+PICTURES = (1, 2, 3, 5, 8, 12, 18)
+SECONDS = 8.0
+"""Of each known clip."""
+COPY = "copy"
+
+
+def make(folder: Path, job: tuple[int, Path, Path]) -> None:
+    """Write what the intake holds of one known clip, and pictures of one of other content."""
+    number, known, new = job
+    pictures = list(itertools.islice((picture for _, picture in read_rgb(known)), int(SECONDS * FPS)))
+    height, width = pictures[0].shape[:2]
+    others = [_resized(picture, width, height) for _, picture in itertools.islice(read_rgb(new), 10, 10 + PICTURES[-1])]
+    at = len(pictures) // 2 + number * 5 % 17
+    for count, replaced in itertools.product(PICTURES, (False, True)):
+        shown = [*pictures[:at], *others[:count], *pictures[at + count * replaced :]]
+        name = f"{known.stem} {count} {at / FPS:.2f} {'replaced' if replaced else 'put in'}.mp4"
+        write_video(folder / "intake" / name, shown, fps=FPS, crf=26, gop=50)
+    write_video(folder / "intake" / f"{known.stem} {COPY}.mp4", pictures, fps=FPS, crf=26, gop=50)
+
+
+def _resized(picture: U8, width: int, height: int) -> U8:
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def jobs(accuracy: Path) -> Iterator[tuple[int, Path, Path]]:
+    """Yield the number of each known clip of a folder, the clip, and one of other content."""
+    others = sorted((accuracy / "intake").glob("* novel *.mp4"))
+    if not others:
+        raise SystemExit(f"{accuracy}/intake holds no clips of other content: is it what `benchmarks.accuracy` kept?")
+    for number, known in enumerate(sorted((accuracy / "known").iterdir())):
+        yield number, known, others[number * 3 % len(others)]
+
+
+def measure(run: Path) -> list[dict[str, Any]]:
+    """Return a row for each number of pictures, and one for the copies."""
+    rows = pq.read_table(run / "verdicts.parquet").to_pylist()
+    known: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for segment in pq.read_table(run / "segments.parquet").to_pylist():
+        if segment["kind"] == "known":
+            known[segment["video_id"]].append((segment["start_seconds"], segment["end_seconds"]))
+    found: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    for row in rows:
+        words = row["path"].rsplit("/", 1)[1].removesuffix(".mp4").split(" ")
+        if words[1] == COPY:
+            found[COPY].append((row["verdict"] == "known", False))
+            continue
+        start, seconds = float(words[2]), int(words[1]) / FPS
+        hidden = sum(overlap(a, b, start, start + seconds) for a, b in known[row["video_id"]])
+        found[words[1]].append((row["verdict"] == "known", hidden >= seconds - 1e-3))
+    table_rows = []
+    for key in (*map(str, PICTURES), COPY):
+        videos, hidden = len(found[key]), sum(inside for _, inside in found[key])
+        table_rows.append(
+            {
+                "pictures": key,
+                "seconds": round(int(key) / FPS, 2) if key != COPY else 0.0,
+                "videos": videos,
+                "known": sum(cleared for cleared, _ in found[key]),
+                "all new pictures inside known": hidden,
+                "upper bound": round(clopper_pearson(hidden, videos, 0.9)[1], 3),
+            }
+        )
+    return table_rows
+
+
+def main() -> None:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("accuracy", type=Path, metavar="FOLDER")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="a folder for the intake and the run")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/flashes"))
+    options = parser.parse_args()
+    folder = options.keep or Path(tempfile.mkdtemp())
+    try:
+        (folder / "intake").mkdir(parents=True, exist_ok=True)
+        with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+            list(pool.map(partial(make, folder), jobs(options.accuracy)))
+        scan(folder, options.accuracy / "store")
+        rows = measure(folder / "run")
+    finally:
+        if options.keep is None:
+            shutil.rmtree(folder)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.with_suffix(".json").write_text(json.dumps(rows, indent=2) + "\n")
+    text = table(list(rows[0]), [list(row.values()) for row in rows]) + "\n"
+    options.out.with_suffix(".md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
