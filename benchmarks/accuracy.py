@@ -27,7 +27,6 @@ import argparse
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -48,6 +47,7 @@ from benchmarks.accuracy_footage import (
     still_share,
 )
 from benchmarks.copy_metrics import average_precision, overlap, planted, segment_precision_recall
+from benchmarks.made_codes import COMMAND
 from benchmarks.made_known import add_made_up
 from benchmarks.vpdq_method import VPDQ_WAYS, vpdq_matches
 from videonovelty.known import KnownStore
@@ -55,7 +55,6 @@ from videonovelty.records import MOVES_OTHERWISE
 from videonovelty.tuning.metrics import clopper_pearson
 
 Row = dict[str, Any]
-COMMAND = (sys.executable, "-c", "from videonovelty.cli import main; main()")
 
 
 def screen(folder: Path, made_up: int = 0) -> dict[str, Any]:

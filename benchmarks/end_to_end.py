@@ -37,7 +37,7 @@ import numpy as np
 
 from benchmarks import accuracy, peers
 from benchmarks.accuracy_footage import make
-from benchmarks.made_codes import RESULTS, table, write_result
+from benchmarks.made_codes import COMMAND, RESULTS, table, write_result
 from benchmarks.peers import OURS
 from videonovelty import footage
 from videonovelty.decode.rgb import read_rgb
@@ -56,7 +56,6 @@ MIXES: dict[str, dict[str, float]] = {
     "80 % known: bytes only": {"new": 0.2, "bytes": 0.8},
 }
 """Shares of the intake's hours."""
-COMMAND = (sys.executable, "-c", "from videonovelty.cli import main; main()")
 MANY = 4
 """Known videos come this many times in an intake of bytes, so that there is something to measure."""
 

@@ -24,11 +24,9 @@ import av
 import cv2
 import numpy as np
 
-from benchmarks.made_codes import RESULTS, table, write_result
+from benchmarks.made_codes import COMMAND, RESULTS, table, write_result
 from videonovelty import footage
 from videonovelty.decode.writer import write_video
-
-COMMAND = (sys.executable, "-c", "from videonovelty.cli import main; main()")
 
 
 def write_drawn(path: Path, seconds: float, width: int, height: int) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import shutil
 import tempfile
 from collections import defaultdict
@@ -30,7 +29,7 @@ import pyarrow.parquet as pq
 from benchmarks.accuracy import scan
 from benchmarks.accuracy_footage import FPS
 from benchmarks.copy_metrics import overlap
-from benchmarks.made_codes import table
+from benchmarks.made_codes import write_rows
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
 from videonovelty.records import U8
@@ -119,11 +118,7 @@ def main() -> None:
     finally:
         if options.keep is None:
             shutil.rmtree(folder)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(rows, indent=2) + "\n")
-    text = table(list(rows[0]), [list(row.values()) for row in rows]) + "\n"
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
+    write_rows(options.out, rows)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
 RESULTS = Path(__file__).parent / "results"
+COMMAND = (sys.executable, "-c", "from videonovelty.cli import main; main()")
+"""The command line of this very program."""
 
 
 def known_codes(n: int, seed: int = 1, *, shot: int = 4, n_bytes: int = 32, out: U8 | None = None) -> U8:
@@ -87,6 +90,15 @@ def write_result(out: Path, name: str, result: dict[str, Any], markdown: str) ->
     facts = ", ".join(f"{key} {value}" for key, value in machine().items())
     (out / f"{name}.md").write_text(f"{markdown}\n\nMachine: {facts}. Times are CPU seconds of one thread.\n")
     print(markdown)
+
+
+def write_rows(out: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows of the same columns to OUT.json and, as a Markdown table, to OUT.md; print the table."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(rows, indent=2) + "\n")
+    text = table(list(rows[0]), [list(row.values()) for row in rows]) + "\n"
+    out.with_suffix(".md").write_text(text)
+    print(text)
 
 
 def table(head: list[str], rows: list[list[Any]]) -> str:

@@ -12,7 +12,6 @@ Clopper–Pearson bounds.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 from collections import Counter, defaultdict
@@ -21,12 +20,13 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from benchmarks.accuracy import screen
 from benchmarks.accuracy_footage import FPS, edited
-from benchmarks.made_codes import table
+from benchmarks.made_codes import write_rows
 from benchmarks.speed_footage import played
 from videonovelty import footage
 from videonovelty.decode.writer import write_video
@@ -57,7 +57,7 @@ def _queries(routine: int, first: list[footage.U8]) -> Iterator[tuple[str, list[
             yield f"{routine:03} take {take}", frames, edit
 
 
-def measure(folder: Path) -> list[dict[str, object]]:
+def measure(folder: Path) -> list[dict[str, Any]]:
     """Return a row for the copies and one for the takes under each edit."""
     rows = pq.read_table(folder / "run/verdicts.parquet").to_pylist()
     verdicts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
@@ -68,7 +68,7 @@ def measure(folder: Path) -> list[dict[str, object]]:
         verdicts[key][row["verdict"]] += 1
         seconds[key][0] += row["known_seconds"]
         seconds[key][1] += row["duration_seconds"]
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     for key, counts in sorted(verdicts.items()):
         hidden = counts["known"] + counts["partly_known"]
         found.append(
@@ -104,11 +104,7 @@ def main() -> None:
     finally:
         if options.keep is None:
             shutil.rmtree(folder)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(rows, indent=2) + "\n")
-    text = table(list(rows[0]), [list(row.values()) for row in rows]) + "\n"
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
+    write_rows(options.out, rows)
 
 
 if __name__ == "__main__":

@@ -237,10 +237,13 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
         stretch = _tested(a, line, start, end, counted, pictures, moves_alike, evidence)
         if stretch is not None:
             found.append(stretch)
+    stretches = _widened(a, line, found, pictures, counted)
+    if not stretches:
+        return []
     strangers = strange_times(
         a.query, a.known.frames, line, a.reach_seconds(line), unlike=counted & unlike, movement=by_itself, proof=a.proof
     )
-    return [replace(stretch, strangers=strangers) for stretch in _widened(a, line, found, pictures, counted)]
+    return [replace(stretch, strangers=strangers) for stretch in stretches]
 
 
 def _widened(a: Alignment, line: Line, found: list[Stretch], pictures: _Pictures, counted: Bool) -> list[Stretch]:
