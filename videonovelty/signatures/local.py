@@ -28,8 +28,12 @@ POSITION_FULL = 65535
 """Positions are shares of the picture's longer side in this unit on both axes, so that shapes are kept."""
 
 BITS = 8 * LOCAL_BYTES
-CONTRAST_THRESHOLD = 0.02
-"""Below OpenCV's 0.04: dim and blurred pictures keep enough points, and only the strongest are stored anyway."""
+CONTRAST_THRESHOLD = 0.0236
+"""Below OpenCV's 0.04: dim and blurred pictures keep enough points, and only the strongest are stored anyway.
+
+Half of it, a third for each of an octave's layers, is what OpenCV passes over before it looks closer, in whole grey
+levels: from 3 / 127.5 on that is one, below it none, and every rounding error in a flat picture is looked at.
+"""
 DESCRIBED_BLUR = 0.7
 """Blur of the picture points are described in, in its pixels: less than half of the 1.6 of the doubled picture."""
 DOUBLING_SHIFT = -0.25
@@ -183,9 +187,11 @@ def share_found_again(features: KeyframeFeatures, earlier: KeyframeFeatures) -> 
     if len(features) == 0 or len(earlier) == 0:
         return 1.0 if len(features) == 0 else 0.0
     kept = slice(KNOWN_POINTS)
-    alike = np.bitwise_count(features.codes[kept].view("<u8") ^ earlier.codes[kept].view("<u8").T) <= SAME_BITS
-    apart = np.abs(features.xy[kept, None].astype(np.int32) - earlier.xy[None, kept].astype(np.int32)).max(axis=2)
-    return float((alike & (apart <= SAME_PLACE)).any(axis=1).mean())
+    places, before = (one.xy[kept].astype(np.int32) for one in (features, earlier))
+    across, down = (np.abs(places[:, None, axis] - before[None, :, axis]) for axis in (0, 1))
+    point, other = np.nonzero((across <= SAME_PLACE) & (down <= SAME_PLACE))
+    apart = np.bitwise_count(features.codes[point].view("<u8") ^ earlier.codes[other].view("<u8"))[:, 0]
+    return len(np.unique(point[apart <= SAME_BITS])) / len(places)
 
 
 def _an_octave_higher(point: Any) -> Any:
