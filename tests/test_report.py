@@ -24,7 +24,15 @@ from hypothesis import strategies as st
 from make_run import HOSTILE_NAMES, RunTables, a_night, known, video_id
 
 from videonovelty.errors import REASON_TEXT, Reason, RunError, SettingsError
-from videonovelty.records import COLOURS_INVERTED, DONE_AGAIN, NOTHING_MOVES, PART_COVERED, PART_MOVES, PLAYS_IN_A_PART
+from videonovelty.records import (
+    COLOURS_INVERTED,
+    DONE_AGAIN,
+    NOTHING_MOVES,
+    PART_COVERED,
+    PART_MOVES,
+    PLAYS_IN_A_PART,
+    TOO_FAINT,
+)
 from videonovelty.report.collect import VERDICT_ORDER, Report, collect
 from videonovelty.report.decisions import DECISIONS, read_decisions
 from videonovelty.report.exports import (
@@ -368,15 +376,31 @@ def test_a_box_that_cannot_be_drawn_is_left_out(tmp_path: Path, box: tuple[float
     assert stretch.cover is None
 
 
-def test_what_plays_in_a_part_of_the_picture_is_not_taken_for_another_take(tmp_path: Path) -> None:
+def test_what_is_too_faint_to_be_compared_is_said_to_be_that_and_not_in_no_known_video(tmp_path: Path) -> None:
     t = RunTables()
-    part = known("k", 0, 9, proof="none", spatial_share=0.09, why_not=PLAYS_IN_A_PART)
+    faint = {"why_not": TOO_FAINT}
+    t.add("partly", "partly_known", "parts_explained", [(0, 5, "known", known("k", 0, 5)), (5, 9, "novel", faint)])
+    t.add("new", "novel", "nothing_explained", [(0, 6, "novel"), (6, 8, "novel", faint)])
+    t.add("dark", "not_comparable", "uninformative", [(0, 4, "novel", faint), (4, 9, "uninformative")])
+    report = collect(t.write(tmp_path / "run"))
+    partly, new, dark = (" ".join(why(entry_of(report, name))) for name in ("partly", "new", "dark"))
+    assert f"4.0 s are {TOO_FAINT}, so nobody knows what they show: 0:05.0–0:09.0." in partly
+    assert "are in no known video" not in partly
+    assert "6.0 s are in no known video." in new
+    assert f"2.0 s are {TOO_FAINT}" in new
+    assert "9.0 s of 9.0 s show too little to compare" in dark
+
+
+@pytest.mark.parametrize("share", [0.09, 0.7])
+def test_what_plays_in_a_part_of_the_picture_is_not_taken_for_another_take(tmp_path: Path, share: float) -> None:
+    t = RunTables()
+    part = known("k", 0, 9, proof="none", spatial_share=share, why_not=PLAYS_IN_A_PART)
     whole = known("k", 0, 9, proof="none", spatial_share=1.0, why_not="the movements do not agree")
     t.add("pane", "same_scene", "not_proven", [(0, 9, "same_scene", part), (9, 12, "novel")])
     t.add("mixed", "same_scene", "not_proven", [(0, 9, "same_scene", part), (9, 12, "same_scene", whole)])
     report = collect(t.write(tmp_path / "run"))
     pane, mixed = (" ".join(why(entry_of(report, name))) for name in ("pane", "mixed"))
-    assert "seems to play in a part of the picture (it fills 9% of it)" in pane
+    assert f"seems to play in a part of the picture (it fills {share:.0%} of it)" in pane
     assert "What is around it nobody has compared. It plays at 0:00.0–0:09.0." in pane
     assert "Another take in the same room" not in pane
     assert f"Not proven, because {PLAYS_IN_A_PART}: 0:00.0–0:09.0." in mixed

@@ -72,7 +72,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NOT_PROVEN: "looks like a known video, but the same footage could not be proven",
     Reason.LISTED_FRAMES: "looks like frames of an imported list, which hold no movement to prove the same footage by",
     Reason.NOTHING_EXPLAINED: "nothing in it was found among the known videos",
-    Reason.UNINFORMATIVE: "blank or featureless pictures throughout: nothing to compare",
+    Reason.UNINFORMATIVE: "blank, dark or featureless pictures throughout: nothing to compare",
     Reason.TOO_SHORT: "too few informative pictures to decide",
     Reason.PARTLY_DECODED: "part of the video could not be decoded, so it was not all looked at",
 }

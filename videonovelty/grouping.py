@@ -37,6 +37,7 @@ from videonovelty.lookup import (
 )
 from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import QueryCodes, collect_codes, match_shard
+from videonovelty.matching.faint import silent_times
 from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.records import KnownFrames, SignedVideo, best_points, thinned
 from videonovelty.segments import tile_segments
@@ -497,11 +498,8 @@ def _member(signed: SignedVideo, leader: SignedVideo, variants: Sequence[int], s
     """Return the evidence that `leader` shows all of `signed`, or None where it does not."""
     stretches = explain(signed, leader, variants, settings)
     one = signed.signatures
-    silent = ~one.informative
-    uninformative = [
-        (float(a), float(b)) for a, b in zip(one.start_seconds[silent], one.end_seconds[silent], strict=True)
-    ]
-    segments = tile_segments(signed.coverage, stretches, uninformative, settings.verdict)
+    nothing, faint = silent_times(one, np.zeros(len(one.pts_seconds), np.bool_), stretches)
+    segments = tile_segments(signed.coverage, stretches, nothing, settings.verdict, faint=faint)
     if judge(one, signed.coverage, segments, settings.verdict).verdict != "known":
         return None
     proven = [stretch for stretch in stretches if stretch.proof.proven]

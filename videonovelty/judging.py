@@ -31,6 +31,7 @@ from videonovelty.lookup import (
 )
 from videonovelty.matching.alignment import align
 from videonovelty.matching.candidates import Candidates
+from videonovelty.matching.faint import silent_times
 from videonovelty.matching.local_candidates import LocalCandidate
 from videonovelty.matching.naming import named
 from videonovelty.matching.placement import in_one_place
@@ -279,12 +280,8 @@ def judge_video(
 ) -> Verdict:
     """Return the verdict on one signed video, given the stretches that lie on known videos."""
     signatures, coverage = signed.signatures, signed.coverage
-    silent = ~signatures.informative | common
-    uninformative = [
-        (float(a), float(b))
-        for a, b in zip(signatures.start_seconds[silent], signatures.end_seconds[silent], strict=True)
-    ]
-    segments = tile_segments(coverage, doubted(stretches), uninformative, settings.verdict)
+    nothing, faint = silent_times(signatures, common, stretches)
+    segments = tile_segments(coverage, doubted(stretches), nothing, settings.verdict, faint=faint)
     return judge(signatures, coverage, segments, settings.verdict)
 
 

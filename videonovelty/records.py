@@ -500,6 +500,8 @@ PLAIN_AS_GOOD = "at the plain speed it agrees as well"
 """Reason of stretches at another speed that movement does not tell from the plain one, which has to prove itself."""
 COLOURS_INVERTED = "its colours are inverted, so what covers a part of the picture cannot be seen"
 """Reason of stretches that show the negative of the known video (`why_not`)."""
+TOO_FAINT = "too dark, too blurred or too even to be compared with anything"
+"""Reason of novel segments in which there is something, and nothing that a code could be made of (`why_not`)."""
 NOTHING_MOVES = "nothing moves in it, and stillness proves nothing"
 """Reason of stretches that look like known footage, of which one picture shows all there is (`why_not`)."""
 IN_A_PART = frozenset({PART_COVERED, PART_MOVES})

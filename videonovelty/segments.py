@@ -10,7 +10,7 @@ import numpy as np
 
 from videonovelty.matching.strangers import is_strange
 from videonovelty.matching.stretch import Stretch
-from videonovelty.records import Coverage, Segment
+from videonovelty.records import TOO_FAINT, Coverage, Segment
 from videonovelty.settings import VerdictSettings
 
 
@@ -20,6 +20,13 @@ class _Piece:
     end: float
     kind: str
     stretch: Stretch | None
+    why_not: str = ""
+    """Of what is `novel`, if there is a reason."""
+
+    @property
+    def told(self) -> tuple[str, int, str]:
+        """What pieces beside each other are one for, if they have it in common."""
+        return self.kind, id(self.stretch), self.why_not
 
 
 def tile_segments(
@@ -27,28 +34,31 @@ def tile_segments(
     stretches: Sequence[Stretch],
     uninformative: Sequence[tuple[float, float]],
     settings: VerdictSettings,
+    *,
+    faint: Sequence[tuple[float, float]] = (),
 ) -> tuple[Segment, ...]:
     """Return the segments of one query, in order, from 0 to its duration, in whole milliseconds.
 
     What nobody could decode is `undecoded`, whatever lies over it; then proven stretches are `known`; what cannot be
     compared (`uninformative`, sorted intervals) proves and costs nothing; unproven stretches are `same_scene`; all else
-    is `novel`. Where stretches overlap, the one counts that explains more: length times share of the picture, those
-    first of which one picture shows what is not known.
+    is `novel`, with a reason where something is too `faint` to be compared (sorted intervals). Where stretches overlap,
+    the one counts that explains more: length times share of the picture, those first of which one picture shows what is
+    not known.
     """
     duration = coverage.duration_seconds
     if duration <= 0:
         return ()
     undecoded = [(float(a), float(b)) for a, b in coverage.undecoded]
     marks = {0.0, duration}
-    for a, b in [*undecoded, *uninformative, *((s.start_seconds, s.end_seconds) for s in stretches)]:
+    for a, b in [*undecoded, *uninformative, *faint, *((s.start_seconds, s.end_seconds) for s in stretches)]:
         marks |= {min(max(float(a), 0.0), duration), min(max(float(b), 0.0), duration)}
     edges = sorted({round(mark, 3) for mark in marks})
     best_first = sorted(stretches, key=_rank, reverse=True)
     pieces: list[_Piece] = []
     for start, end in pairwise(edges):
         middle = 0.5 * (start + end)
-        piece = _explained(start, end, middle, undecoded, uninformative, best_first)
-        if pieces and pieces[-1].kind == piece.kind and pieces[-1].stretch is piece.stretch:
+        piece = _explained(start, end, middle, undecoded, uninformative, faint, best_first)
+        if pieces and pieces[-1].told == piece.told:
             pieces[-1] = replace(pieces[-1], end=end)
         else:
             pieces.append(piece)
@@ -67,6 +77,7 @@ def _explained(
     middle: float,
     undecoded: Sequence[tuple[float, float]],
     uninformative: Sequence[tuple[float, float]],
+    faint: Sequence[tuple[float, float]],
     best_first: Sequence[Stretch],
 ) -> _Piece:
     if any(a <= middle < b for a, b in undecoded):
@@ -78,7 +89,7 @@ def _explained(
         return _Piece(start, end, "uninformative", None)
     if over:
         return _Piece(start, end, "same_scene", over[0])
-    return _Piece(start, end, "novel", None)
+    return _Piece(start, end, "novel", None, TOO_FAINT if any(a <= middle < b for a, b in faint) else "")
 
 
 def _without_slivers(pieces: list[_Piece], sliver_seconds: float) -> list[_Piece]:
@@ -109,7 +120,7 @@ def _without_slivers(pieces: list[_Piece], sliver_seconds: float) -> list[_Piece
 def _segment(piece: _Piece) -> Segment:
     stretch = piece.stretch
     if stretch is None:
-        return Segment(piece.start, piece.end, piece.kind)
+        return Segment(piece.start, piece.end, piece.kind, why_not=piece.why_not or None)
     known = stretch.line.known_seconds(np.array([piece.start, piece.end]))
     cover = stretch.cover if piece.kind == "same_scene" else None
     left, top, right, bottom = (None,) * 4 if cover is None else (round(edge, 4) for edge in cover.box)

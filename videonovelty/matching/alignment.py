@@ -16,6 +16,7 @@ from videonovelty.matching.distances import (
     keyframe_distances,
     margins_elsewhere,
 )
+from videonovelty.matching.faint import faint_keyframes, known_faint_times
 from videonovelty.matching.level_proof import with_levels
 from videonovelty.matching.levels import Levels, shown_whole
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
@@ -37,6 +38,7 @@ from videonovelty.matching.region import motion_in_region
 from videonovelty.matching.second_look import all_done_again, second_look
 from videonovelty.matching.strangers import strange_times, without_strangers
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
+from videonovelty.matching.surroundings import with_surroundings
 from videonovelty.matching.timeline import Line
 from videonovelty.records import (
     F64,
@@ -87,10 +89,11 @@ def align(
     useful = query.informative & ~common
     if not useful.any() or not known.frames.informative.any():
         return []
+    faint = faint_keyframes(query) & ~common
     stretches: list[Stretch] = []
     turned_motion: dict[int, MotionProfile] = {}
     for variant in variants:
-        alignment = _prepared(query, known, variant, useful, matching, proof, aspect, local_pairs)
+        alignment = _prepared(query, known, variant, useful, faint, matching, proof, aspect, local_pairs)
         turned_motion[variant] = alignment.motion
         lines = proposed_lines(alignment)
         for one in (alignment, *_in_region(alignment, lines)):
@@ -102,7 +105,7 @@ def align(
         stretches += _alike_somewhere(alignment)
     found = without_overlap(_at_one_speed(stretches))
     parts = [
-        part
+        with_surroundings(part, query, known, aspect)
         for stretch in found
         for part in second_look(query, turned_motion[stretch.line.variant], stretch, known, matching, proof, aspect)
     ]
@@ -114,6 +117,7 @@ def _prepared(
     known: KnownSide,
     variant: int,
     useful: Bool,
+    faint: Bool,
     matching: MatchingSettings,
     proof: ProofSettings,
     aspect: float,
@@ -130,7 +134,7 @@ def _prepared(
         local = LocalPair(query, known.local, mirrored, aspect)
         if local_pairs is not None:
             pairs = tuple(pair for pair in local.pairs(local_pairs, proof) if useful[pair[0]])
-    return Alignment(query, known, variant, useful, distance, motion, local, pairs, matching, proof)
+    return Alignment(query, known, variant, useful, faint, distance, motion, local, pairs, matching, proof)
 
 
 def _in_region(a: Alignment, lines: Sequence[Line]) -> list[Alignment]:
@@ -240,10 +244,13 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
     stretches = _widened(a, line, found, pictures, counted)
     if not stretches:
         return []
-    strangers = strange_times(
-        a.query, a.known.frames, line, a.reach_seconds(line), unlike=counted & unlike, movement=by_itself, proof=a.proof
-    )
-    return [replace(stretch, strangers=strangers) for stretch in stretches]
+    reach = a.reach_seconds(line)
+    unlike &= counted
+    if not pictures.rests_on_geometry:
+        unlike |= a.faint
+    strangers = strange_times(a.query, a.known.frames, line, reach, unlike=unlike, movement=by_itself, proof=a.proof)
+    faint = known_faint_times(a.query, a.faint, a.known.frames, line, reach, a.proof)
+    return [replace(stretch, strangers=strangers, faint=faint) for stretch in stretches]
 
 
 def _widened(a: Alignment, line: Line, found: list[Stretch], pictures: _Pictures, counted: Bool) -> list[Stretch]:
@@ -261,7 +268,8 @@ def _widened(a: Alignment, line: Line, found: list[Stretch], pictures: _Pictures
         settings=a.proof,
         cells=None if a.region is None else shown_whole(a.region),
     )
-    return [stretch if stretch in found else _with_placement(stretch, a, pictures, counted) for stretch in widened]
+    new = [replace(stretch, region=a.region) for stretch in widened if stretch not in found]
+    return [*(one for one in widened if one in found), *(_with_placement(one, a, pictures, counted) for one in new)]
 
 
 def _tested(
@@ -316,7 +324,7 @@ def _tested(
     if why_not:
         result = replace(result, proven=False, why_not=why_not)
     stretch = Stretch(a.known.frames.video_id, line, start, end, result, int(like.sum()), median)
-    stretch = replace(stretch, otherwise=otherwise, carried=carried, in_region=a.region is not None)
+    stretch = replace(stretch, otherwise=otherwise, carried=carried, region=a.region)
     return _with_placement(stretch, a, pictures, counted)
 
 

@@ -36,7 +36,9 @@ class Alignment:
     known: KnownSide
     variant: int
     useful: Bool
-    """Shape (n_query,): keyframes that can say something."""
+    """Shape (n_query,): keyframes that can say something…"""
+    faint: Bool
+    """…and those that show something, and too little of it to say anything."""
     distance: I16
     """Shape (n_query, n_known): PDQ distances; `FAR` where either side is uninformative."""
     motion: MotionProfile

@@ -22,6 +22,7 @@ from videonovelty.matching.proof import moves_otherwise_somewhere
 from videonovelty.matching.shown import Shown, picture_box
 from videonovelty.matching.still import cover_of
 from videonovelty.matching.stretch import Cover, KnownSide, Stretch, outside, part_of
+from videonovelty.matching.surroundings import is_bordered
 from videonovelty.records import DONE_AGAIN, IN_A_PART, PART_COVERED, PART_MOVES, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 
@@ -43,7 +44,7 @@ def second_look(
     """
     if known.motion is None or (not stretch.proof.proven and stretch.proof.why_not != PART_MOVES):
         return [stretch]
-    bordered = 2 * int(query.has_inner.sum()) > len(query.has_inner)
+    bordered = is_bordered(query)
     levels = None if stretch.rests_on_placement else Levels.of(motion, known.motion, stretch, bordered=bordered)
     unfollowed = [] if levels is None else levels.unfollowed(query.motion, stretch)
     if levels is not None and not unfollowed and _nothing_lies_over(stretch, levels):
@@ -106,7 +107,7 @@ def _moves_alike(
     motion: MotionProfile, known: MotionProfile, stretch: Stretch, levels: Levels | None, proof: ProofSettings
 ) -> bool:
     """Return whether what moves otherwise in a whole picture becomes brighter and darker as the known picture does."""
-    if levels is None or stretch.in_region or not stretch.carried:
+    if levels is None or stretch.region is not None or not stretch.carried:
         return False
     settled = levels.settled(stretch)
     start, end = stretch.start_seconds, stretch.end_seconds

@@ -26,6 +26,8 @@ SAME_PLACE = 0.06
 """Two verified keyframes say the same when they put the query's corners this close, in known longer sides."""
 _BEYOND = 0.51
 """A cell at the edge is looked beyond by so many cells from its middle."""
+_ALONG = 4
+"""Points along a side of the query's cell that are looked up in the known picture."""
 _EDGE = 0.015
 """Descriptors keep this far from the picture's edge, in its longer side."""
 
@@ -73,6 +75,16 @@ class Shown:
         back, shift = np.linalg.inv(self.placement[:, :2]), np.ascontiguousarray(self.placement[:, 2])
         found: I64 = looked_up(grid, self.box, back, shift, self.mirrored, *sides(self.aspect), rows, columns)
         return found
+
+    def covers(self, rows: int, columns: int) -> F64:
+        """Return which share of each of `rows` × `columns` cells of the query shows the known picture, that shape."""
+        down = (np.arange(rows * _ALONG) + 0.5) / (rows * _ALONG)
+        across = (np.arange(columns * _ALONG) + 0.5) / (columns * _ALONG)
+        at = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2) * sides(self.aspect)
+        known = placed(at * (-1.0 if self.mirrored else 1.0, 1.0), self.placement)
+        left, top, right, bottom = self.box
+        there = ((known >= (left, top)) & (known <= (right, bottom))).all(axis=1)
+        return np.asarray(there.reshape(rows, _ALONG, columns, _ALONG).mean(axis=(1, 3)))
 
     def boxes(self, grid: int) -> F64:
         """Return left, top, right and bottom of the known `grid` × `grid` cells in the query's picture, shape (n, 4).
@@ -147,6 +159,11 @@ def agreed_placement(matches: Sequence[GeometricMatch], aspect: float, *, mirror
     return np.asarray(np.linalg.lstsq(design, median, rcond=None)[0].T, np.float64)
 
 
+def has_borders(frames: KnownFrames) -> bool:
+    """Return whether most keyframes of a known video have borders."""
+    return bool((frames.pdq != frames.pdq_inner).any(axis=1).mean() > 0.5)
+
+
 def picture_box(frames: KnownFrames, local: KnownLocal) -> tuple[float, float, float, float]:
     """Return left, top, right and bottom of the known picture inside its borders, in shares of its longer side.
 
@@ -156,8 +173,7 @@ def picture_box(frames: KnownFrames, local: KnownLocal) -> tuple[float, float, f
     xy = as_shares(local.features.xy)
     left, top = np.maximum(xy.min(axis=0) - _EDGE, 0.0)
     right, bottom = np.minimum(xy.max(axis=0) + _EDGE, 1.0)
-    bordered = (frames.pdq != frames.pdq_inner).any(axis=1).mean() > 0.5
-    if not bordered:
+    if not has_borders(frames):
         left, top = 0.0, 0.0
         if right >= bottom:
             right = 1.0

@@ -59,7 +59,7 @@ def cover_of(
     keyframes = Keyframes.of(compared, stretch, altered)
     panes = [pane.box for pane in covered_panes(compared, stretch, keyframes, motion, proof)]
     framed = [_cells_within(box) for box, *_ in panes_within(query, stretch)]
-    still_cells = _still_cells(query.motion, stretch)
+    unmoved = still_cells(query.motion, stretch)
     hidden = np.zeros((PICTURE_ROWS, PICTURE_COLUMNS), np.bool_)
     found: list[F64] = []
     still = True
@@ -67,9 +67,9 @@ def cover_of(
         box = panes.pop() if panes else _hole(compared, stretch, keyframes, motion, proof)
         if box is None:
             break
-        hull = _still_hull(still_cells, box, framed)
+        hull = _still_hull(unmoved, box, framed)
         found.append(box if hull is None else _edges(hull))
-        if hull is None or len(found) > MOST_COVERS or not _stays(compared, hull):
+        if hull is None or len(found) > MOST_COVERS or not stays(compared, hull):
             still = False
         else:
             hidden |= _grown(hull)
@@ -100,7 +100,7 @@ def _on_query(compared: InPlace, window: tuple[int, int, int, int]) -> F64:
     return np.asarray(np.clip(np.stack([shown.min(axis=0), shown.max(axis=0)]), 0.0, 1.0))
 
 
-def _still_cells(motion: MotionProfile, stretch: Stretch) -> Bool:
+def still_cells(motion: MotionProfile, stretch: Stretch) -> Bool:
     """Return the cells of `MotionProfile.pictures` that are still all along, shape (PICTURE_ROWS, PICTURE_COLUMNS)."""
     # what appears where the stretch begins is a change until the lag is over
     begins = stretch.start_seconds + (LAG_SECONDS if stretch.start_seconds > 0 else 0.0)
@@ -136,7 +136,7 @@ def _still_hull(still: Bool, window: F64, framed: Sequence[Bool]) -> Bool | None
     return None if (moving & _shrunk(hull)).any() or moving.sum() > MOST_MOVING * hull.sum() else hull
 
 
-def _stays(compared: InPlace, hull: Bool) -> bool:
+def stays(compared: InPlace, hull: Bool) -> bool:
     """Return whether the descriptors in `hull` are those of the first keyframe all along: what fades slowly moves not.
 
     True where no keyframe but the first has enough of them.

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.matching.distances import aligned_distance, keyframe_distances
+from videonovelty.matching.distances import aligned_distance, every_keyframe, keyframe_distances
 from videonovelty.matching.proof import Around
 from videonovelty.matching.stretch import Stretch, outside
 from videonovelty.matching.timeline import Line
@@ -50,7 +50,7 @@ def strange_times(
     """
     strange = unlike.copy()
     if strange.any():
-        every = replace(frames, informative=np.ones(len(frames.pts_seconds), np.bool_))
+        every = every_keyframe(frames)
         distance = keyframe_distances(query, every, line.variant)
         bits = aligned_distance(query.pts_seconds, every, distance, line, reach_seconds)
         enough = (movement.ticks >= LEAST_TICKS) | ((bits <= MOST_BITS) & (movement.agreement >= LEAST_AGREEMENT))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.proof import Proof, Window
+from videonovelty.matching.shown import Shown
 from videonovelty.matching.timeline import Line
 from videonovelty.records import IN_A_PART, KnownFrames, MotionProfile
 from videonovelty.signatures.pdq import MIRRORED
@@ -63,8 +64,12 @@ class Stretch:
     """Nothing moves in it: one picture shows all of it."""
     strangers: tuple[tuple[float, float], ...] = ()
     """When the query shows pictures, in it or beside it, that are not those its line puts there (`strangers`)."""
-    in_region: bool = False
-    """Its movement was compared in that part of the known picture which the query shows, as `otherwise` was."""
+    faint: tuple[tuple[float, float], ...] = ()
+    """When the query shows pictures, in it or beside it, that are too faint to be compared and look like what its line
+    puts there (`faint`)."""
+    region: Shown | None = None
+    """Where the query shows that part of the known picture in which its movement was compared, as `otherwise` was; None
+    where that was the whole."""
 
     @property
     def one_look(self) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from videonovelty.errors import FAILURES, Reason
-from videonovelty.records import COLOURS_INVERTED, DONE_AGAIN, IN_A_PART, NOTHING_MOVES, PLAYS_IN_A_PART
+from videonovelty.records import COLOURS_INVERTED, DONE_AGAIN, IN_A_PART, NOTHING_MOVES, PLAYS_IN_A_PART, TOO_FAINT
 from videonovelty.report.collect import Entry, Stretch, reason_text
 from videonovelty.report.legible import clock, spoken
 
@@ -71,6 +71,16 @@ def _of(entry: Entry, kind: str) -> list[Stretch]:
     return [s for s in entry.stretches if s.kind == kind]
 
 
+def _faint(entry: Entry) -> list[Stretch]:
+    """Return what nobody could compare with anything."""
+    return [s for s in _of(entry, "novel") if s.why_not == TOO_FAINT]
+
+
+def _comparable(entry: Entry) -> list[Stretch]:
+    """Return what was compared and is in no known video."""
+    return [s for s in _of(entry, "novel") if s.why_not != TOO_FAINT]
+
+
 def _why_known(entry: Entry) -> Iterable[str]:
     known = _of(entry, "known")
     informative = max(0.0, entry.duration_seconds - entry.uninformative_seconds)
@@ -81,14 +91,14 @@ def _why_known(entry: Entry) -> Iterable[str]:
 
 def _why_partly_known(entry: Entry) -> Iterable[str]:
     known, alike = _of(entry, "known"), _of(entry, "same_scene")
-    novel = [s for s in _of(entry, "novel") if s.seconds >= SHORTEST or not alike]
+    novel = [s for s in _comparable(entry) if s.seconds >= SHORTEST or not alike]
     inside = entry.reason == Reason.PLAYS_INSIDE_FRAME
     if inside:
         yield f"Known footage plays inside a larger picture{_smallest_share(known)}: the rest is not explained."
     yield f"{spoken(entry.known_seconds)} are proven footage of {_videos(known)}."
     if novel:
         # what looks like known footage counts as novel too, and is told apart here
-        share = "" if alike else _share(entry)
+        share = "" if alike or _faint(entry) else _share(entry)
         yield f"{spoken(math.fsum(s.seconds for s in novel))}{share} are in no known video: {_times(novel)}."
     if alike:
         yield f"Looks like known footage, but is not proven to be: {_times(alike)}."
@@ -102,7 +112,8 @@ def _why_partly_known(entry: Entry) -> Iterable[str]:
 
 def _why_same_scene(entry: Entry) -> Iterable[str]:
     alike, known = _of(entry, "same_scene"), _of(entry, "known")
-    if not known and any(s.why_not == PLAYS_IN_A_PART for s in alike) and all(map(_in_a_part, alike)):
+    around = [s for s in alike if s.why_not == PLAYS_IN_A_PART]
+    if not known and around and all(s in around or _in_a_part(s) for s in alike):
         yield f"{_capital(_videos(alike))} seems to play in a part of the picture{_smallest_share(alike)}."
         yield from _evidence(alike)
         yield f"What is around it nobody has compared. It plays at {_times(alike)}."
@@ -128,7 +139,7 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
             "What is done in it was done in the known video as well, at the same moments: a dance danced once more "
             "before the same camera looks like this, so it is likely new material."
         )
-    elif not alike or any(s.why_not not in IN_A_PART for s in alike):
+    elif not alike or any(s.why_not not in IN_A_PART and s not in around for s in alike):
         yield (
             "In a true copy everything moves at the same moments as in the original; here it does not, or too little "
             "moves to tell. Another take in the same room looks like this, so it is likely new material."
@@ -156,8 +167,8 @@ def _doubts(alike: Sequence[Stretch]) -> Iterable[str]:
     looks = [s for s in in_a_part if s.look_seconds is not None]
     if looks:
         yield (
-            f"What is put over it does not move, and the rest of the picture is as in the known footage: "
-            f"{_times(looks)}. {_where_to_look(looks, 'it')}"
+            "What is put over it, or stands around it, does not move, and the rest of the picture is as in the known "
+            f"footage: {_times(looks)}. {_where_to_look(looks, 'it')}"
         )
     if len(looks) < len(in_a_part):
         yield "The rest of the picture is as in the known footage. Look at what is put over it, or plays in it."
@@ -172,20 +183,23 @@ def _why_novel(entry: Entry) -> Iterable[str]:
     taken = "The one picture" if entry.keyframes == 1 else f"None of the {entry.keyframes:,} pictures"
     shows = "shows no" if entry.keyframes == 1 else "shows"
     yield f"{taken} compared (keyframes) {shows} footage of a known video{_as_of(entry)}."
-    if _of(entry, "novel"):
-        yield f"{spoken(entry.novel_seconds)}{_share(entry)} are in no known video."
+    if _comparable(entry):
+        seconds = math.fsum(s.seconds for s in _comparable(entry))
+        yield f"{spoken(seconds)}{'' if _faint(entry) else _share(entry)} are in no known video."
 
 
 def _why_not_comparable(entry: Entry) -> Iterable[str]:
-    known, novel = _of(entry, "known"), _of(entry, "novel")
+    known, novel = _of(entry, "known"), _comparable(entry)
     yield f"It cannot be decided: {reason_text(entry.reason)}."
     if known:
         yield f"{spoken(entry.known_seconds)} of it are proven footage of {_videos(known)}."
     if novel:
-        yield f"Of what could be looked at, {spoken(entry.novel_seconds)} are in no known video: {_times(novel)}."
+        seconds = math.fsum(s.seconds for s in novel)
+        yield f"Of what could be looked at, {spoken(seconds)} are in no known video: {_times(novel)}."
     if entry.reason in (Reason.UNINFORMATIVE, Reason.TOO_SHORT):
         taken = "1 picture (keyframe) was" if entry.keyframes == 1 else f"{entry.keyframes:,} pictures (keyframes) were"
-        of = f"{spoken(entry.uninformative_seconds)} of {spoken(entry.duration_seconds)}"
+        little = entry.uninformative_seconds + math.fsum(s.seconds for s in _faint(entry))
+        of = f"{spoken(little)} of {spoken(entry.duration_seconds)}"
         yield f"{of} show too little to compare; {taken} taken."
 
 
@@ -246,7 +260,11 @@ def _looked_at(entry: Entry) -> Iterable[str]:
             f"never more than {gap:.1f} s between two pictures."
         )
     if entry.uninformative_seconds > 0.5 and entry.verdict != "not_comparable":
-        yield f"{spoken(entry.uninformative_seconds)} are blank or featureless and prove nothing either way."
+        yield f"{spoken(entry.uninformative_seconds)} are blank, or common material, and prove nothing either way."
+    faint = _faint(entry)
+    if faint and entry.verdict != "not_comparable":
+        seconds = math.fsum(s.seconds for s in faint)
+        yield f"{spoken(seconds)} are {TOO_FAINT}, so nobody knows what they show: {_times(faint)}."
 
 
 def _evidence(stretches: Sequence[Stretch]) -> Iterable[str]:

@@ -110,7 +110,7 @@ class MotionRecorder:
         pictures = np.stack(self._held)
         recent = pictures[max(0, self._measured - self._lag) :]
         first = self._measured - (len(pictures) - len(recent))
-        box = _common_box(recent)
+        box = common_box(recent)
         normal = _normal(pictures, box)
         recently = normal.since(len(pictures) - len(recent))
         self._signs.append(_signs(recently.cells, self._lag)[first:])
@@ -224,6 +224,17 @@ def _halved(pictures: F32) -> F32:
     return (columns[:, 0::2] + columns[:, 1::2]) * np.float32(0.25)
 
 
+def grey_pictures_at(profile: MotionProfile, ticks: npt.NDArray[np.int64]) -> F32:
+    """Return the grey levels of `pictures` at some ticks, shape (n, 18, 32).
+
+    Raises ValueError: the profile keeps no pictures.
+    """
+    if profile.pictures is None:
+        raise ValueError("the profile keeps no pictures")
+    levels = profile.pictures[ticks].astype(np.float32) / np.float32(PICTURE_PARTS)
+    return levels.reshape(-1, PICTURE_ROWS, PICTURE_COLUMNS)
+
+
 def grey_pictures(profile: MotionProfile, first: int = 0, last: int | None = None) -> F32:
     """Return the grey levels of `pictures` at ticks `[first, last)`, shape (last - first, 576).
 
@@ -293,7 +304,7 @@ def _shares(pixels: int, cells: int) -> F32:
     return shares
 
 
-def _common_box(pictures: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def common_box(pictures: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Return the rows and columns inside the borders all sampled pictures of a block share."""
     rows, columns = pictures.shape[1:]
     picks = pictures[np.linspace(0, len(pictures) - 1, min(8, len(pictures))).astype(int)]

@@ -16,6 +16,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from videonovelty import footage
@@ -198,6 +199,14 @@ def _jobs(folder: Path) -> Iterator[Job]:
         partial(_spliced, sources["bravo"], 5.0, 5.2, 704, seconds=0.2),
     )
     yield (
+        Made("mixed/in the dark.mp4", SPLICE, "3 new seconds at the end, nearly dark", "bravo", ((10.0, 13.0),)),
+        partial(_spliced, sources["bravo"], 10.0, 10.0, 706, light=0.12),
+    )
+    yield (
+        Made("mixed/around it.mp4", SPLICE, "a new video around it", "charlie", ((0.0, ORIGINALS["charlie"][1]),)),
+        partial(_surrounded, sources["charlie"], 705),
+    )
+    yield (
         Made("mixed/same room.mp4", SPLICE, "3 seconds of another take in place", "room-1", ((4.0, 7.0),)),
         partial(_spliced_take, sources["room-1"], ROOMS["room-1"]),
     )
@@ -250,10 +259,27 @@ def _new_take(room: int, take: int, path: Path) -> None:
     _write(path, _take(room, take), crf=22)
 
 
-def _spliced(source: Path, until: float, goes_on: float, seed: int, path: Path, *, seconds: float = 3.0) -> None:
-    new = footage.clip(seed, seconds, width=WIDTH, height=HEIGHT, fps=FPS)
+def _spliced(
+    source: Path, until: float, goes_on: float, seed: int, path: Path, *, seconds: float = 3.0, light: float = 1.0
+) -> None:
+    clip = footage.clip(seed, seconds, width=WIDTH, height=HEIGHT, fps=FPS)
+    new = (np.asarray(picture * light, np.uint8) for picture in clip)
     rest = read_pictures(source, goes_on) if goes_on < ORIGINALS[source.stem][1] else iter(())
     _write(path, itertools.chain(read_pictures(source, 0.0, until), new, rest), crf=25)
+
+
+def _surrounded(source: Path, seed: int, path: Path) -> None:
+    new = footage.clip(seed, ORIGINALS[source.stem][1], width=WIDTH, height=HEIGHT, fps=FPS)
+    width, height = int(0.7 * WIDTH), int(0.7 * HEIGHT)
+    left, top = (WIDTH - width) // 2, (HEIGHT - height) // 2
+
+    def pictures() -> Iterator[U8]:
+        for around, picture in zip(new, read_pictures(source), strict=False):
+            small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+            around[top : top + height, left : left + width] = small
+            yield around
+
+    _write(path, pictures(), crf=25)
 
 
 def _spliced_take(source: Path, room: int, path: Path) -> None:

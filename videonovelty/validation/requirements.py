@@ -40,7 +40,7 @@ REQUIREMENTS = (
             "R1.1": "A video of new footage stays in the review queue and is not explained by known footage.",
             "R1.2": "Another take of a known scene is not called known, in whole or in part.",
             "R1.3": "Known footage with new seconds in it stays in the queue, and at most half a second of them lies "
-            "in a stretch called known.",
+            "in a stretch called known; so does a new video that plays around known footage, and what is nearly dark.",
             "R1.4": "What is damaged, blank, empty or no video stays in the queue with a reason.",
             "R1.5": "Every row that is not `known` needs review, and the stretches of a video leave no gap.",
         },

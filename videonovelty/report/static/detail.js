@@ -213,6 +213,7 @@ function coverOf(s) {
 
 /** Where a box lies in the picture, in words. */
 function place(left, top, right, bottom) {
+  if (right - left > 0.95 && bottom - top > 0.95) return 'around it';
   const [x, y] = [(left + right) / 2, (top + bottom) / 2];
   const words = [y < 0.4 ? 'upper' : y > 0.6 ? 'lower' : '', x < 0.4 ? 'left' : x > 0.6 ? 'right' : ''].filter(Boolean);
   return words.length ? words.join(' ') : 'in the middle';
@@ -220,7 +221,7 @@ function place(left, top, right, bottom) {
 
 /** What explains a stretch, in words. */
 function explanation(s, says) {
-  if (!s.id) return h('span', { class: 'muted' }, { novel: 'in no known video', undecoded: 'could not be decoded: nobody looked at it', uninformative: 'blank or featureless', inside: 'known video not stated', same_scene: 'known video not stated', known: 'known video not stated' }[s.kind]);
+  if (!s.id) return h('span', { class: 'muted' }, { novel: s.whyNot || 'in no known video', undecoded: 'could not be decoded: nobody looked at it', uninformative: 'blank or featureless', inside: 'known video not stated', same_scene: 'known video not stated', known: 'known video not stated' }[s.kind]);
   const said = [];
   if (s.knownStart !== undefined && s.knownStart !== null && s.knownEnd !== null && s.knownEnd !== undefined) said.push(`its ${clock(s.knownStart)}–${clock(s.knownEnd)}`);
   if (s.speed && Math.abs(s.speed - 1) > 0.005) said.push(`at ${s.speed}× speed`);
