@@ -46,7 +46,7 @@ from benchmarks.accuracy_footage import (
     make,
     still_share,
 )
-from benchmarks.copy_metrics import average_precision, overlap, planted, segment_precision_recall
+from benchmarks.copy_metrics import NOT_SHOWN, average_precision, overlap, planted, segment_precision_recall
 from benchmarks.made_codes import COMMAND
 from benchmarks.made_known import add_made_up
 from benchmarks.vpdq_method import VPDQ_WAYS, vpdq_matches
@@ -183,7 +183,7 @@ def _add_seconds(cell: dict[str, float], entry: Row, segments: Sequence[Row]) ->
     if entry["new"] is not None:
         low, high = entry["new"]
         cell["new seconds"] += high - low
-        cell["new seconds hidden"] += _new_within(entry, known)
+        cell["new seconds hidden"] += _hidden(entry, segments)
         cell["new seconds of one look"] += _new_within(entry, looks)
         if entry["kind"] == "splice":
             _add_planted(cell, low, high, segments)
@@ -222,7 +222,7 @@ def _planted(cells: Sequence[Mapping[str, float]], length: float) -> dict[str, i
 
 
 def _hidden(entry: Row, segments: Sequence[Row]) -> float:
-    return _new_within(entry, [s for s in segments if s["kind"] == "known"])
+    return _new_within(entry, [s for s in segments if s["kind"] in NOT_SHOWN])
 
 
 def _new_within(entry: Row, segments: Sequence[Row]) -> float:

@@ -11,6 +11,9 @@ from videonovelty.tuning.metrics import union_seconds
 
 Row = Mapping[str, Any]
 
+NOT_SHOWN = frozenset({"known", "uninformative"})
+"""Kinds of segments nobody is asked to view: new footage in them is hidden."""
+
 
 def overlap(a: float, b: float, c: float, d: float) -> float:
     """Return how much `[a, b)` and `[c, d)` have in common."""
@@ -79,7 +82,7 @@ def planted(low: float, high: float, segments: Sequence[Row]) -> Planted:
     Stretches that go to a person and follow one another count as one, for a person views them as one: where the known
     footage beside the planted one is not proven, the listed stretch begins too early by all of that.
     """
-    shown = sorted((s["start_seconds"], s["end_seconds"]) for s in segments if s["kind"] != "known")
+    shown = sorted((s["start_seconds"], s["end_seconds"]) for s in segments if s["kind"] not in NOT_SHOWN)
     novel = [s for s in segments if s["kind"] == "novel"]
     joined: list[list[float]] = []
     for start, end in shown:

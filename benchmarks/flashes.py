@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.accuracy import scan
 from benchmarks.accuracy_footage import FPS
-from benchmarks.copy_metrics import overlap
+from benchmarks.copy_metrics import NOT_SHOWN, overlap
 from benchmarks.made_codes import write_rows
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
@@ -73,7 +73,7 @@ def measure(run: Path) -> list[dict[str, Any]]:
     rows = pq.read_table(run / "verdicts.parquet").to_pylist()
     known: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for segment in pq.read_table(run / "segments.parquet").to_pylist():
-        if segment["kind"] == "known":
+        if segment["kind"] in NOT_SHOWN:
             known[segment["video_id"]].append((segment["start_seconds"], segment["end_seconds"]))
     found: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for row in rows:

@@ -266,6 +266,32 @@ def _two_corners(known: U8, new: U8, *_: int) -> U8:
     return shown
 
 
+def _around(side: float, right: float = 0.5, down: float = 0.5) -> Mix:
+    """Return a mix in which the new footage plays around the known, which takes `side` of the sides.
+
+    `right` and `down` are the shares of what is left that lie left of it and above it.
+    """
+
+    def put(known: U8, new: U8, _: int) -> U8:
+        height, width = known.shape[:2]
+        small = _fitted(known, int(side * height), int(side * width))
+        top, left = int(down * (height - small.shape[0])), int(right * (width - small.shape[1]))
+        shown = new.copy()
+        shown[top : top + small.shape[0], left : left + small.shape[1]] = small
+        return shown
+
+    return put
+
+
+def _in_place(change: Callable[[U8], Any], first: float, last: float) -> Mix:
+    """Return a mix that shows the new footage alone, changed, for some seconds."""
+
+    def show(known: U8, new: U8, number: int) -> U8:
+        return np.asarray(change(new), np.uint8) if first <= number / FPS < last else known
+
+    return show
+
+
 def _corner(side: float) -> Callable[[int], Box]:
     return lambda _: (1 - side, 1 - side, side, side)
 
@@ -287,6 +313,15 @@ HIDDEN: dict[str, tuple[Mix, tuple[float, float]]] = {
     "right 25 %": (_pasted(lambda _: (0.75, 0.0, 0.25, 1.0)), (0.0, COPY_SECONDS)),
     "top 20 %": (_pasted(lambda _: (0.0, 0.0, 1.0, 0.2)), (0.0, COPY_SECONDS)),
     "bottom 30 %": (_pasted(lambda _: (0.0, 0.7, 1.0, 0.3)), (0.0, COPY_SECONDS)),
+    "around 60 %": (_around(0.6), (0.0, COPY_SECONDS)),
+    "around 75 %": (_around(0.75), (0.0, COPY_SECONDS)),
+    "around 85 %": (_around(0.85), (0.0, COPY_SECONDS)),
+    "around 75 % in a corner": (_around(0.75, 1.0, 1.0), (0.0, COPY_SECONDS)),
+    "in the dark for 3 s": (_in_place(lambda new: new * 0.15, 5.0, 8.0), (5.0, 8.0)),
+    "out of focus for 3 s": (
+        _in_place(lambda new: cv2.GaussianBlur(new, (0, 0), 0.03 * new.shape[1]), 5.0, 8.0),
+        (5.0, 8.0),
+    ),
     "corner 30 % for 2 s": (_pasted(_corner(0.3), 5.0, 7.0), (5.0, 7.0)),
     "corner 40 % for 3 s": (_pasted(_corner(0.4), 5.0, 8.0), (5.0, 8.0)),
     "corner 50 % for 2 s": (_pasted(_corner(0.5), 5.0, 7.0), (5.0, 7.0)),
