@@ -288,6 +288,9 @@ def test_interrupting_the_terminal_reaches_the_parent_alone():
     # T07: Ctrl-C goes to the foreground group; zygote and child are in their own
     process, (zygote, child) = run_parent("slow")
     assert os.getpgid(process.pid) != os.getpgid(zygote)
+    deadline = time.monotonic() + 5  # it is forked before it leaves the zygote's group
+    while os.getpgid(child) != child and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert os.getpgid(child) == child
     os.kill(zygote, signal.SIGINT)
     assert process.wait(20) == 0, "the video in progress was finished"
