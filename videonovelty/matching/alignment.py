@@ -268,8 +268,9 @@ def _widened(a: Alignment, line: Line, found: list[Stretch], pictures: _Pictures
         settings=a.proof,
         cells=None if a.region is None else shown_whole(a.region),
     )
-    new = [replace(stretch, region=a.region) for stretch in widened if stretch not in found]
-    return [*(one for one in widened if one in found), *(_with_placement(one, a, pictures, counted) for one in new)]
+    return [
+        one if one in found else _with_placement(replace(one, region=a.region), a, pictures, counted) for one in widened
+    ]
 
 
 def _tested(

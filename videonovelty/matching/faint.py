@@ -20,7 +20,6 @@ from videonovelty.settings import ProofSettings
 from videonovelty.signatures.motion import grey_pictures_at
 
 Bool = npt.NDArray[np.bool_]
-I16 = npt.NDArray[np.int16]
 Times = tuple[tuple[float, float], ...]
 
 BLANK_LEVELS = 4.0
@@ -39,26 +38,17 @@ def faint_keyframes(query: Signatures) -> Bool:
     return found
 
 
-def bits_on_line(query: Signatures, which: Bool, frames: KnownFrames, line: Line, reach_seconds: float) -> I16:
-    """Return PDQ distances (n,) of the keyframes `which` to all that a line puts there, however little is in it.
-
-    `NOTHING` for the others, and where the known video does not reach.
-    """
-    bits = np.full(len(which), NOTHING, np.int16)
-    rows = np.flatnonzero(which)
-    if len(rows):
-        inner = query.pdq_inner[rows, line.variant] if query.has_inner.any() else None
-        distance = least_distances(query.pdq[rows, line.variant], inner, frames)
-        bits[rows] = aligned_distance(query.pts_seconds[rows], every_keyframe(frames), distance, line, reach_seconds)
-    return bits
-
-
 def known_faint_times(
     query: Signatures, faint: Bool, frames: KnownFrames, line: Line, reach_seconds: float, proof: ProofSettings
 ) -> Times:
-    """Return when the query shows faint pictures that look like what a line puts there."""
-    bits = bits_on_line(query, faint, frames, line, reach_seconds)
-    alike = np.flatnonzero((bits != NOTHING) & (bits <= proof.aligned_bits))
+    """Return when the query shows faint pictures that look like what a line puts there, however little is in that."""
+    rows = np.flatnonzero(faint)
+    if len(rows) == 0:
+        return ()
+    inner = query.pdq_inner[rows, line.variant] if query.has_inner.any() else None
+    distance = least_distances(query.pdq[rows, line.variant], inner, frames)
+    bits = aligned_distance(query.pts_seconds[rows], every_keyframe(frames), distance, line, reach_seconds)
+    alike = rows[(bits != NOTHING) & (bits <= proof.aligned_bits)]
     return tuple((float(query.start_seconds[n]), float(query.end_seconds[n])) for n in alike)
 
 

@@ -19,10 +19,9 @@ from videonovelty.matching.in_place import InPlace, InPlaces
 from videonovelty.matching.levels import Levels, Unfollowed
 from videonovelty.matching.local_evidence import LocalPair
 from videonovelty.matching.proof import moves_otherwise_somewhere
-from videonovelty.matching.shown import Shown, picture_box
+from videonovelty.matching.shown import Shown, is_bordered, picture_box
 from videonovelty.matching.still import cover_of
 from videonovelty.matching.stretch import Cover, KnownSide, Stretch, outside, part_of
-from videonovelty.matching.surroundings import is_bordered
 from videonovelty.records import DONE_AGAIN, IN_A_PART, PART_COVERED, PART_MOVES, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 

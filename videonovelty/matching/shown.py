@@ -15,7 +15,7 @@ import numpy.typing as npt
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import GeometricMatch, as_shares
 from videonovelty.matching.shown_kernels import MIN_VISIBLE_SHARE, SAMPLES, counted, looked_up
-from videonovelty.records import F64, KnownFrames
+from videonovelty.records import F64, KnownFrames, Signatures
 
 Bool = npt.NDArray[np.bool_]
 I64 = npt.NDArray[np.int64]
@@ -162,6 +162,11 @@ def agreed_placement(matches: Sequence[GeometricMatch], aspect: float, *, mirror
 def has_borders(frames: KnownFrames) -> bool:
     """Return whether most keyframes of a known video have borders."""
     return bool((frames.pdq != frames.pdq_inner).any(axis=1).mean() > 0.5)
+
+
+def is_bordered(query: Signatures) -> bool:
+    """Return whether most keyframes of a query have borders."""
+    return 2 * int(query.has_inner.sum()) > len(query.has_inner)
 
 
 def picture_box(frames: KnownFrames, local: KnownLocal) -> tuple[float, float, float, float]:

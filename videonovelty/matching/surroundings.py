@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from videonovelty.matching.in_place import InPlace, InPlaces
 from videonovelty.matching.local_evidence import LocalPair
-from videonovelty.matching.shown import Shown, has_borders
+from videonovelty.matching.shown import Shown, has_borders, is_bordered
 from videonovelty.matching.still import stays, still_cells
 from videonovelty.matching.stretch import Cover, KnownSide, Stretch
 from videonovelty.records import PART_COVERED, PICTURE_COLUMNS, PICTURE_ROWS, PLAYS_IN_A_PART, Signatures
@@ -34,11 +34,6 @@ _SIDE = 2
 """Borders are sought in pictures so many times as large, as they are when a video is signed."""
 
 
-def is_bordered(query: Signatures) -> bool:
-    """Return whether most keyframes of a query have borders."""
-    return 2 * int(query.has_inner.sum()) > len(query.has_inner)
-
-
 def with_surroundings(stretch: Stretch, query: Signatures, known: KnownSide, aspect: float) -> Stretch:
     """Return a proven stretch as it is, or unproven where there is something around the known picture, with the reason.
 
@@ -55,11 +50,10 @@ def with_surroundings(stretch: Stretch, query: Signatures, known: KnownSide, asp
     if ticks[0] < first:
         return stretch
     pictures = grey_pictures_at(motion, ticks)
-    compared = _compared(stretch, query, known, aspect)
-    if stretch.region is not None:
-        inside = stretch.region.covers(PICTURE_ROWS, PICTURE_COLUMNS) >= 0.5
-    elif stretch.rests_on_placement and compared is not None:
-        inside = _placed(compared).covers(PICTURE_ROWS, PICTURE_COLUMNS) >= 0.5
+    compared = None if stretch.region is not None else _compared(stretch, query, known, aspect)
+    shown = stretch.region if compared is None else _placed(compared)
+    if shown is not None:
+        inside = shown.covers(PICTURE_ROWS, PICTURE_COLUMNS) >= 0.5
     elif is_bordered(query) and not has_borders(known.frames):
         inside = _within_borders(pictures)
     else:
@@ -72,6 +66,7 @@ def with_surroundings(stretch: Stretch, query: Signatures, known: KnownSide, asp
         return _unproven(stretch, PLAYS_IN_A_PART)
     if not stretch.rests_on_placement or _of_one_colour(pictures.mean(axis=0)[around]):
         return stretch
+    compared = compared or _compared(stretch, query, known, aspect)
     if moving or compared is None or not stays(compared, around):
         return _unproven(stretch, PLAYS_IN_A_PART)
     return replace(_unproven(stretch, PART_COVERED), cover=Cover((0.0, 0.0, 1.0, 1.0), still=True))
