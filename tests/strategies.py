@@ -126,6 +126,7 @@ def coverages(draw: st.DrawFn) -> Coverage:
         longest_unseen_seconds=draw(seconds(600)),
         passes=draw(st.sampled_from((("nonref",), ("intra", "nonref"), ("intra",)))),
         notes=tuple(draw(st.lists(display_text(), max_size=2))),
+        left_out=tuple(draw(st.lists(display_text(), max_size=2))),
     )
 
 

@@ -22,7 +22,7 @@ from videonovelty.records import (
 )
 from videonovelty.sandbox import WireError, decode_signed, encode_signed, lockdown
 from videonovelty.sandbox.parent import HEARTBEATS_FREE, _Answer
-from videonovelty.sandbox.wire import ARRAYS, PREFIX, decode_error, encode_error
+from videonovelty.sandbox.wire import ARRAYS, PREFIX, WIRE_VERSION, decode_error, encode_error
 from videonovelty.sandbox.zygote import ERROR, FRAME, HEARTBEAT, SIGNED
 
 VIDEO = "ab" * 32
@@ -160,8 +160,8 @@ def test_the_stored_form_stays_what_it_was():
     plain.signatures.end_seconds[:] = [1, 2]
     payload = encode_signed(plain)
     assert payload[:4] == b"VNSV"
-    assert len(payload) == 1984
-    assert hashlib.sha256(payload).hexdigest()[:16] == "b80ced8033383f64"
+    assert len(payload) == 1992
+    assert hashlib.sha256(payload).hexdigest()[:16] == "ff399080c48706a4"
 
 
 def test_hidden_characters_of_a_container_are_escaped_before_they_travel():
@@ -233,6 +233,7 @@ def test_every_shorter_payload_is_refused():
         ("coverage.notes", "text"),
         ("coverage.notes", [1]),
         ("coverage.notes", ["x"] * 100),
+        ("coverage.left_out", [1]),
         ("signatures.video_id", "cd" * 32),
         ("signatures.scheme", "scheme-2"),
         ("signatures.step_seconds", 0.0),
@@ -309,8 +310,8 @@ def test_booleans_other_than_zero_and_one_are_refused():
 
 def test_another_version_says_so():
     payload = bytearray(encode_signed(signed_video()))
-    payload[4] = 9
-    with pytest.raises(WireError, match="version 9"):
+    payload[4] = WIRE_VERSION + 1
+    with pytest.raises(WireError, match=f"version {WIRE_VERSION + 1}"):
         decode_signed(bytes(payload), video_id=VIDEO)
 
 

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     UNINFORMATIVE = "uninformative"
     TOO_SHORT = "too_short"
     PARTLY_DECODED = "partly_decoded"
+    HOLDS_MORE = "holds_more"
 
 
 FAILURES = frozenset(list(Reason)[: list(Reason).index(Reason.SAME_BYTES)])
@@ -75,6 +76,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNINFORMATIVE: "blank, dark or featureless pictures throughout: nothing to compare",
     Reason.TOO_SHORT: "too few informative pictures to decide",
     Reason.PARTLY_DECODED: "part of the video could not be decoded, so it was not all looked at",
+    Reason.HOLDS_MORE: "the file holds more than the pictures that were looked at",
 }
 """One plain sentence a reason, as people read it in reports and messages."""
 

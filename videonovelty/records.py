@@ -134,6 +134,8 @@ class Coverage:
     """Longest stretch between two frames that were looked at (or an undecoded stretch)."""
     passes: tuple[str, ...] = ("nonref",)
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """What the file holds besides that nobody looked at; each has a second or more of `undecoded` at the end."""
 
     @property
     def whole(self) -> bool:
@@ -538,7 +540,8 @@ class Segment:
     median_distance_bits: float | None = None
     inliers: int | None = None
     why_not: str | None = None
-    """Of `same_scene`: why it could not be proven to be the same footage, where it was tried."""
+    """Of `same_scene`: why it could not be proven to be the same footage, where it was tried. Of `novel`: why it could
+    not be compared. Of `undecoded`: what the file holds there."""
     cover_left: float | None = None
     """Where that is something over a part of the picture, and it was found: its box in shares of width and height."""
     cover_top: float | None = None

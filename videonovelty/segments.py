@@ -21,7 +21,7 @@ class _Piece:
     kind: str
     stretch: Stretch | None
     why_not: str = ""
-    """Of what is `novel`, if there is a reason."""
+    """Of what is `novel` or `undecoded`, if there is a reason."""
 
     @property
     def told(self) -> tuple[str, int, str]:
@@ -62,6 +62,8 @@ def tile_segments(
             pieces[-1] = replace(pieces[-1], end=end)
         else:
             pieces.append(piece)
+    if coverage.left_out and pieces[-1].kind == "undecoded":
+        pieces[-1] = replace(pieces[-1], why_not="; ".join(coverage.left_out))
     pieces = _without_slivers(pieces, settings.boundary_seconds)
     return tuple(_segment(piece) for piece in pieces)
 

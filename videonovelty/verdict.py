@@ -93,7 +93,7 @@ def _verdict(
     explained = seconds["known"] >= settings.min_known_share * informative - 1e-6
     if known and explained:
         if missed:
-            return "not_comparable", Reason.PARTLY_DECODED
+            return "not_comparable", Reason.HOLDS_MORE if coverage.left_out else Reason.PARTLY_DECODED
         if min(segment.spatial_share or 0.0 for segment in known) < settings.min_spatial_share:
             return "partly_known", Reason.PLAYS_INSIDE_FRAME
         if seconds["uninformative"] > settings.max_uninformative_share * whole:

@@ -207,6 +207,7 @@ def inspect(
         "packet_errors": coverage.packet_errors,
         "corrupt_frames": coverage.corrupt_frames,
         "notes": list(coverage.notes),
+        "left_out": list(coverage.left_out),
         "keyframes": keyframes,
     }
     if contact_sheet is not None:
@@ -238,6 +239,8 @@ def inspect(
         )
     for note in coverage.notes:
         output.print(f"  note: {note}", markup=False)
+    for what in coverage.left_out:
+        output.print(f"  not looked at: {what}", markup=False)
     for row in keyframes:
         mark = "" if row["informative"] else "  uninformative"
         for left, top, right, bottom in row["panes"]:

@@ -13,7 +13,7 @@ import logging
 import os
 import pkgutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ import av.error
 import numpy as np
 from av.stream import Disposition
 
+from videonovelty.decode.accounting import ByteCount, hides_samples, sample_positions
 from videonovelty.decode.pictures import UPRIGHT, Picture, Scaler, orientation_of
 from videonovelty.decode.timeline import FrameClock, StreamLedger, merged, sane_frame_seconds
 from videonovelty.errors import (
@@ -56,6 +57,10 @@ _MAX_READ_ERRORS = 64
 _BAD_TEXT: dict[str, Any] = {"metadata_errors": "replace"} if av.__version__.startswith("18.") else {}
 """PyAV 18 has to be told to survive metadata that is not UTF-8; 19 knows no such option."""
 _SEEK_MARGIN_SECONDS = 0.25
+MOST_BEYOND_EDGE = 64
+"""Columns or rows that are coded and not shown: the largest block of any codec. A player can show more of them."""
+PICTURE_SECONDS = 1.0
+"""How long a picture attached to a file stands on its timeline."""
 _SHORT_DECODE_SECONDS = 2.0  # a window that begins before this is reached without seeking
 _ROUNDING_SECONDS = 1e-6
 _REREAD_BYTES, _REREAD_BLOCK = 64 << 20, 1 << 20
@@ -72,6 +77,10 @@ class _Track:
 
     index: int
     declared_seconds: float
+    is_picture: bool = False
+    """It is a picture attached to the file, or some."""
+    hidden: frozenset[int] = frozenset()
+    """Where the samples lie that its edit list leaves out, if the track is of those."""
     start_seconds: float = 0.0
     """Where its first frame lies on the common timeline."""
     origin_seconds: float | None = None
@@ -83,6 +92,8 @@ class _Track:
     length_seconds: float = 0.0
     """How much of the common timeline it takes, known after a whole pass."""
     finished: bool = False
+    beyond_edge: bool = False
+    """More of its pictures is coded than shown."""
 
 
 class OpenVideo:
@@ -100,7 +111,9 @@ class OpenVideo:
         self._notes: list[str] = []
         self._window = False
         self._frames_left = settings.max_frames
-        self._refused: list[float] = []
+        self._left_out: list[tuple[float, str]] = []
+        self._count: ByteCount | None = None
+        self._with_edits = True
         self._reopen()
         self._tracks = self._choose_tracks()
         self.probe = self._make_probe()
@@ -115,7 +128,8 @@ class OpenVideo:
         """Yield frames in presentation order, `pts_seconds` strictly increasing from 0 at the first frame.
 
         `pass_name` is one of `PASSES`. With `start_seconds` or `end_seconds` only frames in `[start, end)` are yielded,
-        by seeking where the container can. Several video streams lie end to end on one timeline.
+        by seeking where the container can. Several video streams lie end to end on one timeline, then the pictures
+        attached to the file, `PICTURE_SECONDS` each, and last what edit lists leave out.
 
         A new call ends the pass before it. Raises CorruptVideoError where a whole pass gave no frame,
         LimitExceededError when memory runs out, ValueError for an unknown pass.
@@ -139,9 +153,9 @@ class OpenVideo:
             gaps += [(end + start, end + stop) for start, stop in undecoded.tolist()]
             unseen = max(unseen, longest)
             end += length
-        if len(self._tracks) > 1:
-            notes.append(f"{len(self._tracks)} video streams, laid end to end")
-        for seconds in self._refused:
+        notes += _told(self._tracks)
+        left_out = [*self._left_out, *((0.0, what) for what in self._besides())]
+        for seconds, _ in left_out:
             gaps.append((end, end + max(seconds, 1.0)))
             end += max(seconds, 1.0)
         undecoded = merged(gaps)
@@ -159,11 +173,26 @@ class OpenVideo:
             longest_unseen_seconds=unseen,
             passes=tuple(dict.fromkeys(self._passes)) or ("window",),
             notes=tuple(dict.fromkeys(notes)),
+            left_out=tuple(dict.fromkeys(what for _, what in left_out)),
         )
+
+    def _besides(self) -> list[str]:
+        """Return what the file holds besides its streams, as the latest whole pass has found it."""
+        found = []
+        attached = sum(1 for stream in self._container.streams if stream.type == "attachment")
+        if attached:
+            found.append("a file attached to it" if attached == 1 else f"{attached} files attached to it")
+        if any(track.beyond_edge for track in self._tracks):
+            found.append("more of its pictures, beyond their edges")
+        unexplained = 0 if self._count is None else self._count.unexplained(self._fd)
+        if unexplained:
+            found.append(f"{unexplained:,} bytes that belong to no picture, sound or text of it")
+        return found
 
     def only_stream_index(self) -> int | None:
         """Return the number of the video stream; None where the file has more, as far as it was read, or pictures."""
-        return self._tracks[0].index if len(self._container.streams.video) == 1 and not self._refused else None
+        alone = len(self._container.streams.video) == len(self._tracks) == 1 and not self._left_out
+        return self._tracks[0].index if alone else None
 
     def only_stream(self) -> Any:
         """Return the video stream, to be read from its first packet; None where there are more."""
@@ -191,6 +220,9 @@ class OpenVideo:
                 yield packet
         if ledger.packet_errors or self._notes:
             raise CorruptVideoError(self._name, "not all of it could be read")
+        besides = self._besides()
+        if besides:
+            raise CorruptVideoError(self._name, f"the file also holds {besides[0]}")
         if not np.isfinite(origin):
             return
         track.finished = True
@@ -208,7 +240,7 @@ class OpenVideo:
 
     # opening
 
-    def _reopen(self) -> None:
+    def _reopen(self, *, with_edits: bool = True) -> None:
         """Open the container afresh at the start of the file: the surest way to begin a pass."""
         if self._container is not None:
             self._container.close()
@@ -216,35 +248,49 @@ class OpenVideo:
         if self._quick:
             # else libavformat decodes pictures until it knows their rate and order: 17 ms at 720p
             options |= {"skip_frame": "all", "analyzeduration": "1"}
+        if not with_edits:
+            options["ignore_editlist"] = "1"
+        self._with_edits = with_edits
         os.lseek(self._fd, 0, os.SEEK_SET)
         self._container = av.open("fd:", mode="r", options=options, **_BAD_TEXT)
         self._touched = False
 
     def _choose_tracks(self) -> list[_Track]:
-        """Pick every stream of moving pictures, refuse what the settings do not allow."""
+        """Pick every stream of pictures, refuse what the settings do not allow."""
         tracks: list[_Track] = []
         refusal: RefusedVideoError | None = None
-        moving = [s for s in self._container.streams.video if not int(s.disposition) & int(_PICTURE_DISPOSITIONS)]
-        for stream in moving:
+        videos = sorted(self._container.streams.video, key=_is_attached)
+        for stream in videos:
             try:
                 self._check_stream(stream)
             except RefusedVideoError as error:
                 refusal = refusal or error
-                self._leave_out(stream, f"video stream {stream.index} was not decoded: {error.detail or error.reason}")
+                self._leave_out(stream, f"video stream {stream.index}, not decoded: {error.detail or error.reason}")
                 continue
             if len(tracks) == self._settings.max_video_streams:
-                self._leave_out(stream, f"only the first {len(tracks)} of {len(moving)} video streams were decoded")
+                self._leave_out(stream, f"more video streams than the first {len(tracks)} of {len(videos)}")
                 continue
-            tracks.append(_Track(stream.index, self._declared_of(stream)))
-        if tracks:
-            return tracks
-        if refusal is not None:
-            raise refusal
-        raise NoVideoStreamError(self._name)
+            attached = _is_attached(stream)
+            tracks.append(_Track(stream.index, 0.0 if attached else self._declared_of(stream), is_picture=attached))
+        if all(track.is_picture for track in tracks):
+            raise refusal if refusal is not None and not tracks else NoVideoStreamError(self._name)
+        return [*tracks, *self._hidden_tracks()]
 
-    def _leave_out(self, stream: Any, note: str) -> None:
-        self._refused.append(self._declared_of(stream))
-        self._notes.append(note)
+    def _hidden_tracks(self) -> list[_Track]:
+        """Return a track for each stream whose edit list leaves samples out: of those."""
+        if not str(self._container.format.name).startswith("mov"):
+            return []
+        shown = {s.index: sample_positions(s, shown=True) for s in self._container.streams.video if hides_samples(s)}
+        if not shown:
+            return []
+        self._reopen(with_edits=False)
+        listed = {s.index: sample_positions(s, shown=False) for s in self._container.streams.video}
+        self._reopen()
+        hidden = {index: listed.get(index, frozenset()) - there for index, there in shown.items()}
+        return [_Track(index, 0.0, hidden=samples, seekable=False) for index, samples in hidden.items() if samples]
+
+    def _leave_out(self, stream: Any, what: str) -> None:
+        self._left_out.append((self._declared_of(stream), what))
 
     def _check_stream(self, stream: Any) -> None:
         context = stream.codec_context
@@ -283,7 +329,7 @@ class OpenVideo:
             frames_per_second=_rate(stream),
             declared_seconds=sum(t.declared_seconds for t in self._tracks),
             pixel_format=str(context.pix_fmt or ""),
-            video_streams=len(self._tracks) + len(self._refused),
+            video_streams=len({track.index for track in self._tracks}) + len(self._left_out),
         )
 
     # decoding
@@ -356,6 +402,7 @@ class OpenVideo:
                 self._notes.append("frames nobody refers to hid long stretches, so every frame was decoded")
         if not windowed:
             track.finished = True
+            track.beyond_edge = reader.beyond_edge
 
     def _pictures(self, reader: _Reader, packet: Any, track: _Track) -> Iterator[tuple[Any, float]]:
         """Yield (decoded picture, its seconds) of one packet, as far as the pass wants them."""
@@ -375,8 +422,9 @@ class OpenVideo:
 
     def _begin(self, track: _Track) -> Any:
         """Return the stream, to be read from its start."""
-        if self._touched or self._container is None:
-            self._reopen()
+        with_edits = not track.hidden
+        if self._touched or self._container is None or self._with_edits != with_edits:
+            self._reopen(with_edits=with_edits)
         self._touched = True
         stream = next((s for s in self._container.streams.video if s.index == track.index), None)
         if stream is None or stream.codec_context is None:
@@ -391,14 +439,14 @@ class OpenVideo:
         far = start >= _SHORT_DECODE_SECONDS and track.seekable and tick > 0 and not flags & _NO_TIMESTAMPS
         # only a whole pass shows whether a timeline that may jump is in one piece
         if not far or (flags & _MAY_JUMP and not track.finished):
-            return stream, self._reader(stream, mode), False
+            return stream, self._reader(track, stream, mode), False
         if track.origin_seconds is None:
             for _ in self._decode_track(track, "intra", 0.0, None, windowed=True):
                 break
             stream = self._begin(track)
             if track.origin_seconds is None:
-                return stream, self._reader(stream, mode), False
-        reader = self._reader(stream, mode)
+                return stream, self._reader(track, stream, mode), False
+        reader = self._reader(track, stream, mode)
         try:
             reader.look_at_first(self._container)
             target = int((start + track.origin_seconds - _SEEK_MARGIN_SECONDS) / tick)
@@ -406,32 +454,39 @@ class OpenVideo:
         except (av.error.FFmpegError, OSError, OverflowError):
             track.seekable = False
             stream = self._begin(track)
-            return stream, self._reader(stream, mode), False
+            return stream, self._reader(track, stream, mode), False
         return stream, reader, True
 
-    def _reader(self, stream: Any, mode: str) -> _Reader:
+    def _reader(self, track: _Track, stream: Any, mode: str) -> _Reader:
         may_jump = bool(int(self._container.format.flags) & _MAY_JUMP)
-        return _Reader(stream, mode, self._settings, self._scaler, may_jump=may_jump)
+        reader = _Reader(stream, mode, self._settings, self._scaler, may_jump=may_jump)
+        if track.hidden:
+            reader.show_only(track.hidden)
+        elif track.is_picture:
+            reader.least_seconds = PICTURE_SECONDS
+        return reader
 
     def _packets(self, track: _Track, stream: Any, ledger: StreamLedger) -> Iterator[Any]:
         """Yield the packets of one stream; note where the others end; go on after a read error while that helps."""
         container = self._container
-        others = [s for s in container.streams if s.type == "audio"] if stream.duration is None else []
+        count = ByteCount(container)
+        heard = {s.index for s in container.streams if s.type == "audio"} if stream.duration is None else set()
         track.others_end_seconds = 0.0
         errors = 0
         budget = 2 * self._settings.max_frames  # fields and invisible frames are packets too
         while errors < _MAX_READ_ERRORS:
             try:
-                for packet in container.demux([stream, *others]):
+                for packet in container.demux():
+                    count.add(packet)
                     if packet.stream_index == stream.index:
                         budget -= 1
                         if budget < 0:
                             self._notes.append(f"stopped after {2 * self._settings.max_frames} packets")
                             return
                         yield packet
-                    elif packet.pts is not None:
-                        heard = (packet.pts + (packet.duration or 0)) * _number(packet.time_base)
-                        track.others_end_seconds = max(track.others_end_seconds, heard)
+                    elif packet.stream_index in heard and packet.pts is not None:
+                        until = (packet.pts + (packet.duration or 0)) * _number(packet.time_base)
+                        track.others_end_seconds = max(track.others_end_seconds, until)
             except (av.error.MemoryError, MemoryError) as error:
                 raise LimitExceededError(self._name, "memory", reason=Reason.MEMORY_LIMIT) from error
             except (av.error.FFmpegError, OSError) as error:
@@ -440,6 +495,10 @@ class OpenVideo:
                 _check_headroom()
                 ledger.packet_failed(None)
                 continue
+            except IndexError:  # PyAV, at the end of a file, of a stream that has appeared on the way
+                log.debug("%s: a stream begins on the way", self._name)
+            if not self._window:
+                self._count = count
             return
         self._notes.append("reading was given up after repeated errors")
 
@@ -492,6 +551,12 @@ class _Reader:
         self._sizes: deque[int] = deque(maxlen=_USUAL_PACKETS)
         self._first_pts: int | None = None
         self._timeless = False
+        self.least_seconds = 0.0
+        """How long a picture stands at least."""
+        self.beyond_edge = False
+        """More of its pictures is coded than shown."""
+        self._only: frozenset[int] | None = None
+        self._wanted: set[int | None] = set()
         self._context.thread_count = 1
         self._context.options = {
             "max_pixels": str(settings.max_pixels),
@@ -503,6 +568,13 @@ class _Reader:
             self._context.skip_frame = "NONREF"
         elif mode == "intra":
             self._context.skip_frame = "NONINTRA" if codec in _NONINTRA_CODECS else "NONKEY"
+
+    def show_only(self, samples: frozenset[int]) -> None:
+        """Show the samples at some places of the file alone, counted: between them time passes that others fill."""
+        self._only = samples
+        self._timeless = True
+        self._mode, self._drops_packets = "all", False
+        self._context.skip_frame = "DEFAULT"
 
     def look_at_first(self, container: Any) -> None:
         """Decode the first packet, for what only it says, before seeking elsewhere.
@@ -540,7 +612,7 @@ class _Reader:
             if not flushing:
                 self.ledger.packet_failed(where)
             return []
-        if not flushing and not packet.is_discard:
+        if not flushing and not packet.is_discard and (self._only is None or packet.pos in self._only):
             self.ledger.packet_fed(where, (packet.duration or 0) * self._tick, corrupt=bool(packet.is_corrupt))
         return pictures
 
@@ -548,6 +620,10 @@ class _Reader:
         """Return when a picture is shown, in seconds from the first; None for one that this pass leaves out."""
         if self._mode == "intra" and not _is_intra(picture):
             return None
+        if self._only is not None:
+            if picture.pts not in self._wanted:
+                return None
+            self._wanted.discard(picture.pts)
         counted = self._timeless and self._mode != "intra"
         if counted:
             stated = _picture_seconds(picture, self._tick, self._spacing)
@@ -567,7 +643,7 @@ class _Reader:
         """Return the frame of a picture, or None where it cannot be scaled (then it counts as a failed packet)."""
         if picture.rotation != self._rotation:
             self._rotation = int(picture.rotation)
-            self._turn = orientation_of(picture)
+            self._turn = orientation_of(picture, self._context.codec.name)
             self.rotation_degrees = self._rotation % 360
         shape = Picture(picture, self._scaler, self._turn)
         try:
@@ -580,7 +656,10 @@ class _Reader:
             self.ledger.packet_failed(seconds)
             return None
         damaged = bool(picture.is_corrupt)
-        self.ledger.frame_shown(seconds, _picture_seconds(picture, self._tick, self._spacing), corrupt=damaged)
+        coded = (self._context.coded_width - picture.width, self._context.coded_height - picture.height)
+        self.beyond_edge = self.beyond_edge or max(coded) > MOST_BEYOND_EDGE
+        lasting = max(self.least_seconds, _picture_seconds(picture, self._tick, self._spacing))
+        self.ledger.frame_shown(seconds, lasting, corrupt=damaged)
         width, height = max(round(picture.width * self._aspect), 1), int(picture.height)
         if self._turn[0]:
             width, height = height, width
@@ -622,6 +701,10 @@ class _Reader:
 
     def _look_at(self, packet: Any) -> None:
         """Learn from the first packets where the stream begins, and whether it has timestamps at all."""
+        if self._only is not None:
+            if packet.pos in self._only:
+                self._wanted.add(packet.pts)
+            return
         if self._packets == 0 and packet.pts is None and packet.dts is None:
             self._timeless = True
             self._decode_everything()  # frames are counted, so each must be decoded
@@ -729,6 +812,22 @@ def _can_be_read(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_attached(stream: Any) -> bool:
+    """Return whether a video stream is a picture attached to the file, or pictures that stand for its chapters."""
+    return bool(int(stream.disposition) & int(_PICTURE_DISPOSITIONS))
+
+
+def _told(tracks: Sequence[_Track]) -> Iterator[str]:
+    """Yield what lies on the timeline besides one video stream."""
+    moving = sum(not track.is_picture and not track.hidden for track in tracks)
+    if moving > 1:
+        yield f"{moving} video streams, laid end to end"
+    if any(track.is_picture for track in tracks):
+        yield "pictures attached to the file, after its end"
+    if any(track.hidden for track in tracks):
+        yield f"{sum(len(track.hidden) for track in tracks)} pictures that its edit list leaves out, after its end"
 
 
 def _number(value: Any) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,19 @@ Orientation = tuple[bool, bool, bool]
 UPRIGHT: Orientation = (False, False, False)
 
 
-def orientation_of(picture: VideoFrame) -> Orientation:
-    """Return how the display matrix of a frame turns it; angles between quarter turns go to the nearest axis."""
+_NAMED_PROFILES = frozenset({"png", "apng"})
+"""Decoders that name the colour profile of a picture. PyAV 18 frees that name once more when the side data of a frame
+are looked at, which brings the process down."""
+
+
+def orientation_of(picture: VideoFrame, codec: str = "") -> Orientation:
+    """Return how the display matrix of a frame turns it; angles between quarter turns go to the nearest axis.
+
+    Of pictures of a `codec` whose side data must not be looked at only the turn is known, not whether it is mirrored.
+    """
+    if codec in _NAMED_PROFILES:
+        turn = -math.radians(picture.rotation)
+        return _upright(math.cos(turn), math.sin(turn), -math.sin(turn), math.cos(turn))
     try:
         side_data: Any = picture.side_data
         matrix = side_data.get(SideDataType.DISPLAYMATRIX)
@@ -33,7 +45,10 @@ def orientation_of(picture: VideoFrame) -> Orientation:
     if len(values) < 5:
         return UPRIGHT
     # a point (x, y) of the coded picture is shown at (a·x + c·y, b·x + d·y): libavutil/display.h
-    a, b, c, d = (int(values[i]) for i in (0, 1, 3, 4))
+    return _upright(*(float(values[i]) for i in (0, 1, 3, 4)))
+
+
+def _upright(a: float, b: float, c: float, d: float) -> Orientation:
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return (False, a < 0, d < 0)
     return (True, c < 0, b < 0)

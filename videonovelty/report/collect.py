@@ -667,6 +667,10 @@ def _warnings(
         lost = math.fsum(max(0.0, e.duration_seconds - e.decoded_seconds) for e in unseen)
         only = "1 video was" if len(unseen) == 1 else f"{len(unseen):,} videos were"
         found.append(f"{only} decoded only in part: {spoken(lost)} nobody could look at.")
+    more = sum(e.reason == Reason.HOLDS_MORE for e in entries)
+    if more:
+        only = "1 file holds" if more == 1 else f"{more:,} files hold"
+        found.append(f"{only} known footage and something besides that nobody could look at.")
     if len(snapshots) > 1:
         found.append(f"The verdicts stand on {len(snapshots)} snapshots of the known store. Run `known recheck`.")
     if len(schemes) > 1:

@@ -245,7 +245,13 @@ def _quoted(names: Sequence[str]) -> list[str]:
 
 
 def _looked_at(entry: Entry) -> Iterable[str]:
-    unseen = entry.duration_seconds - entry.decoded_seconds
+    besides = [s for s in _of(entry, "undecoded") if s.why_not]
+    for what in dict.fromkeys(s.why_not for s in besides):
+        yield (
+            f"The file also holds {what}. That is at no time of the video, and nobody looked at it; other tools take "
+            "such files apart."
+        )
+    unseen = entry.duration_seconds - entry.decoded_seconds - math.fsum(s.seconds for s in besides)
     if unseen > 0.5:
         yield (
             f"Only {spoken(entry.decoded_seconds)} of {spoken(entry.duration_seconds)} could be decoded: "
@@ -253,6 +259,8 @@ def _looked_at(entry: Entry) -> Iterable[str]:
             if entry.in_queue
             else f"{spoken(entry.decoded_seconds)} of {spoken(entry.duration_seconds)} were decoded."
         )
+    elif besides:
+        yield f"All of the video itself was looked at: {spoken(entry.decoded_seconds)}, {entry.keyframes:,} keyframes."
     elif entry.duration_seconds > 0:
         gap = max(0.1, entry.longest_unseen_seconds)
         yield (

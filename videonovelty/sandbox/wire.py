@@ -59,13 +59,13 @@ U16 = npt.NDArray[np.uint16]
 
 MAGIC = b"VNSV"
 CODED_MAGIC = b"VNCP"
-WIRE_VERSION = 8
+WIRE_VERSION = 9
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 256
 """Characters of any text the child sends, longer ones are cut."""
 MAX_ITEMS = 64
-"""Passes or notes."""
+"""Passes, notes or what was left out."""
 MAX_SECONDS = 1e12
 """No time is further from zero than this: beyond it, float64 loses the milliseconds."""
 _HEX64 = re.compile(r"[0-9a-f]{64}\Z")
@@ -155,6 +155,7 @@ def encode_signed(signed: SignedVideo) -> bytes:
             "longest_unseen_seconds": float(coverage.longest_unseen_seconds),
             "passes": [_text(item) for item in coverage.passes[:MAX_ITEMS]],
             "notes": [_text(item) for item in coverage.notes[:MAX_ITEMS]],
+            "left_out": [_text(item) for item in coverage.left_out[:MAX_ITEMS]],
         },
         "signatures": {
             "video_id": signatures.video_id,
@@ -401,7 +402,7 @@ def _probe(fields: object) -> Probe:
 def _coverage(fields: object, undecoded: npt.NDArray[np.float64]) -> Coverage:
     names = (
         *("declared_seconds", "duration_seconds", "decoded_seconds", "frames", "packet_errors", "corrupt_frames"),
-        *("longest_unseen_seconds", "passes", "notes"),
+        *("longest_unseen_seconds", "passes", "notes", "left_out"),
     )
     coverage = _only(fields, *names)
     return Coverage(
@@ -415,6 +416,7 @@ def _coverage(fields: object, undecoded: npt.NDArray[np.float64]) -> Coverage:
         longest_unseen_seconds=_seconds(coverage["longest_unseen_seconds"]),
         passes=_texts(coverage["passes"]),
         notes=_texts(coverage["notes"]),
+        left_out=_texts(coverage["left_out"]),
     )
 
 

@@ -207,6 +207,10 @@ def _jobs(folder: Path) -> Iterator[Job]:
         partial(_surrounded, sources["charlie"], 705),
     )
     yield (
+        Made("mixed/behind it.mp4", SPLICE, "another video behind the end of the file", "alpha", ((10.0, 11.0),)),
+        partial(_followed, sources["alpha"], 707),
+    )
+    yield (
         Made("mixed/same room.mp4", SPLICE, "3 seconds of another take in place", "room-1", ((4.0, 7.0),)),
         partial(_spliced_take, sources["room-1"], ROOMS["room-1"]),
     )
@@ -280,6 +284,11 @@ def _surrounded(source: Path, seed: int, path: Path) -> None:
             yield around
 
     _write(path, pictures(), crf=25)
+
+
+def _followed(source: Path, seed: int, path: Path) -> None:
+    _new_clip(seed, 8.0, "", path)
+    path.write_bytes(source.read_bytes() + path.read_bytes())
 
 
 def _spliced_take(source: Path, room: int, path: Path) -> None:

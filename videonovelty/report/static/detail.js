@@ -221,7 +221,7 @@ function place(left, top, right, bottom) {
 
 /** What explains a stretch, in words. */
 function explanation(s, says) {
-  if (!s.id) return h('span', { class: 'muted' }, { novel: s.whyNot || 'in no known video', undecoded: 'could not be decoded: nobody looked at it', uninformative: 'blank or featureless', inside: 'known video not stated', same_scene: 'known video not stated', known: 'known video not stated' }[s.kind]);
+  if (!s.id) return h('span', { class: 'muted' }, { novel: s.whyNot || 'in no known video', undecoded: s.whyNot ? 'the file also holds ' + s.whyNot : 'could not be decoded: nobody looked at it', uninformative: 'blank or featureless', inside: 'known video not stated', same_scene: 'known video not stated', known: 'known video not stated' }[s.kind]);
   const said = [];
   if (s.knownStart !== undefined && s.knownStart !== null && s.knownEnd !== null && s.knownEnd !== undefined) said.push(`its ${clock(s.knownStart)}–${clock(s.knownEnd)}`);
   if (s.speed && Math.abs(s.speed - 1) > 0.005) said.push(`at ${s.speed}× speed`);
