@@ -24,7 +24,7 @@ import av.error
 import numpy as np
 from av.stream import Disposition
 
-from videonovelty.decode.accounting import ByteCount, hides_samples, sample_positions
+from videonovelty.decode.accounting import I64, ByteCount, hides_samples, is_among, sample_positions
 from videonovelty.decode.pictures import UPRIGHT, Picture, Scaler, orientation_of
 from videonovelty.decode.timeline import FrameClock, StreamLedger, merged, sane_frame_seconds
 from videonovelty.errors import (
@@ -79,8 +79,8 @@ class _Track:
     declared_seconds: float
     is_picture: bool = False
     """It is a picture attached to the file, or some."""
-    hidden: frozenset[int] = frozenset()
-    """Where the samples lie that its edit list leaves out, if the track is of those."""
+    hidden: I64 | None = None
+    """Where the samples lie that its edit list leaves out, ascending, if the track is of those."""
     start_seconds: float = 0.0
     """Where its first frame lies on the common timeline."""
     origin_seconds: float | None = None
@@ -286,8 +286,8 @@ class OpenVideo:
         self._reopen(with_edits=False)
         listed = {s.index: sample_positions(s, shown=False) for s in self._container.streams.video}
         self._reopen()
-        hidden = {index: listed.get(index, frozenset()) - there for index, there in shown.items()}
-        return [_Track(index, 0.0, hidden=samples, seekable=False) for index, samples in hidden.items() if samples]
+        hidden = {index: np.setdiff1d(listed[index], there) for index, there in shown.items() if index in listed}
+        return [_Track(index, 0.0, hidden=samples, seekable=False) for index, samples in hidden.items() if len(samples)]
 
     def _leave_out(self, stream: Any, what: str) -> None:
         self._left_out.append((self._declared_of(stream), what))
@@ -422,7 +422,7 @@ class OpenVideo:
 
     def _begin(self, track: _Track) -> Any:
         """Return the stream, to be read from its start."""
-        with_edits = not track.hidden
+        with_edits = track.hidden is None
         if self._touched or self._container is None or self._with_edits != with_edits:
             self._reopen(with_edits=with_edits)
         self._touched = True
@@ -460,7 +460,7 @@ class OpenVideo:
     def _reader(self, track: _Track, stream: Any, mode: str) -> _Reader:
         may_jump = bool(int(self._container.format.flags) & _MAY_JUMP)
         reader = _Reader(stream, mode, self._settings, self._scaler, may_jump=may_jump)
-        if track.hidden:
+        if track.hidden is not None:
             reader.show_only(track.hidden)
         elif track.is_picture:
             reader.least_seconds = PICTURE_SECONDS
@@ -555,7 +555,7 @@ class _Reader:
         """How long a picture stands at least."""
         self.beyond_edge = False
         """More of its pictures is coded than shown."""
-        self._only: frozenset[int] | None = None
+        self._only: I64 | None = None
         self._wanted: set[int | None] = set()
         self._context.thread_count = 1
         self._context.options = {
@@ -569,7 +569,7 @@ class _Reader:
         elif mode == "intra":
             self._context.skip_frame = "NONINTRA" if codec in _NONINTRA_CODECS else "NONKEY"
 
-    def show_only(self, samples: frozenset[int]) -> None:
+    def show_only(self, samples: I64) -> None:
         """Show the samples at some places of the file alone, counted: between them time passes that others fill."""
         self._only = samples
         self._timeless = True
@@ -612,7 +612,7 @@ class _Reader:
             if not flushing:
                 self.ledger.packet_failed(where)
             return []
-        if not flushing and not packet.is_discard and (self._only is None or packet.pos in self._only):
+        if not flushing and not packet.is_discard and (self._only is None or is_among(packet.pos, self._only)):
             self.ledger.packet_fed(where, (packet.duration or 0) * self._tick, corrupt=bool(packet.is_corrupt))
         return pictures
 
@@ -702,7 +702,7 @@ class _Reader:
     def _look_at(self, packet: Any) -> None:
         """Learn from the first packets where the stream begins, and whether it has timestamps at all."""
         if self._only is not None:
-            if packet.pos in self._only:
+            if is_among(packet.pos, self._only):
                 self._wanted.add(packet.pts)
             return
         if self._packets == 0 and packet.pts is None and packet.dts is None:
@@ -821,13 +821,14 @@ def _is_attached(stream: Any) -> bool:
 
 def _told(tracks: Sequence[_Track]) -> Iterator[str]:
     """Yield what lies on the timeline besides one video stream."""
-    moving = sum(not track.is_picture and not track.hidden for track in tracks)
+    moving = sum(not track.is_picture and track.hidden is None for track in tracks)
     if moving > 1:
         yield f"{moving} video streams, laid end to end"
     if any(track.is_picture for track in tracks):
         yield "pictures attached to the file, after its end"
-    if any(track.hidden for track in tracks):
-        yield f"{sum(len(track.hidden) for track in tracks)} pictures that its edit list leaves out, after its end"
+    hidden = sum(len(track.hidden) for track in tracks if track.hidden is not None)
+    if hidden:
+        yield f"{hidden} pictures that its edit list leaves out, after its end"
 
 
 def _number(value: Any) -> float:

@@ -40,7 +40,7 @@ VERDICT_MEANING = {
     "same_scene": "looks like known material, likely another take",
     "novel": "nothing in it was found among the known",
     "partly_known": "some of it is proven known, the rest is not",
-    "not_comparable": "blank, too short, damaged or refused",
+    "not_comparable": "blank, too short, damaged, refused, or more than could be looked at",
     "known": "all proven known footage: nobody need look",
 }
 KINDS = ("novel", "same_scene", "undecoded", "uninformative", "known")
