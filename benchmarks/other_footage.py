@@ -266,6 +266,17 @@ def _two_corners(known: U8, new: U8, *_: int) -> U8:
     return shown
 
 
+def _drawn_over(reach: float) -> Mix:
+    """Return a mix of the known shapes in light and shadow, blurred by `reach` of the width, with the new details."""
+
+    def drawn(known: U8, new: U8, _: int) -> U8:
+        one, two = (side.astype(np.float32) for side in (known, new))
+        shapes, others = (cv2.GaussianBlur(side, (0, 0), reach * known.shape[1]) for side in (one, two))
+        return np.asarray(np.clip(shapes + two - others, 0, 255), np.uint8)
+
+    return drawn
+
+
 def _around(side: float, right: float = 0.5, down: float = 0.5) -> Mix:
     """Return a mix in which the new footage plays around the known, which takes `side` of the sides.
 
@@ -300,6 +311,8 @@ HIDDEN: dict[str, tuple[Mix, tuple[float, float]]] = {
     **{f"mixed {share:.0%}": (_mixed(share), (0.0, COPY_SECONDS)) for share in (0.25, 0.35, 0.5, 0.65)},
     "the brighter of both": (lambda known, new, _: np.maximum(known, new), (0.0, COPY_SECONDS)),
     "the darker of both": (lambda known, new, _: np.minimum(known, new), (0.0, COPY_SECONDS)),
+    "details over known shapes, blurred 1 %": (_drawn_over(0.01), (0.0, COPY_SECONDS)),
+    "details over known shapes, blurred 2 %": (_drawn_over(0.02), (0.0, COPY_SECONDS)),
     "rows by turns": (_interlaced, (0.0, COPY_SECONDS)),
     "stripes": (_striped, (0.0, COPY_SECONDS)),
     "squares": (_chequered, (0.0, COPY_SECONDS)),

@@ -188,6 +188,10 @@ class ProofSettings(_Table):
     pane_evidence: float = Field(25.0, gt=0)
     """The same of a pane, a rectangle whose borders the query's keyframes share, by the query's descriptors alone: the
     borders say where to look."""
+    least_details: float = Field(0.03, ge=0, lt=1)
+    """Share of local descriptors that must find the known ones, where enough of them are there to tell: what is drawn
+    over known footage is as light and dark, and moves like it. Of 2,100 proven stretches of copies under 62 edits the
+    least had 0.038; what was drawn over blurred known footage had up to 0.025."""
     telling_bits: float = Field(32.0, gt=0)
     """Pictures tell the moments apart when those of other moments are this much farther than the aligned ones."""
     sped_doubt: float = Field(0.5, ge=0, le=1)

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.matching.details import with_details
 from videonovelty.matching.distances import (
     FAR,
     NOTHING,
@@ -105,7 +106,7 @@ def align(
         stretches += _alike_somewhere(alignment)
     found = without_overlap(_at_one_speed(stretches))
     parts = [
-        with_surroundings(part, query, known, aspect)
+        with_details(with_surroundings(part, query, known, aspect), query, known, aspect, proof)
         for stretch in found
         for part in second_look(query, turned_motion[stretch.line.variant], stretch, known, matching, proof, aspect)
     ]

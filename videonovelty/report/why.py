@@ -6,7 +6,15 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from videonovelty.errors import FAILURES, Reason
-from videonovelty.records import COLOURS_INVERTED, DONE_AGAIN, IN_A_PART, NOTHING_MOVES, PLAYS_IN_A_PART, TOO_FAINT
+from videonovelty.records import (
+    COLOURS_INVERTED,
+    DONE_AGAIN,
+    IN_A_PART,
+    NOTHING_MOVES,
+    OTHER_DETAILS,
+    PLAYS_IN_A_PART,
+    TOO_FAINT,
+)
 from videonovelty.report.collect import Entry, Stretch, reason_text
 from videonovelty.report.legible import clock, spoken
 
@@ -138,6 +146,11 @@ def _why_same_scene(entry: Entry) -> Iterable[str]:
         yield (
             "What is done in it was done in the known video as well, at the same moments: a dance danced once more "
             "before the same camera looks like this, so it is likely new material."
+        )
+    elif any(s.why_not == OTHER_DETAILS for s in alike):
+        yield (
+            "What is drawn, filtered or generated over known footage looks like this: the same shapes in the same "
+            "light, and something else to be seen. It is likely new material."
         )
     elif not alike or any(s.why_not not in IN_A_PART and s not in around for s in alike):
         yield (
