@@ -22,7 +22,7 @@ from videonovelty.decode import PICTURE_SECONDS, open_video
 from videonovelty.decode.accounting import SPARE_BYTES, ByteCount, _covered
 from videonovelty.decode.packets import code_video
 from videonovelty.decode.writer import write_video
-from videonovelty.errors import Reason
+from videonovelty.errors import NoVideoStreamError, Reason, RefusedVideoError
 from videonovelty.records import Coverage, Frame, Segment, Signatures
 from videonovelty.segments import tile_segments
 from videonovelty.settings import DecodeSettings, Settings, VerdictSettings
@@ -172,7 +172,16 @@ WAYS: dict[str, Callable[[bytes, bytes], bytes]] = {
     "in a box of its own": lambda known, other: known + box(b"uuid", bytes(16) + other),
     "samples that no track lists": lambda known, other: known + box(b"mdat", other),
     "in a table's remarks": lambda known, other: in_the_tables(known, box(b"udta", box(b"note", other))),
+    "in remarks of tables with a long head": lambda known, other: with_long_head(
+        in_the_tables(known, box(b"udta", box(b"note", other)))
+    ),
 }
+
+
+def with_long_head(whole: bytes) -> bytes:
+    """Write the size of the `moov` of an MP4, which must be the last one, in 64 bits."""
+    at = whole.index(b"moov") - 4
+    return whole[:at] + struct.pack(">I4sQ", 1, b"moov", len(whole) - at + 8) + whole[at + 8 :]
 
 
 def in_the_tables(whole: bytes, more: bytes) -> bytes:
@@ -258,6 +267,21 @@ def test_an_attached_picture_is_looked_at_like_any_other(tmp_path: Path) -> None
     assert coverage.duration_seconds == pytest.approx(4.0 + PICTURE_SECONDS, abs=0.1)
     assert frames[-1].pts_seconds == pytest.approx(4.0, abs=0.1)
     assert any("attached" in note for note in coverage.notes)
+
+
+def test_a_picture_attached_to_a_refused_video_changes_no_reason(tmp_path: Path) -> None:
+    for seconds, codecs, error in (
+        (4.0, ("mjpeg",), RefusedVideoError),
+        (None, ("mjpeg",), NoVideoStreamError),
+        (None, ("h264",), NoVideoStreamError),
+    ):
+        path = attached_picture(tmp_path / "a.mkv", 5, seconds)
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            with pytest.raises(error), open_video(fd, DecodeSettings(codecs=codecs), name="a"):
+                pass
+        finally:
+            os.close(fd)
 
 
 # edit lists

@@ -19,8 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videonovelty import decode, footage
-from videonovelty.decode import OpenVideo, open_video
+from videonovelty import footage
+from videonovelty.decode import OpenVideo, open_video, reader
 from videonovelty.decode.timeline import FrameClock, StreamLedger, merged, sane_frame_seconds
 from videonovelty.decode.writer import write_video
 from videonovelty.errors import (
@@ -432,7 +432,7 @@ def test_a_single_picture_of_something_else_is_looked_at_though_nothing_refers_t
         frames = times(decoded(path)[0])
         assert any(abs(seconds - at / 25.0) < 0.01 for seconds in frames), at
         with monkeypatch.context() as patch:
-            patch.setattr(decode, "LARGE_PACKET", float("inf"))
+            patch.setattr(reader, "LARGE_PACKET", float("inf"))
             missed_without += not any(abs(seconds - at / 25.0) < 0.01 for seconds in times(decoded(path)[0]))
     assert missed_without > 0
 
@@ -441,7 +441,7 @@ def test_little_more_is_decoded_where_nothing_is_put_in(tmp_path: Path, monkeypa
     path = tmp_path / "a.mp4"
     write_video(path, footage.clip(4, 12.0, width=160, height=96, fps=25.0, shots=4), fps=25.0, crf=26)
     found = len(decoded(path)[0])
-    monkeypatch.setattr(decode, "LARGE_PACKET", float("inf"))
+    monkeypatch.setattr(reader, "LARGE_PACKET", float("inf"))
     skipping = len(decoded(path)[0])
     assert skipping <= found <= 1.03 * skipping < 0.8 * 300
 

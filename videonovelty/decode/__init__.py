@@ -12,7 +12,6 @@ import importlib
 import logging
 import os
 import pkgutil
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -24,9 +23,10 @@ import av.error
 import numpy as np
 from av.stream import Disposition
 
-from videonovelty.decode.accounting import I64, ByteCount, hides_samples, is_among, sample_positions
-from videonovelty.decode.pictures import UPRIGHT, Picture, Scaler, orientation_of
-from videonovelty.decode.timeline import FrameClock, StreamLedger, merged, sane_frame_seconds
+from videonovelty.decode.accounting import I64, ByteCount, hides_samples, sample_positions
+from videonovelty.decode.pictures import Scaler
+from videonovelty.decode.reader import Reader, as_float, check_headroom, frame_rate
+from videonovelty.decode.timeline import StreamLedger, merged, sane_frame_seconds
 from videonovelty.errors import (
     CorruptVideoError,
     LimitExceededError,
@@ -46,10 +46,6 @@ _NOT_FOR_DECODING = frozenset({"av.__main__", "av.datasets"})
 PASSES = ("intra", "nonref", "all")
 """I frames only; frames that others refer to (bit exact, 0.6–0.7 of the cost of all); every frame."""
 
-# skip_frame=NONINTRA also finds x264's non-IDR I frames, which carry no key flag (16 of 89 cuts hide there);
-# the other decoders treat it as NONREF, so they get NONKEY. Research note, section 1 and 2.
-_NONINTRA_CODECS = frozenset({"h264", "hevc", "av1", "libdav1d"})
-_DROP_NONKEY_PACKETS = frozenset({"vp9", "libvpx-vp9"})  # ignore skip_frame altogether
 _NO_TIMESTAMPS = 0x0080  # AVFMT_NOTIMESTAMPS: raw streams, whose only clock is the count of frames
 _MAY_JUMP = 0x0200  # AVFMT_TS_DISCONT: MPEG transport and program streams
 _PICTURE_DISPOSITIONS = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -57,18 +53,11 @@ _MAX_READ_ERRORS = 64
 _BAD_TEXT: dict[str, Any] = {"metadata_errors": "replace"} if av.__version__.startswith("18.") else {}
 """PyAV 18 has to be told to survive metadata that is not UTF-8; 19 knows no such option."""
 _SEEK_MARGIN_SECONDS = 0.25
-MOST_BEYOND_EDGE = 64
-"""Columns or rows that are coded and not shown: the largest block of any codec. A player can show more of them."""
 PICTURE_SECONDS = 1.0
 """How long a picture attached to a file stands on its timeline."""
 _SHORT_DECODE_SECONDS = 2.0  # a window that begins before this is reached without seeking
 _ROUNDING_SECONDS = 1e-6
 _REREAD_BYTES, _REREAD_BLOCK = 64 << 20, 1 << 20
-_HEADROOM_BYTES = 64 << 20  # what a decoder may ask for at once: a picture of 44 Mpx at 12 bits a pixel
-_USUAL_PACKETS = 48
-LARGE_PACKET = 2.5
-"""Times the size of the median of those before it from which on what a packet shows is decoded in any case."""
-_FIRST_PACKETS = 32  # among them is the packet shown first
 
 
 @dataclass(slots=True)
@@ -207,9 +196,9 @@ class OpenVideo:
         Raises CorruptVideoError when something could not be read, or the file ends before its container says so.
         """
         track = self._tracks[0]
-        ledger = StreamLedger(sane_frame_seconds(_rate(stream)))
+        ledger = StreamLedger(sane_frame_seconds(frame_rate(stream)))
         origin, end = float("inf"), 0.0
-        tick = _number(stream.time_base)
+        tick = as_float(stream.time_base)
         with _translated(self._name):
             for packet in self._packets(track, stream, ledger):
                 if not packet.size:
@@ -261,19 +250,19 @@ class OpenVideo:
         refusal: RefusedVideoError | None = None
         videos = sorted(self._container.streams.video, key=_is_attached)
         for stream in videos:
+            attached = _is_attached(stream)
             try:
                 self._check_stream(stream)
             except RefusedVideoError as error:
-                refusal = refusal or error
+                refusal = refusal or (None if attached else error)
                 self._leave_out(stream, f"video stream {stream.index}, not decoded: {error.detail or error.reason}")
                 continue
             if len(tracks) == self._settings.max_video_streams:
                 self._leave_out(stream, f"more video streams than the first {len(tracks)} of {len(videos)}")
                 continue
-            attached = _is_attached(stream)
             tracks.append(_Track(stream.index, 0.0 if attached else self._declared_of(stream), is_picture=attached))
         if all(track.is_picture for track in tracks):
-            raise refusal if refusal is not None and not tracks else NoVideoStreamError(self._name)
+            raise refusal or NoVideoStreamError(self._name)
         return [*tracks, *self._hidden_tracks()]
 
     def _hidden_tracks(self) -> list[_Track]:
@@ -306,10 +295,10 @@ class OpenVideo:
     def _declared_of(self, stream: Any) -> float:
         """Return how long the container says a video stream is; 0.0 when it does not say."""
         if stream.duration is not None and stream.duration > 0:
-            seconds = float(stream.duration * _number(stream.time_base))
-            if self._container.format.name == "avi" and _rate(stream) > 0:
+            seconds = float(stream.duration * as_float(stream.time_base))
+            if self._container.format.name == "avi" and frame_rate(stream) > 0:
                 # FFmpeg shortens the duration of a file that was cut off; the header still counts its frames
-                seconds = max(seconds, stream.frames / _rate(stream))
+                seconds = max(seconds, stream.frames / frame_rate(stream))
             return seconds
         tagged = _clock_text_seconds(stream.metadata.get("DURATION", ""))  # Matroska, as its muxers write it
         if tagged > 0:
@@ -326,7 +315,7 @@ class OpenVideo:
             codec=str(context.codec.name),
             width=int(context.width),
             height=int(context.height),
-            frames_per_second=_rate(stream),
+            frames_per_second=frame_rate(stream),
             declared_seconds=sum(t.declared_seconds for t in self._tracks),
             pixel_format=str(context.pix_fmt or ""),
             video_streams=len({track.index for track in self._tracks}) + len(self._left_out),
@@ -404,7 +393,7 @@ class OpenVideo:
             track.finished = True
             track.beyond_edge = reader.beyond_edge
 
-    def _pictures(self, reader: _Reader, packet: Any, track: _Track) -> Iterator[tuple[Any, float]]:
+    def _pictures(self, reader: Reader, packet: Any, track: _Track) -> Iterator[tuple[Any, float]]:
         """Yield (decoded picture, its seconds) of one packet, as far as the pass wants them."""
         with _translated(self._name):
             timed = [(picture, reader.time(picture)) for picture in reader.decode(packet)]
@@ -431,11 +420,11 @@ class OpenVideo:
             raise CorruptVideoError(self._name, "the file changed between two passes")
         return stream
 
-    def _position(self, track: _Track, mode: str, start: float) -> tuple[Any, _Reader, bool]:
+    def _position(self, track: _Track, mode: str, start: float) -> tuple[Any, Reader, bool]:
         """Return (stream, its reader, whether reading begins before `start` instead of at the first frame)."""
         stream = self._begin(track)
         flags = int(self._container.format.flags)
-        tick = _number(stream.time_base)
+        tick = as_float(stream.time_base)
         far = start >= _SHORT_DECODE_SECONDS and track.seekable and tick > 0 and not flags & _NO_TIMESTAMPS
         # only a whole pass shows whether a timeline that may jump is in one piece
         if not far or (flags & _MAY_JUMP and not track.finished):
@@ -457,9 +446,9 @@ class OpenVideo:
             return stream, self._reader(track, stream, mode), False
         return stream, reader, True
 
-    def _reader(self, track: _Track, stream: Any, mode: str) -> _Reader:
+    def _reader(self, track: _Track, stream: Any, mode: str) -> Reader:
         may_jump = bool(int(self._container.format.flags) & _MAY_JUMP)
-        reader = _Reader(stream, mode, self._settings, self._scaler, may_jump=may_jump)
+        reader = Reader(stream, mode, self._settings, self._scaler, may_jump=may_jump)
         if track.hidden is not None:
             reader.show_only(track.hidden)
         elif track.is_picture:
@@ -485,14 +474,14 @@ class OpenVideo:
                             return
                         yield packet
                     elif packet.stream_index in heard and packet.pts is not None:
-                        until = (packet.pts + (packet.duration or 0)) * _number(packet.time_base)
+                        until = (packet.pts + (packet.duration or 0)) * as_float(packet.time_base)
                         track.others_end_seconds = max(track.others_end_seconds, until)
             except (av.error.MemoryError, MemoryError) as error:
                 raise LimitExceededError(self._name, "memory", reason=Reason.MEMORY_LIMIT) from error
             except (av.error.FFmpegError, OSError) as error:
                 errors += 1
                 log.debug("%s: reading: %s", self._name, error)
-                _check_headroom()
+                check_headroom()
                 ledger.packet_failed(None)
                 continue
             except IndexError:  # PyAV, at the end of a file, of a stream that has appeared on the way
@@ -527,193 +516,6 @@ class OpenVideo:
             _clock_text_seconds(stream.metadata.get("DURATION", ""))
         )
         return track.declared_seconds, own
-
-
-class _Reader:
-    """The decoder of one stream in one pass: packets in, timed frames out, every failure entered in the ledger."""
-
-    def __init__(self, stream: Any, mode: str, settings: DecodeSettings, scaler: Scaler, *, may_jump: bool) -> None:
-        self.rotation_degrees = 0
-        self._scaler = scaler
-        self._stream = stream
-        self._context = stream.codec_context
-        self._mode = mode
-        self._tick = _number(stream.time_base) or 1e-6
-        spacing = sane_frame_seconds(_rate(stream))
-        self.clock = FrameClock(self._tick, spacing, discontinuous=may_jump)
-        self.ledger = StreamLedger(spacing, allow_skipping=mode == "intra")
-        self._spacing = spacing
-        self._stated_start = stream.start_time
-        self._aspect = _number(stream.sample_aspect_ratio) or 1.0
-        self._turn = UPRIGHT
-        self._rotation: int | None = None
-        self._packets = 0
-        self._sizes: deque[int] = deque(maxlen=_USUAL_PACKETS)
-        self._first_pts: int | None = None
-        self._timeless = False
-        self.least_seconds = 0.0
-        """How long a picture stands at least."""
-        self.beyond_edge = False
-        """More of its pictures is coded than shown."""
-        self._only: I64 | None = None
-        self._wanted: set[int | None] = set()
-        self._context.thread_count = 1
-        self._context.options = {
-            "max_pixels": str(settings.max_pixels),
-            "codec_whitelist": ",".join(settings.codecs),
-        }
-        codec = self._context.codec.name
-        self._drops_packets = mode == "intra" and codec in _DROP_NONKEY_PACKETS
-        if mode == "nonref":
-            self._context.skip_frame = "NONREF"
-        elif mode == "intra":
-            self._context.skip_frame = "NONINTRA" if codec in _NONINTRA_CODECS else "NONKEY"
-
-    def show_only(self, samples: I64) -> None:
-        """Show the samples at some places of the file alone, counted: between them time passes that others fill."""
-        self._only = samples
-        self._timeless = True
-        self._mode, self._drops_packets = "all", False
-        self._context.skip_frame = "DEFAULT"
-
-    def look_at_first(self, container: Any) -> None:
-        """Decode the first packet, for what only it says, before seeking elsewhere.
-
-        There x264 names its version, by which libavcodec knows to decode 4:4:4 streams of old versions their own way;
-        without it every picture after a seek is garbage.
-        """
-        for packet in container.demux(self._stream):
-            if packet.size:
-                with suppress(av.error.InvalidDataError):
-                    self._context.decode(packet)
-                return
-
-    def decode(self, packet: Any) -> list[Any]:
-        """Return the pictures that come out for one packet (an empty one drains the decoder)."""
-        flushing = not packet.size
-        if not flushing:
-            self._look_at(packet)
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        where = None if stamp is None or self._timeless else self.clock.seconds(stamp)
-        if self._mode == "nonref" and not flushing:
-            self._context.skip_frame = "DEFAULT" if self._is_large(packet.size) else "NONREF"
-        if self._drops_packets and not flushing and not packet.is_keyframe:
-            self.ledger.packet_fed(where, (packet.duration or 0) * self._tick)
-            return []
-        try:
-            pictures: list[Any] = self._context.decode(None if flushing else packet)
-        except av.error.EOFError:
-            return []
-        except (av.error.MemoryError, MemoryError):
-            raise
-        except (av.error.FFmpegError, ValueError, OSError) as error:
-            log.debug("packet %d: %s", self._packets, error)
-            _check_headroom()
-            if not flushing:
-                self.ledger.packet_failed(where)
-            return []
-        if not flushing and not packet.is_discard and (self._only is None or is_among(packet.pos, self._only)):
-            self.ledger.packet_fed(where, (packet.duration or 0) * self._tick, corrupt=bool(packet.is_corrupt))
-        return pictures
-
-    def time(self, picture: Any) -> float | None:
-        """Return when a picture is shown, in seconds from the first; None for one that this pass leaves out."""
-        if self._mode == "intra" and not _is_intra(picture):
-            return None
-        if self._only is not None:
-            if picture.pts not in self._wanted:
-                return None
-            self._wanted.discard(picture.pts)
-        counted = self._timeless and self._mode != "intra"
-        if counted:
-            stated = _picture_seconds(picture, self._tick, self._spacing)
-            self.clock.spacing_seconds = stated if stated > 0.75 * self._spacing else self._spacing  # else: one field
-        ticks = None if counted else self.clock.ticks(picture.pts, picture.dts)
-        if ticks is None and not self._timeless:
-            self._decode_everything()  # a frame without a time is placed by counting, which skipping would spoil
-        start = self._stated_start if self._first_pts is None else max(self._first_pts, self._stated_start or 0)
-        seconds, jumped = self.clock.show(
-            ticks, stream_start_seconds=None if start is None or self._timeless else start * self._tick
-        )
-        if jumped:
-            self.ledger.timeline_jumped()
-        return seconds
-
-    def frame(self, picture: Any, seconds: float) -> Frame | None:
-        """Return the frame of a picture, or None where it cannot be scaled (then it counts as a failed packet)."""
-        if picture.rotation != self._rotation:
-            self._rotation = int(picture.rotation)
-            self._turn = orientation_of(picture, self._context.codec.name)
-            self.rotation_degrees = self._rotation % 360
-        shape = Picture(picture, self._scaler, self._turn)
-        try:
-            thumb = shape.thumb()
-        except (av.error.MemoryError, MemoryError):
-            raise
-        except (av.error.FFmpegError, ValueError) as error:
-            log.debug("picture at %.3f s: %s", seconds, error)
-            _check_headroom()
-            self.ledger.packet_failed(seconds)
-            return None
-        damaged = bool(picture.is_corrupt)
-        coded = (self._context.coded_width - picture.width, self._context.coded_height - picture.height)
-        self.beyond_edge = self.beyond_edge or max(coded) > MOST_BEYOND_EDGE
-        lasting = max(self.least_seconds, _picture_seconds(picture, self._tick, self._spacing))
-        self.ledger.frame_shown(seconds, lasting, corrupt=damaged)
-        width, height = max(round(picture.width * self._aspect), 1), int(picture.height)
-        if self._turn[0]:
-            width, height = height, width
-        return Frame(
-            pts_seconds=seconds,
-            thumb=thumb,
-            luma=shape.luma,
-            sketch=shape.sketch,
-            width=width,
-            height=height,
-            is_intra=_is_intra(picture),
-            corrupt=damaged,
-        )
-
-    def stop_skipping(self) -> bool:
-        """Decode every frame from here on if skipping hides too much; return whether that is new.
-
-        Nothing refers to a skipped frame, so the decoder can be told at any moment.
-        """
-        if self._mode != "nonref" or not self.ledger.skips_too_much():
-            return False
-        self._decode_everything()
-        return True
-
-    def _is_large(self, size: int) -> bool:
-        """Return whether a packet is so much larger than others that what it shows must be looked at.
-
-        What nothing refers to is as a rule little more than what its neighbours show; a picture of something else put
-        in between costs as many bits as a cut does.
-        """
-        usual = sorted(self._sizes)[len(self._sizes) // 2] if self._sizes else size
-        self._sizes.append(size)
-        return size > LARGE_PACKET * usual
-
-    def _decode_everything(self) -> None:
-        if self._mode == "nonref":
-            self._mode = "all"
-            self._context.skip_frame = "DEFAULT"
-
-    def _look_at(self, packet: Any) -> None:
-        """Learn from the first packets where the stream begins, and whether it has timestamps at all."""
-        if self._only is not None:
-            if is_among(packet.pos, self._only):
-                self._wanted.add(packet.pts)
-            return
-        if self._packets == 0 and packet.pts is None and packet.dts is None:
-            self._timeless = True
-            self._decode_everything()  # frames are counted, so each must be decoded
-        if self._timeless and self._mode == "intra" and packet.pts is None:
-            # decode order: off by the reordering at most
-            packet.pts = round(self._packets * self._spacing / self._tick)
-        if self._packets < _FIRST_PACKETS and packet.pts is not None and not packet.is_discard:
-            self._first_pts = packet.pts if self._first_pts is None else min(self._first_pts, packet.pts)
-        self._packets += 1
 
 
 def load_everything() -> None:
@@ -773,11 +575,6 @@ def opens_by_name(path: Path, settings: DecodeSettings, *, allow_files: bool = F
         return False
 
 
-def _check_headroom() -> None:
-    """Raise MemoryError if a decoder that failed can have lacked memory, which most decoders report as bad data."""
-    np.empty(_HEADROOM_BYTES, np.uint8)  # only asked for, never touched: costs address space alone
-
-
 @contextmanager
 def _translated(name: str, *, opened: int | None = None) -> Iterator[None]:
     """Turn PyAV's errors into ours; `opened` is the descriptor of a file that is just being opened."""
@@ -829,33 +626,6 @@ def _told(tracks: Sequence[_Track]) -> Iterator[str]:
     hidden = sum(len(track.hidden) for track in tracks if track.hidden is not None)
     if hidden:
         yield f"{hidden} pictures that its edit list leaves out, after its end"
-
-
-def _number(value: Any) -> float:
-    """Return a rational of PyAV as a float; 0.0 for None and 0/0 (PyAV 19 has `AVRational` and never None)."""
-    if value is None:
-        return 0.0
-    denominator = getattr(value, "denominator", 1)
-    return float(value.numerator / denominator) if denominator else 0.0
-
-
-def _rate(stream: Any) -> float:
-    """Return frames per second as far as the container knows, else 0.0."""
-    for claim in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        rate = _number(claim)
-        if 0.1 <= rate <= 1000.0:
-            return rate
-    return 0.0
-
-
-def _is_intra(picture: Any) -> bool:
-    return bool(picture.key_frame) or int(picture.pict_type) == 1
-
-
-def _picture_seconds(picture: Any, tick: float, spacing: float) -> float:
-    """Return how long a frame is shown; the usual spacing where the container does not say or exaggerates."""
-    seconds = float((picture.duration or 0) * tick)
-    return seconds if 0 < seconds <= 3600.0 else spacing
 
 
 def _clock_text_seconds(text: str) -> float:

@@ -83,9 +83,9 @@ class ByteCount:
     """Sums up the packets of one reading of a container, to tell what bytes of the file they leave unexplained."""
 
     def __init__(self, container: Any) -> None:
-        self.container = str(container.format.name).split(",")[0]
+        self._container = str(container.format.name).split(",")[0]
         self._streams = [_is_explained(stream) for stream in container.streams]
-        self._pids = [int(stream.id) for stream in container.streams] if self.container == "mpegts" else []
+        self._pids = [int(stream.id) for stream in container.streams] if self._container == "mpegts" else []
         self._packets = 0
         self._bytes = 0
         self._position, self._size = array("q"), array("q")
@@ -97,7 +97,7 @@ class ByteCount:
             return
         self._packets += 1
         if packet.stream_index < len(self._streams) and self._streams[packet.stream_index]:
-            if self.container == "mov" and packet.pos is not None and packet.pos >= 0:
+            if self._container == "mov" and packet.pos is not None and packet.pos >= 0:
                 self._add_at(packet.stream_index, packet.pos, packet.size)
             else:
                 self._bytes += packet.size
@@ -115,17 +115,17 @@ class ByteCount:
     def unexplained(self, fd: int) -> int:
         """Return how many bytes of the file neither its packets nor its structure explain, 0 where few are left."""
         size = os.fstat(fd).st_size
-        share, each = _ALLOWED.get(self.container, _DEFAULT)
+        share, each = _ALLOWED.get(self._container, _DEFAULT)
         allowed = SPARE_BYTES + share * size + each * self._packets
-        if self.container == "mov":
+        if self._container == "mov":
             most = _PER_TRACK * len(self._streams) + _PER_SAMPLE * self._packets
             allowed = SPARE_BYTES + min(most, _tables_of_mp4(fd, size))
-        elif self.container == "mpegts":
+        elif self._container == "mpegts":
             tables, foreign = _transport_stream(fd, size, self._pids)
             if foreign > SPARE_BYTES:
                 return foreign
             allowed += tables
-        elif self.container == "gif":
+        elif self._container == "gif":
             return _beyond_gifs(fd, size)
         left = size - self._bytes - _covered(*(np.array(side, np.int64) for side in (self._position, self._size)))
         if left > allowed:
@@ -166,36 +166,36 @@ def _blank_bytes(fd: int, size: int) -> int:
 def _tables_of_mp4(fd: int, size: int) -> int:
     """Return the bytes of an MP4 that say how to play it: its tables without what can hold anything."""
     total = 0
-    for kind, start, end in _boxes(fd, 0, size):
+    for kind, start, inside, end in _boxes(fd, 0, size):
         if kind in _STRUCTURE:
-            total += end - start - (_loose_in(fd, start + 8, end) if kind == b"moov" else 0)
+            total += end - start - (_loose_in(fd, inside, end) if kind == b"moov" else 0)
     return total
 
 
 def _loose_in(fd: int, start: int, end: int) -> int:
     total = 0
-    for kind, first, last in _boxes(fd, start, end):
+    for kind, first, inside, last in _boxes(fd, start, end):
         if kind in _LOOSE or kind in _PADDING:
             total += last - first
         elif kind in _LOOKED_INTO:
-            total += _loose_in(fd, first + 8, last)
+            total += _loose_in(fd, inside, last)
     return total
 
 
-def _boxes(fd: int, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (kind, where it starts, where it ends) of the boxes between two places, as far as they are whole."""
+def _boxes(fd: int, start: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
+    """Yield (kind, start, start of what is inside, end) of the boxes between two places, as far as they are whole."""
     for _ in range(_MOST_BOXES):
         head = os.pread(fd, 16, start)
         if start + 8 > end or len(head) < 8:
             return
-        length = int.from_bytes(head[:4], "big")
+        length, inside = int.from_bytes(head[:4], "big"), start + 8
         if length == 1 and len(head) == 16:
-            length = int.from_bytes(head[8:], "big")
+            length, inside = int.from_bytes(head[8:], "big"), start + 16
         elif length == 0:
             length = end - start
-        if length < 8 or start + length > end:
+        if start + length < inside or start + length > end:
             return
-        yield head[4:8], start, start + length
+        yield head[4:8], start, inside, start + length
         start += length
 
 

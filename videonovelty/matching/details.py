@@ -14,7 +14,8 @@ import numpy as np
 
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import verify
-from videonovelty.matching.local_evidence import MIN_DESCRIPTORS, LocalPair
+from videonovelty.matching.in_place import TRIED_KEYFRAMES, nearest_first
+from videonovelty.matching.local_evidence import MIN_DESCRIPTORS, LocalPair, rows_of
 from videonovelty.matching.stretch import KnownSide, Stretch
 from videonovelty.records import KNOWN_POINTS, OTHER_DETAILS, Signatures
 from videonovelty.settings import ProofSettings
@@ -24,12 +25,9 @@ LEAST_DESCRIPTORS = 100
 SURELY_ALIKE, SURE_DESCRIPTORS = 3.0, 600
 """No more keyframes are looked at once the share is so many times what is needed, of so many descriptors: lettering at
 the beginning of a known video says nothing of what follows."""
-TRIED_KEYFRAMES = 12
 _GOLDEN = 0.618034
-NEAR_SECONDS = 1.0
-"""Known moments this close to the aligned one are looked at as well…"""
 AT_ONCE_SECONDS = 0.1
-"""…and one this close shows what stands there however much moves."""
+"""A known keyframe this close to the aligned moment shows what stands there however much moves."""
 
 
 def with_details(stretch: Stretch, query: Signatures, known: KnownSide, aspect: float, proof: ProofSettings) -> Stretch:
@@ -41,39 +39,43 @@ def with_details(stretch: Stretch, query: Signatures, known: KnownSide, aspect: 
     """
     if not stretch.proof.proven:
         return stretch
-    local = known.local or (known.read_local() if known.read_local is not None else None)
-    if local is None or not len(query.local.codes):
+    local = known.descriptors()
+    if local is None:
         return stretch
     pair = LocalPair(query, local, stretch.mirrored, aspect)
-    seconds = query.pts_seconds[pair.bearers]
-    inside = (seconds >= stretch.start_seconds - 1e-6) & (seconds < stretch.end_seconds)
-    bearers = pair.bearers[inside]
+    bearers = pair.bearers_within(stretch.start_seconds, stretch.end_seconds)
     if len(bearers) == 0:
         return stretch
-    sizes, known_sizes = np.diff(query.local.offsets), np.diff(local.features.offsets)
+    known_seconds = stretch.line.known_seconds(query.pts_seconds[bearers])
     compared = alike = 0
     picked = np.unique(np.linspace(0, len(bearers) - 1, TRIED_KEYFRAMES).astype(int))
     for row in picked[np.argsort(np.arange(len(picked)) * _GOLDEN % 1.0)]:  # any first few lie all over the stretch
-        bearer = int(bearers[row])
-        at = float(stretch.line.known_seconds(query.pts_seconds[bearer : bearer + 1])[0])
-        places = sorted(pair.places_near(at, NEAR_SECONDS), key=lambda place: (abs(local.seconds[place] - at), place))
-        counts = {place: min(int(sizes[bearer]), int(known_sizes[place]), KNOWN_POINTS) for place in places}
-        found = 0
-        for place in (place for place in places if counts[place] >= MIN_DESCRIPTORS):
-            match = pair.match(bearer, place)
-            found = max(found, 0 if match is None else match.inliers)
-            if found >= SURELY_ALIKE * proof.least_details * counts[place]:
-                break
-        most = max(counts.values(), default=0)
-        enough = SURELY_ALIKE * proof.least_details * most
-        if most >= MIN_DESCRIPTORS and (found >= enough or _shows_the_moment(local, at, proof)):
-            compared += most
-            alike += found
+        count, found = _compared(pair, int(bearers[row]), float(known_seconds[row]), proof)
+        compared, alike = compared + count, alike + found
         if compared >= SURE_DESCRIPTORS and alike >= SURELY_ALIKE * proof.least_details * compared:
             return stretch
     if compared < LEAST_DESCRIPTORS or alike >= proof.least_details * compared:
         return stretch
     return replace(stretch, proof=replace(stretch.proof, proven=False, why_not=OTHER_DETAILS))
+
+
+def _compared(pair: LocalPair, bearer: int, at: float, proof: ProofSettings) -> tuple[int, int]:
+    """Return how many descriptors of a keyframe should find those the known video has at a time, and how many do.
+
+    None should where it has too few, or where what it shows then need not be seen in its keyframes.
+    """
+    sizes, known_sizes = np.diff(pair.query.local.offsets), np.diff(pair.known.features.offsets)
+    most = found = 0
+    for place in nearest_first(pair, at):
+        count = min(int(sizes[bearer]), int(known_sizes[place]), KNOWN_POINTS)
+        if count < MIN_DESCRIPTORS:
+            continue
+        most = max(most, count)
+        if found < SURELY_ALIKE * proof.least_details * most:
+            match = pair.match(bearer, place)
+            found = max(found, 0 if match is None else match.inliers)
+    sure = found >= SURELY_ALIKE * proof.least_details * most
+    return (most, found) if most and (sure or _shows_the_moment(pair.known, at, proof)) else (0, 0)
 
 
 def _shows_the_moment(local: KnownLocal, at: float, proof: ProofSettings) -> bool:
@@ -87,7 +89,7 @@ def _shows_the_moment(local: KnownLocal, at: float, proof: ProofSettings) -> boo
     if not 0 < after < len(local.seconds):
         return False
     features = local.features
-    one, other = (slice(*features.offsets[[place, place + 1]].tolist()) for place in (after - 1, after))
+    one, other = rows_of(features, after - 1), rows_of(features, after)
     match = verify(
         features.codes[one], features.xy[one], features.codes[other], features.xy[other], 1.0,
         query_scale=features.scale[one], query_angle=features.angle[one],

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from videonovelty.matching.geometry import GeometricMatch, as_shares, words
 from videonovelty.matching.hole_kernels import BINS
-from videonovelty.matching.local_evidence import LocalPair
+from videonovelty.matching.local_evidence import LocalPair, rows_of
 from videonovelty.matching.pair_kernels import lie_together, within_bits
 from videonovelty.matching.shown import agreed_placement, placed, sides
 from videonovelty.matching.stretch import Stretch
@@ -205,19 +205,13 @@ class InPlaces:
 
 def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
     query = pair.query
-    bearers = pair.bearers
-    inside = (query.pts_seconds[bearers] >= stretch.start_seconds - 1e-6) & (
-        query.pts_seconds[bearers] < stretch.end_seconds
-    )
-    # what stands when the stretch begins
-    before = np.flatnonzero(query.pts_seconds[bearers] < stretch.start_seconds)
-    if not inside.any() and len(before):
-        inside[before[-1]] = True
-    bearers = bearers[inside]
+    bearers = pair.bearers_within(stretch.start_seconds, stretch.end_seconds)
+    if len(bearers) == 0:  # what stands when the stretch begins
+        bearers = pair.bearers[query.pts_seconds[pair.bearers] < stretch.start_seconds][-1:]
     if len(bearers) == 0:
         return None
     known_seconds = stretch.line.known_seconds(query.pts_seconds[bearers])
-    places = [_nearest_first(pair, float(at)) for at in known_seconds]
+    places = [nearest_first(pair, float(at)) for at in known_seconds]
     compared = cache(lambda row: _alike(pair, int(bearers[row]), places[row]))
     transform = _placement(pair, bearers, places, compared)
     if transform is None:
@@ -252,7 +246,7 @@ def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
     )
 
 
-def _nearest_first(pair: LocalPair, seconds: float) -> list[int]:
+def nearest_first(pair: LocalPair, seconds: float) -> list[int]:
     """Return the known keyframes to compare with what stands at a known time, the nearest in time first."""
     return sorted(
         pair.places_near(seconds, NEAR_SECONDS), key=lambda place: (abs(pair.known.seconds[place] - seconds), place)
@@ -286,7 +280,7 @@ class _Alike:
 def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
     """Return the descriptors of a keyframe beside those of the known `places`, one place after the other."""
     local, features = pair.query.local, pair.known.features
-    mine = slice(int(local.offsets[keyframe]), int(local.offsets[keyframe + 1]))
+    mine = rows_of(local, keyframe)
     theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
     one, other, bits = within_bits(words(pair.query_codes[mine]), words(features.codes[theirs]), SAME_BITS)
     ours = as_shares(local.xy[mine], mirrored=pair.mirrored)

@@ -70,12 +70,17 @@ class LocalPair:
         before = np.searchsorted(self.bearers, np.arange(len(self.query.pts_seconds)), side="right")
         self.bearer_of = np.concatenate(([-1], self.bearers))[before]
 
+    def bearers_within(self, start_seconds: float, end_seconds: float) -> I64:
+        """Return the query's keyframes that carry descriptors and lie in `[start, end)`."""
+        at = self.query.pts_seconds[self.bearers]
+        return np.asarray(self.bearers[(at >= start_seconds - 1e-6) & (at < end_seconds)])
+
     def match(self, query_keyframe: int, known_place: int) -> GeometricMatch | None:
         """Return how one bearing keyframe of the query lies in one of the known video."""
         key = (query_keyframe, known_place)
         if key not in self._verified:
             local, other = self.query.local, self.known.features
-            mine, theirs = _rows(local, query_keyframe), _rows(other, known_place)
+            mine, theirs = rows_of(local, query_keyframe), rows_of(other, known_place)
             self._verified[key] = verify(
                 self.query_codes[mine],
                 local.xy[mine],
@@ -95,7 +100,7 @@ class LocalPair:
         """Return the rows (query descriptor, known descriptor) of the pairs of two keyframes, shape (m, 2)."""
         key = (query_keyframe, known_place)
         if key not in self._paired:
-            mine, theirs = _rows(self.query.local, query_keyframe), _rows(self.known.features, known_place)
+            mine, theirs = rows_of(self.query.local, query_keyframe), rows_of(self.known.features, known_place)
             pairs = paired(self.query_codes[mine], self.known.features.codes[theirs])
             self._paired[key] = pairs + np.array([mine.start, theirs.start])
         return self._paired[key]
@@ -235,5 +240,5 @@ class LocalPair:
         return found
 
 
-def _rows(features: LocalFeatures, keyframe: int) -> slice:
+def rows_of(features: LocalFeatures, keyframe: int) -> slice:
     return slice(int(features.offsets[keyframe]), int(features.offsets[keyframe + 1]))

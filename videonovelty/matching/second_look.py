@@ -48,7 +48,7 @@ def second_look(
     unfollowed = [] if levels is None else levels.unfollowed(query.motion, stretch)
     if levels is not None and not unfollowed and _nothing_lies_over(stretch, levels):
         return [_proven(stretch)]
-    local = known.local or (known.read_local() if known.read_local is not None else None)
+    local = known.descriptors()
     if local is None:
         parts = levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]
         return _but(parts, unfollowed)

@@ -30,6 +30,10 @@ class KnownSide:
     read_local: Callable[[], KnownLocal | None] | None = None
     """Reads its descriptors, where they did not: for a second look at what is proven."""
 
+    def descriptors(self) -> KnownLocal | None:
+        """Return its descriptors, read now where they did not find it; None where there are none."""
+        return self.local or (self.read_local() if self.read_local is not None else None)
+
 
 @dataclass(frozen=True, slots=True)
 class Cover:
