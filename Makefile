@@ -26,7 +26,7 @@ test-pyav19:
 	$(MAKE) --no-print-directory setup-dev VENV=.venv-pyav19 PYTHON=$(PYTHON312)
 	.venv-pyav19/bin/python -c 'import av; assert av.__version__.startswith("19."), av.__version__'
 	.venv-pyav19/bin/python -m pytest -m "not slow" tests/test_decode.py tests/test_packets.py tests/test_keyframes.py \
-	  tests/test_writer.py tests/test_sandbox.py tests/test_accounting.py
+	  tests/test_writer.py tests/test_sandbox.py tests/test_accounting.py tests/test_skipped.py tests/test_transparent.py
 
 # 2,000 damaged copies of a clip in each of six containers, each signed in its locked process; some minutes.
 fuzz: $(DEV)

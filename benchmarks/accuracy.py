@@ -1,6 +1,7 @@
 """Is a new video ever hidden, and how much known footage is cleared? Planted truth through the command line.
 
-    python -m benchmarks.accuracy [VIDEOS…] [--contents 14] [--speeds | --others] [--out benchmarks/results/accuracy]
+    python -m benchmarks.accuracy [VIDEOS…] [--contents 14] [--speeds | --backwards | --others]
+        [--out benchmarks/results/accuracy]
 
 Every clip is cut into halves and, but for every fifth clip, the first half is enrolled. The intake holds
 - copies: the first half of `--contents` clips under 36 edits (truth: known),
@@ -10,9 +11,10 @@ Every clip is cut into halves and, but for every fifth clip, the first half is e
 - insets: new footage, a moving clip or a fixed camera, over 20 … 50 % of the sides of the copied clips, in a corner or
   elsewhere (12 kinds): all of it is new while it plays; the same over crops of them (6 kinds),
 - novel: clips that are enrolled nowhere, under 8 edits.
-With --speeds the intake holds footage played at 0.5 … 2 times its speed instead: copies, some edited as well, other
-takes, splices and insets. With --others it holds copies of every other video under 26 edits no threshold was chosen
-with, and 22 kinds of new footage mixed with it or laid over it that move, last two seconds or reach across the picture.
+With --backwards all of the intake is played backwards. With --speeds it holds footage played at 0.5 … 2 times its speed
+instead: copies, some edited as well, other takes, splices and insets. With --others it holds copies of every other
+video under 26 edits no threshold was chosen with, and 22 kinds of new footage mixed with it or laid over it that move,
+last two seconds or reach across the picture.
 Without VIDEOS it makes its own footage: moving clips, and fixed cameras with different actors in the two halves.
 Beside the product stands vPDQ's method (PDQ once a second, quality ≥ 50, distance ≤ 31, bag of frames; 80 % of both
 videos, or of either), computed on the same files with PDQ of the area-averaged 64 × 64 luma.
@@ -307,6 +309,15 @@ def _kept(path: Path, compute: Callable[[], Any]) -> Any:
     return json.loads(path.read_text())
 
 
+def _made(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Write the known clips and the intake, and return the truth."""
+    if options.speeds:
+        return speed_footage.make(folder, options.videos, workers=options.workers)
+    if options.others:
+        return other_footage.make(folder, options.videos, workers=options.workers)
+    return make(folder, options.videos, contents=options.contents, workers=options.workers, backwards=options.backwards)
+
+
 def main() -> None:
     """Make, screen, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -321,6 +332,7 @@ def main() -> None:
     )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--speeds", action="store_true", help="footage played at other speeds, instead of all else")
+    instead.add_argument("--backwards", action="store_true", help="the same intake, played backwards")
     instead.add_argument(
         "--others",
         action="store_true",
@@ -338,13 +350,7 @@ def main() -> None:
     try:
         truth = _kept(
             folder / "truth.json",
-            lambda: (
-                speed_footage.make(folder, options.videos, workers=options.workers)
-                if options.speeds
-                else other_footage.make(folder, options.videos, workers=options.workers)
-                if options.others
-                else make(folder, options.videos, contents=options.contents, workers=options.workers)
-            ),
+            lambda: _made(folder, options),
         )
         others = screen(folder, int(options.made_up))
         vpdq = _kept(

@@ -7,7 +7,7 @@ import itertools
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -130,10 +130,13 @@ def with_even_sides(picture: U8) -> U8:
     return np.ascontiguousarray(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
 
 
-def make(folder: Path, videos: Sequence[Path], *, contents: int, workers: int) -> list[dict[str, Any]]:
+def make(
+    folder: Path, videos: Sequence[Path], *, contents: int, workers: int, backwards: bool = False
+) -> list[dict[str, Any]]:
     """Write known/ and intake/ below `folder`, and return the truth: one entry a file of the intake.
 
-    `contents` clips are copied under every edit; other takes and splices are made of every clip.
+    `contents` clips are copied under every edit; other takes and splices are made of every clip. With `backwards`, the
+    intake is played backwards.
     """
     (folder / "known").mkdir(parents=True, exist_ok=True)
     (folder / "intake").mkdir(exist_ok=True)
@@ -147,7 +150,9 @@ def make(folder: Path, videos: Sequence[Path], *, contents: int, workers: int) -
             novel = number % NOVEL_EVERY == NOVEL_EVERY - 1
             copies = not novel and copied < contents
             copied += copies
-            tasks.append(pool.submit(_make_of, folder, path, at, number, novel=novel, copies=copies))
+            tasks.append(
+                pool.submit(_make_of, folder, path, at, number, novel=novel, copies=copies, backwards=backwards)
+            )
         return [asdict(query) for task in tasks for query in task.result()]
 
 
@@ -166,7 +171,9 @@ def _count(path: Path | None) -> int:
     return sum(1 for _ in sources([path] if path is not None else []))
 
 
-def _make_of(folder: Path, path: Path | None, at: int, number: int, *, novel: bool, copies: bool) -> list[Query]:
+def _make_of(
+    folder: Path, path: Path | None, at: int, number: int, *, novel: bool, copies: bool, backwards: bool
+) -> list[Query]:
     """Write everything made of one clip."""
     clip = next(one for place, one in enumerate(sources([path] if path is not None else [])) if place == at)
     found: list[Query] = []
@@ -174,6 +181,8 @@ def _make_of(folder: Path, path: Path | None, at: int, number: int, *, novel: bo
 
     def write(kind: str, edit: str, frames: Sequence[U8], crf: int, *, fps: float = FPS, **truth: Any) -> None:
         query = Query(f"{number:03d} {kind} {edit}.mp4", kind, edit, clip.name, **truth)
+        if backwards:
+            frames, query = frames[::-1], _backwards(query, len(frames) / fps)
         write_video(folder / "intake" / query.name, frames, fps=fps, crf=crf, gop=50)
         found.append(query)
 
@@ -210,6 +219,13 @@ def _make_of(folder: Path, path: Path | None, at: int, number: int, *, novel: bo
                 known=known, truth=parts, new=(at_seconds, at_seconds + seconds),
             )  # fmt: skip
     return found
+
+
+def _backwards(query: Query, seconds: float) -> Query:
+    """Return what is true of a query of so many seconds when it is played backwards."""
+    truth = tuple((seconds - end, seconds - start, first, last) for start, end, first, last in reversed(query.truth))
+    new = None if query.new is None else (max(0.0, seconds - query.new[1]), seconds - query.new[0])
+    return replace(query, truth=truth, new=new)
 
 
 def edited(frames: Sequence[U8], edit: str) -> list[U8]:

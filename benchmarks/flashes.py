@@ -1,11 +1,13 @@
 """Is new footage hidden that is shown for less than a second inside known footage? Through the command line.
 
-    python -m benchmarks.flashes FOLDER [--keep FOLDER] [--out benchmarks/results/flashes]
+    python -m benchmarks.flashes FOLDER [--again] [--keep FOLDER] [--out benchmarks/results/flashes]
 
 FOLDER is one that `benchmarks.accuracy --keep FOLDER` left: known clips, their store, and an intake with clips of other
 content. Pictures of those, 1 to 18 of 25 a second, are put into the middle of each known clip, or in place of as many
-of its own (truth: new). And each known clip is encoded once more as it is (truth: known). Prints a table and writes it
-as JSON and Markdown, with one-sided 95 % Clopper–Pearson bounds.
+of its own (truth: new). And each known clip is encoded once more as it is (truth: known). With --again they come again
+and again instead: every 2nd, 3rd, 5th, 10th and 20th picture is a new one, and of 50 pictures a second every other one,
+once where a decoder may skip it. Prints a table and writes it as JSON and Markdown, with one-sided 95 % Clopper–Pearson
+bounds.
 """
 
 from __future__ import annotations
@@ -39,6 +41,16 @@ PICTURES = (1, 2, 3, 5, 8, 12, 18)
 SECONDS = 8.0
 """Of each known clip."""
 COPY = "copy"
+AGAIN = {
+    "2 of 25": (2, 1, False),
+    "3 of 25": (3, 1, False),
+    "5 of 25": (5, 1, False),
+    "10 of 25": (10, 1, False),
+    "20 of 25": (20, 1, False),
+    "2 of 50": (2, 2, False),
+    "2 of 50, skipped": (2, 2, True),
+}
+"""Of so many pictures one is new, known ones are shown so many times, and a decoder may skip the new ones."""
 
 
 def make(folder: Path, job: tuple[int, Path, Path]) -> None:
@@ -53,6 +65,53 @@ def make(folder: Path, job: tuple[int, Path, Path]) -> None:
         name = f"{known.stem} {count} {at / FPS:.2f} {'replaced' if replaced else 'put in'}.mp4"
         write_video(folder / "intake" / name, shown, fps=FPS, crf=26, gop=50)
     write_video(folder / "intake" / f"{known.stem} {COPY}.mp4", pictures, fps=FPS, crf=26, gop=50)
+
+
+def make_again(folder: Path, job: tuple[int, Path, Path]) -> None:
+    """Write one known clip with pictures of one of other content between its own, again and again."""
+    _, known, new = job
+    pictures = list(itertools.islice((picture for _, picture in read_rgb(known)), int(SECONDS * FPS)))
+    height, width = pictures[0].shape[:2]
+    others = [_resized(picture, width, height) for _, picture in itertools.islice(read_rgb(new), int(SECONDS * FPS))]
+    for name, (every, times, skipped) in AGAIN.items():
+        count = times * len(pictures)
+        shown = [
+            others[number // every % len(others)] if _is_new(number, every) else pictures[number // times]
+            for number in range(count)
+        ]
+        b_frames = "bframes=1:b-adapt=0:b-pyramid=none:weightp=0" if skipped else "bframes=0"
+        write_video(
+            folder / "intake" / f"{known.stem} {name}.mp4", shown, fps=times * FPS, crf=24, gop=250,
+            codec_options={"x264-params": f"{b_frames}:scenecut=0"},
+        )  # fmt: skip
+
+
+def _is_new(number: int, every: int) -> bool:
+    return number % every == every // 2
+
+
+def measure_again(run: Path) -> list[dict[str, Any]]:
+    """Return a row for each way: the new pictures there are, and those inside stretches called known."""
+    rows = pq.read_table(run / "verdicts.parquet").to_pylist()
+    known = _not_shown(run)
+    found: dict[str, list[tuple[bool, int, int]]] = defaultdict(list)
+    for row in rows:
+        name = row["path"].rsplit("/", 1)[1].removesuffix(".mp4").split(" ", 1)[1]
+        every, times, _ = AGAIN[name]
+        pictures = range(int(row["duration_seconds"] * times * FPS + 0.5))
+        new = [(number + 0.5) / (times * FPS) for number in pictures if _is_new(number, every)]
+        hidden = sum(any(start <= at < end for start, end in known[row["video_id"]]) for at in new)
+        found[name].append((row["verdict"] == "known", len(new), hidden))
+    return [
+        {
+            "a new one of": name,
+            "videos": len(found[name]),
+            "known": sum(cleared for cleared, _, _ in found[name]),
+            "new pictures": sum(count for _, count, _ in found[name]),
+            "inside known": sum(hidden for _, _, hidden in found[name]),
+        }
+        for name in AGAIN
+    ]
 
 
 def _resized(picture: U8, width: int, height: int) -> U8:
@@ -71,10 +130,7 @@ def jobs(accuracy: Path) -> Iterator[tuple[int, Path, Path]]:
 def measure(run: Path) -> list[dict[str, Any]]:
     """Return a row for each number of pictures, and one for the copies."""
     rows = pq.read_table(run / "verdicts.parquet").to_pylist()
-    known: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for segment in pq.read_table(run / "segments.parquet").to_pylist():
-        if segment["kind"] in NOT_SHOWN:
-            known[segment["video_id"]].append((segment["start_seconds"], segment["end_seconds"]))
+    known = _not_shown(run)
     found: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for row in rows:
         words = row["path"].rsplit("/", 1)[1].removesuffix(".mp4").split(" ")
@@ -100,10 +156,20 @@ def measure(run: Path) -> list[dict[str, Any]]:
     return table_rows
 
 
+def _not_shown(run: Path) -> dict[str, list[tuple[float, float]]]:
+    """Return the stretches nobody is asked to view, by video."""
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for segment in pq.read_table(run / "segments.parquet").to_pylist():
+        if segment["kind"] in NOT_SHOWN:
+            found[segment["video_id"]].append((segment["start_seconds"], segment["end_seconds"]))
+    return found
+
+
 def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("accuracy", type=Path, metavar="FOLDER")
+    parser.add_argument("--again", action="store_true", help="pictures that come again and again, instead")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="a folder for the intake and the run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/flashes"))
@@ -112,9 +178,9 @@ def main() -> None:
     try:
         (folder / "intake").mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-            list(pool.map(partial(make, folder), jobs(options.accuracy)))
+            list(pool.map(partial(make_again if options.again else make, folder), jobs(options.accuracy)))
         scan(folder, options.accuracy / "store")
-        rows = measure(folder / "run")
+        rows = (measure_again if options.again else measure)(folder / "run")
     finally:
         if options.keep is None:
             shutil.rmtree(folder)

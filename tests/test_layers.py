@@ -102,6 +102,7 @@ BLIND_TO = {
 ONLY_COMMANDS_USE = ("cli", "demo_run", "doctor", "validation")
 INSIDE_THE_CHILD = (
     "decode/*.py",
+    "between.py",
     "keyframes.py",
     "signatures/*.py",
     "signing.py",

@@ -25,8 +25,10 @@ from make_run import HOSTILE_NAMES, RunTables, a_night, known, video_id
 
 from videonovelty.errors import REASON_TEXT, Reason, RunError, SettingsError
 from videonovelty.records import (
+    BY_TURNS,
     COLOURS_INVERTED,
     DONE_AGAIN,
+    HOLDS_BESIDES,
     NOTHING_MOVES,
     PART_COVERED,
     PART_MOVES,
@@ -281,6 +283,35 @@ def test_every_verdict_and_reason_is_explained_in_whole_sentences(tmp_path: Path
             assert sentence.endswith(".")
             assert "None" not in sentence.replace("None of the", "")
             assert not {v for v in (*VERDICT_ORDER, *Reason) if "_" in v and v in sentence}
+
+
+def test_what_nobody_can_have_looked_at_is_told_with_its_reason(tmp_path: Path) -> None:
+    t = RunTables()
+    besides = {"why_not": HOLDS_BESIDES + "a file attached to it"}
+    t.add("more", "not_comparable", "holds_more", [
+        (0, 20, "known", known("k", 0, 20)), (20, 21, "undecoded", besides)])  # fmt: skip
+    t.add("turns", "not_comparable", "unclear", [
+        (0, 20, "known", known("k", 0, 20)), (20, 24, "undecoded", {"why_not": BY_TURNS})])  # fmt: skip
+    t.add("lost", "not_comparable", "partly_decoded", [
+        (0, 20, "known", known("k", 0, 20)), (20, 24, "undecoded")])  # fmt: skip
+    report = collect(t.write(tmp_path / "run"))
+    more, turns, lost = (" ".join(why(entry_of(report, name))) for name in ("more", "turns", "lost"))
+    assert "The file also holds a file attached to it. That is at no time of the video" in more
+    assert "All of the video itself was looked at: 20 s" in more
+    assert f"For 4.0 s {BY_TURNS}. That time counts as not looked at." in turns
+    assert "All else was looked at: 20 s" in turns
+    assert "could be decoded" not in turns
+    assert "Only 20 s of 24 s could be decoded: 4.0 s nobody looked at" in lost
+
+
+def test_footage_played_backwards_is_told_as_that(tmp_path: Path) -> None:
+    t = RunTables()
+    t.add("back", "known", "proven_by_time", [(0, 20, "known", known("k", 0, 20, speed=-1.0))])
+    t.add("fast", "known", "proven_by_time", [(0, 10, "known", known("k", 0, 20, speed=-2.0, mirrored=True))])
+    report = collect(t.write(tmp_path / "run"))
+    assert "The known footage is played backwards here." in why(entry_of(report, "back"))
+    fast = "The known footage is mirrored and played backwards and played at 2× speed here."
+    assert fast in why(entry_of(report, "fast"))
 
 
 def test_what_only_looks_like_known_footage_is_not_told_as_in_no_known_video(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short"
     PARTLY_DECODED = "partly_decoded"
     HOLDS_MORE = "holds_more"
+    UNCLEAR = "unclear"
 
 
 FAILURES = frozenset(list(Reason)[: list(Reason).index(Reason.SAME_BYTES)])
@@ -77,6 +78,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.TOO_SHORT: "too few informative pictures to decide",
     Reason.PARTLY_DECODED: "part of the video could not be decoded, so it was not all looked at",
     Reason.HOLDS_MORE: "the file holds more than the pictures that were looked at",
+    Reason.UNCLEAR: "what its pictures show depends on the player, or on when one looks",
 }
 """One plain sentence a reason, as people read it in reports and messages."""
 

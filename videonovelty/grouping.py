@@ -68,7 +68,7 @@ class Member:
     shared_keyframes: int
     share_of_keyframes: float
     offset_seconds: float
-    """Leader time minus member time of the longest shared stretch."""
+    """Leader time minus member time where the longest shared stretch begins on either side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -510,5 +510,5 @@ def _member(signed: SignedVideo, leader: SignedVideo, variants: Sequence[int], s
         one.video_id,
         shared,
         round(min(1.0, shared / informative), 4),
-        round(longest.line.offset_seconds, 3),
+        round(longest.known_times(longest.start_seconds, longest.end_seconds)[0] - longest.start_seconds, 3),
     )

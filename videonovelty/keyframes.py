@@ -18,12 +18,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.between import APART_SHARE, LEAST_LEVELS, Around, around, share_apart
 from videonovelty.records import F64, U8, Frame, Keyframe
 from videonovelty.settings import KeyframeSettings
 
 _NEIGHBOURS = 3  # frames on either side a cut must stand out from
 _FLASH_FRAMES = 4  # content that is back after at most so many frames was interrupted, not left
 _FLASH_CORRELATION = 0.5  # a flash brightens what is there; an inserted picture shows something else
+_PUT_IN_FRAMES = 3  # frames of something else that are told by those before and after them
+_MOST_PUT_IN = 16  # begins and ends of such within a second; with more pictures come by turns, which is told otherwise
+_LEAST_PUT_IN = APART_SHARE * LEAST_LEVELS / 255  # difference to the frame before of one that can be
 _HISTOGRAM_WEIGHT = 0.15
 _HISTOGRAM_FLOOR = 0.12
 _RATIO_FLOOR = 0.004  # of full scale: keeps still footage from making a cut of noise
@@ -55,6 +59,10 @@ class _Seen:
     difference: float
     """Mean absolute difference to the frame before, share of full scale."""
     score: float
+    put_in: bool = False
+    """Here begins, or ends, what was put in between for a few frames."""
+    around: Around | None = None
+    """What is around each place of the thumb, once it was asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -335,18 +343,19 @@ def _thin_spares(early: list[_Standing], room: int) -> None:
 def _with_cuts(frames: Iterable[Frame], settings: KeyframeSettings) -> Iterator[tuple[Frame, bool, float]]:
     """Yield (frame, whether it begins a new shot, difference to the frame before), a few frames behind the decoder."""
     window: deque[_Seen] = deque()
+    put_in: deque[float] = deque(maxlen=_MOST_PUT_IN)
     ready = 0  # index in `window` of the frame to judge next
     ahead = max(_NEIGHBOURS, _FLASH_FRAMES)
     for frame in frames:
         window.append(_seen(frame, window[-1] if window else None))
         if len(window) - ready > ahead:
-            yield _judged(window, ready, settings)
+            yield _judged(window, ready, settings, put_in)
             ready += 1
             if ready > _FLASH_FRAMES + 1:
                 window.popleft()
                 ready -= 1
     while ready < len(window):
-        yield _judged(window, ready, settings)
+        yield _judged(window, ready, settings, put_in)
         ready += 1
 
 
@@ -364,11 +373,19 @@ def _distance(one: U8, other: U8) -> float:
     return float(cv2.norm(one, other, cv2.NORM_L1)) / (_PIXELS * 255)
 
 
-def _judged(window: deque[_Seen], i: int, settings: KeyframeSettings) -> tuple[Frame, bool, float]:
+def _judged(
+    window: deque[_Seen], i: int, settings: KeyframeSettings, put_in: deque[float]
+) -> tuple[Frame, bool, float]:
+    """Return the frame at `i`, whether it begins a shot, and its difference; `put_in` are the latest times of such."""
     frame = window[i].frame
     assert frame is not None
     window[i].frame = None
-    return frame, _is_cut(window, i, settings), window[i].difference
+    if len(put_in) < _MOST_PUT_IN or frame.pts_seconds - put_in[0] > 1.0:
+        _mark_put_in(window, i)
+    if not window[i].put_in:
+        return frame, _is_cut(window, i, settings), window[i].difference
+    put_in.append(frame.pts_seconds)
+    return frame, not _is_flash(window, i), window[i].difference
 
 
 def _is_cut(window: deque[_Seen], i: int, settings: KeyframeSettings) -> bool:
@@ -385,6 +402,29 @@ def _is_cut(window: deque[_Seen], i: int, settings: KeyframeSettings) -> bool:
         _usual(around, window[first - 1].thumb, window[last].thumb) + _RATIO_FLOOR
     )
     return (stands_out or _breaks_off(window, i, near)) and not _is_flash(window, i)
+
+
+def _mark_put_in(window: deque[_Seen], i: int) -> None:
+    """Mark the frame at `i` and the first one after it that is not put in between, if some frames from `i` on are.
+
+    All of them show what neither the frame before them nor the one after them does (`between`). Amid others of their
+    kind, or where everything changes, they stand out of no neighbourhood.
+    """
+    if i == 0 or window[i].difference < _LEAST_PUT_IN:
+        return
+    before = _around(window[i - 1])
+    for count in range(1, _PUT_IN_FRAMES + 1):
+        if i + count >= len(window):
+            return
+        after = _around(window[i + count])
+        if all(share_apart(window[i + n].thumb, before, after) >= APART_SHARE for n in range(count)):
+            window[i].put_in = window[i + count].put_in = True
+            return
+
+
+def _around(seen: _Seen) -> Around:
+    seen.around = seen.around or around(seen.thumb)
+    return seen.around
 
 
 def _breaks_off(window: deque[_Seen], i: int, near: list[int]) -> bool:

@@ -164,6 +164,9 @@ class LocalFeatures:
     """Shape (k,): log2 size in eighths above 1 px."""
     angle: U8
     """Shape (k,): 256ths of a turn."""
+    backwards: bool = False
+    """Keyframes of a static shot carry descriptors only where they differ from the one before, so those of a keyframe
+    stand for the ones after it as well; of a video played backwards, for the ones before it."""
 
     def __post_init__(self) -> None:
         k = len(self.codes)
@@ -512,6 +515,13 @@ IN_A_PART = frozenset({PART_COVERED, PART_MOVES})
 """Reasons for which footage that agrees with known footage elsewhere in the picture is not proven (`why_not`)."""
 
 
+TRANSPARENT = "its pictures are transparent in part, so what they show depends on the player and its background"
+BY_TURNS = "pictures that have nothing in common come by turns, so what one sees depends on when one looks"
+UNCLEAR = (TRANSPARENT, BY_TURNS)
+"""Notes of a coverage some of whose undecoded seconds are such; their `why_not`."""
+HOLDS_BESIDES = "the file also holds "
+"""What the `why_not` of the undecoded seconds begins with that stand for what is at no time of the video."""
+
 ONE_LOOK_SECONDS = 2.0
 """What a look at one picture counts among the seconds to view."""
 
@@ -533,6 +543,7 @@ class Segment:
     known_start_seconds: float | None = None
     known_end_seconds: float | None = None
     speed: float | None = None
+    """Known seconds a second of the query shows; below zero: backwards."""
     mirrored: bool | None = None
     spatial_share: float | None = None
     proof: str = "none"

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import numpy as np
-
 from videonovelty.matching.strangers import is_strange
 from videonovelty.matching.stretch import Stretch
-from videonovelty.records import TOO_FAINT, Coverage, Segment
+from videonovelty.records import HOLDS_BESIDES, TOO_FAINT, UNCLEAR, Coverage, Segment
 from videonovelty.settings import VerdictSettings
 
 
@@ -49,6 +47,7 @@ def tile_segments(
     if duration <= 0:
         return ()
     undecoded = [(float(a), float(b)) for a, b in coverage.undecoded]
+    why_undecoded = "; ".join(note for note in coverage.notes if note in UNCLEAR)
     marks = {0.0, duration}
     for a, b in [*undecoded, *uninformative, *faint, *((s.start_seconds, s.end_seconds) for s in stretches)]:
         marks |= {min(max(float(a), 0.0), duration), min(max(float(b), 0.0), duration)}
@@ -57,13 +56,13 @@ def tile_segments(
     pieces: list[_Piece] = []
     for start, end in pairwise(edges):
         middle = 0.5 * (start + end)
-        piece = _explained(start, end, middle, undecoded, uninformative, faint, best_first)
+        piece = _explained(start, end, middle, undecoded, uninformative, faint, best_first, why_undecoded)
         if pieces and pieces[-1].told == piece.told:
             pieces[-1] = replace(pieces[-1], end=end)
         else:
             pieces.append(piece)
     if coverage.left_out and pieces[-1].kind == "undecoded":
-        pieces[-1] = replace(pieces[-1], why_not="; ".join(coverage.left_out))
+        pieces[-1] = replace(pieces[-1], why_not=HOLDS_BESIDES + "; ".join(coverage.left_out))
     pieces = _without_slivers(pieces, settings.boundary_seconds)
     return tuple(_segment(piece) for piece in pieces)
 
@@ -81,9 +80,10 @@ def _explained(
     uninformative: Sequence[tuple[float, float]],
     faint: Sequence[tuple[float, float]],
     best_first: Sequence[Stretch],
+    why_undecoded: str,
 ) -> _Piece:
     if any(a <= middle < b for a, b in undecoded):
-        return _Piece(start, end, "undecoded", None)
+        return _Piece(start, end, "undecoded", None, why_undecoded)
     over = [s for s in best_first if s.start_seconds <= middle < s.end_seconds]
     if over and over[0].proof.proven:
         return _Piece(start, end, "known", over[0])
@@ -123,7 +123,7 @@ def _segment(piece: _Piece) -> Segment:
     stretch = piece.stretch
     if stretch is None:
         return Segment(piece.start, piece.end, piece.kind, why_not=piece.why_not or None)
-    known = stretch.line.known_seconds(np.array([piece.start, piece.end]))
+    known_start, known_end = stretch.known_times(piece.start, piece.end)
     cover = stretch.cover if piece.kind == "same_scene" else None
     left, top, right, bottom = (None,) * 4 if cover is None else (round(edge, 4) for edge in cover.box)
     return Segment(
@@ -131,8 +131,8 @@ def _segment(piece: _Piece) -> Segment:
         piece.end,
         piece.kind,
         known_video_id=stretch.known_video_id,
-        known_start_seconds=round(max(0.0, float(known[0])), 3),
-        known_end_seconds=round(max(0.0, float(known[1])), 3),
+        known_start_seconds=round(max(0.0, known_start), 3),
+        known_end_seconds=round(max(0.0, known_end), 3),
         speed=stretch.line.speed,
         mirrored=stretch.mirrored,
         spatial_share=stretch.spatial_share,

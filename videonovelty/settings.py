@@ -132,6 +132,8 @@ class MatchingSettings(_Table):
     """Pairs of keyframes verified with one candidate, best first."""
     speeds: tuple[float, ...] = (1.0, 0.5, 0.667, 0.8, 1.25, 1.5, 2.0)
     """Playing speeds of the query relative to the known video that are tried; 1.0 first."""
+    backwards: bool = True
+    """Seek what is not proven as it is played backwards, too."""
     time_tolerance_seconds: float = Field(1.0, gt=0)
     """How far a matched pair may lie off the line through the others."""
     min_matched_keyframes: int = Field(2, ge=1)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from videonovelty.decode import open_video
+from videonovelty.decode import OpenVideo, open_video
+from videonovelty.decode.skipped import SkippedPicturesError
 from videonovelty.errors import CorruptVideoError
 from videonovelty.keyframes import choose_keyframes
 from videonovelty.records import Coverage, Frame, Signatures, SignedVideo
 from videonovelty.settings import Settings
-from videonovelty.signatures import scheme, sign_keyframes
+from videonovelty.signatures import KeyframeSignatures, scheme, sign_keyframes
 from videonovelty.signatures.motion import MotionRecorder
 
 
@@ -27,12 +28,12 @@ def sign_video(
     started = time.process_time()
     with open_video(fd, settings.decode, name=name) as video:
         heartbeat(video.probe.declared_seconds)
-        motion = MotionRecorder(settings.decode.motion_step_seconds)
-        frames = motion.watch(_with_heartbeat(video.frames("nonref"), heartbeat))
-        chosen = choose_keyframes(frames, settings.keyframes, expected_seconds=video.probe.declared_seconds)
-        signed = sign_keyframes(chosen, settings.signatures)
+        try:
+            signed, motion, notes = _signed(video, settings, heartbeat)
+        except SkippedPicturesError:
+            signed, motion, notes = _signed(video, settings, heartbeat, skipping=False)
         coverage = video.coverage()
-        coverage = replace(coverage, notes=(*coverage.notes, *chosen.notes))
+        coverage = replace(coverage, notes=(*coverage.notes, *notes))
         probe = video.probe
     if len(signed.pts_seconds) == 0:
         raise CorruptVideoError(name)
@@ -56,6 +57,20 @@ def sign_video(
         panes=signed.panes,
     )
     return SignedVideo(probe, coverage, signatures, time.process_time() - started)
+
+
+def _signed(
+    video: OpenVideo, settings: Settings, heartbeat: Callable[[float], None], *, skipping: bool = True
+) -> tuple[KeyframeSignatures, MotionRecorder, Sequence[str]]:
+    """Return the signatures of the keyframes of one pass, what was recorded of its movement, and notes.
+
+    When `skipping`, what nothing refers to is left out, but for samples. Raises SkippedPicturesError.
+    """
+    motion = MotionRecorder(settings.decode.motion_step_seconds)
+    frames = video.frames("nonref" if skipping else "all", watch_skipped=skipping)
+    watched = motion.watch(_with_heartbeat(frames, heartbeat))
+    chosen = choose_keyframes(watched, settings.keyframes, expected_seconds=video.probe.declared_seconds)
+    return sign_keyframes(chosen, settings.signatures), motion, chosen.notes
 
 
 def _tail_is_missing(coverage: Coverage) -> bool:

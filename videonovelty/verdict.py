@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from videonovelty.errors import Reason
-from videonovelty.records import Coverage, Segment, Signatures, Verdict
+from videonovelty.records import UNCLEAR, Coverage, Segment, Signatures, Verdict
 from videonovelty.settings import VerdictSettings
 
 
@@ -93,7 +93,7 @@ def _verdict(
     explained = seconds["known"] >= settings.min_known_share * informative - 1e-6
     if known and explained:
         if missed:
-            return "not_comparable", Reason.HOLDS_MORE if coverage.left_out else Reason.PARTLY_DECODED
+            return "not_comparable", Reason.HOLDS_MORE if coverage.left_out else _why_missed(coverage)
         if min(segment.spatial_share or 0.0 for segment in known) < settings.min_spatial_share:
             return "partly_known", Reason.PLAYS_INSIDE_FRAME
         if seconds["uninformative"] > settings.max_uninformative_share * whole:
@@ -104,14 +104,18 @@ def _verdict(
     if seconds["same_scene"] > 0:
         return "same_scene", Reason.NOT_PROVEN
     if int(signatures.informative.sum()) == 0:
-        return "not_comparable", Reason.PARTLY_DECODED if missed else Reason.UNINFORMATIVE
+        return "not_comparable", _why_missed(coverage) if missed else Reason.UNINFORMATIVE
     if int(signatures.informative.sum()) < settings.min_informative_keyframes:
         return "not_comparable", Reason.TOO_SHORT
+    if seconds["undecoded"] > 0.5 * whole:
+        return "not_comparable", _why_missed(coverage)
     if informative <= 0:
         return "not_comparable", Reason.UNINFORMATIVE
-    if seconds["undecoded"] > 0.5 * whole:
-        return "not_comparable", Reason.PARTLY_DECODED
     return "novel", Reason.NOTHING_EXPLAINED
+
+
+def _why_missed(coverage: Coverage) -> Reason:
+    return Reason.PARTLY_DECODED if set(UNCLEAR).isdisjoint(coverage.notes) else Reason.UNCLEAR
 
 
 def _best_known(segments: Sequence[Segment]) -> str | None:

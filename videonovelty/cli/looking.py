@@ -74,12 +74,12 @@ def compare(
 
     settings = load(config, None, allow_unsandboxed)
     stretches, verdict = compared(_sign(query, settings), _sign(known, settings), settings)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "start_seconds": round(s.start_seconds, 3),
             "end_seconds": round(s.end_seconds, 3),
-            "known_start_seconds": round(s.line.speed * s.start_seconds + s.line.offset_seconds, 3),
-            "known_end_seconds": round(s.line.speed * s.end_seconds + s.line.offset_seconds, 3),
+            "known_start_seconds": round(known_start, 3),
+            "known_end_seconds": round(known_end, 3),
             "speed": s.line.speed,
             "offset_seconds": round(s.line.offset_seconds, 3),
             "mirrored": s.mirrored,
@@ -97,6 +97,7 @@ def compare(
             "nothing_moves": s.still,
         }
         for s in stretches
+        for known_start, known_end in [s.known_times(s.start_seconds, s.end_seconds)]
     ]
     if as_json:
         print_json(
@@ -107,7 +108,7 @@ def compare(
         proof = "same footage" if row["same_footage"] else f"not proven: {row['why_not']}"
         output.print(
             f"{row['start_seconds']:.2f}–{row['end_seconds']:.2f} s shows {row['known_start_seconds']:.2f}–"
-            f"{row['known_end_seconds']:.2f} s at speed {row['speed']:g}"
+            f"{row['known_end_seconds']:.2f} s{' backwards' if row['speed'] < 0 else ''} at speed {abs(row['speed']):g}"
             f"{', mirrored' if row['mirrored'] else ''}: {proof}\n"
             f"    {_movement(row)}; {row['keyframes']} keyframes, {_likeness(row)}{_cover(row)}",
             markup=False,

@@ -26,6 +26,7 @@ from av.stream import Disposition
 from videonovelty.decode.accounting import I64, ByteCount, hides_samples, sample_positions
 from videonovelty.decode.pictures import Scaler
 from videonovelty.decode.reader import Reader, as_float, check_headroom, frame_rate
+from videonovelty.decode.skipped import SkippedPicturesError
 from videonovelty.decode.timeline import StreamLedger, merged, sane_frame_seconds
 from videonovelty.errors import (
     CorruptVideoError,
@@ -36,7 +37,7 @@ from videonovelty.errors import (
     UnreadableVideoError,
     VideoError,
 )
-from videonovelty.records import Coverage, Frame, Probe
+from videonovelty.records import BY_TURNS, TRANSPARENT, Coverage, Frame, Probe
 from videonovelty.settings import DecodeSettings
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,10 @@ class _Track:
     finished: bool = False
     beyond_edge: bool = False
     """More of its pictures is coded than shown."""
+    shows_through: bool = False
+    """Some of its pictures are transparent in part."""
+    comes_by_turns: bool = False
+    """Pictures that have nothing in common come by turns."""
 
 
 class OpenVideo:
@@ -99,6 +104,7 @@ class OpenVideo:
         self._passes: list[str] = []
         self._notes: list[str] = []
         self._window = False
+        self._watch_skipped = False
         self._frames_left = settings.max_frames
         self._left_out: list[tuple[float, str]] = []
         self._count: ByteCount | None = None
@@ -113,6 +119,7 @@ class OpenVideo:
         *,
         start_seconds: float | None = None,
         end_seconds: float | None = None,
+        watch_skipped: bool = False,
     ) -> Iterator[Frame]:
         """Yield frames in presentation order, `pts_seconds` strictly increasing from 0 at the first frame.
 
@@ -121,12 +128,14 @@ class OpenVideo:
         attached to the file, `PICTURE_SECONDS` each, and last what edit lists leave out.
 
         A new call ends the pass before it. Raises CorruptVideoError where a whole pass gave no frame,
-        LimitExceededError when memory runs out, ValueError for an unknown pass.
+        LimitExceededError when memory runs out, ValueError for an unknown pass, and, if it is to `watch_skipped`,
+        SkippedPicturesError where pictures that are left out show something else: then all of them are to be decoded.
         """
         if pass_name not in PASSES:
             raise ValueError(f"unknown pass {pass_name!r}; known: {', '.join(PASSES)}")
         self._pass += 1
         self._window = start_seconds is not None or end_seconds is not None
+        self._watch_skipped = watch_skipped and not self._window
         if not self._window:
             self._passes.append(pass_name)
         return self._run_pass(self._pass, pass_name, start_seconds or 0.0, end_seconds)
@@ -143,6 +152,8 @@ class OpenVideo:
             unseen = max(unseen, longest)
             end += length
         notes += _told(self._tracks)
+        notes += [TRANSPARENT] if any(track.shows_through for track in self._tracks) else []
+        notes += [BY_TURNS] if any(track.comes_by_turns for track in self._tracks) else []
         left_out = [*self._left_out, *((0.0, what) for what in self._besides())]
         for seconds, _ in left_out:
             gaps.append((end, end + max(seconds, 1.0)))
@@ -382,11 +393,16 @@ class OpenVideo:
                 if frame is not None:
                     self._frames_left -= 1
                     yield frame
+            track.shows_through |= reader.shows_through
+            track.comes_by_turns |= reader.comes_by_turns
             if reader.rotation_degrees != self.probe.rotation_degrees:
                 self.probe = replace(self.probe, rotation_degrees=reader.rotation_degrees)
             if self._frames_left <= 0:
                 self._notes.append(f"stopped after {self._settings.max_frames} frames")
                 return
+            if reader.skips_something_else:
+                self._notes.append("pictures that nothing refers to show something else, so every one was decoded")
+                raise SkippedPicturesError
             if reader.stop_skipping():
                 self._notes.append("frames nobody refers to hid long stretches, so every frame was decoded")
         if not windowed:
@@ -396,11 +412,13 @@ class OpenVideo:
     def _pictures(self, reader: Reader, packet: Any, track: _Track) -> Iterator[tuple[Any, float]]:
         """Yield (decoded picture, its seconds) of one packet, as far as the pass wants them."""
         with _translated(self._name):
-            timed = [(picture, reader.time(picture)) for picture in reader.decode(packet)]
-        if track.origin_seconds is None:
-            track.origin_seconds = reader.clock.origin_seconds
-        track.seekable = track.seekable and not reader.clock.jumps
-        for picture, seconds in timed:
+            pictures = reader.decode(packet)
+        for picture in pictures:
+            with _translated(self._name):
+                seconds = reader.time(picture)
+            if track.origin_seconds is None:
+                track.origin_seconds = reader.clock.origin_seconds
+            track.seekable = track.seekable and not reader.clock.jumps
             if seconds is not None:
                 yield picture, seconds
 
@@ -449,6 +467,8 @@ class OpenVideo:
     def _reader(self, track: _Track, stream: Any, mode: str) -> Reader:
         may_jump = bool(int(self._container.format.flags) & _MAY_JUMP)
         reader = Reader(stream, mode, self._settings, self._scaler, may_jump=may_jump)
+        if self._watch_skipped:
+            reader.watch_skipped()
         if track.hidden is not None:
             reader.show_only(track.hidden)
         elif track.is_picture:

@@ -15,6 +15,8 @@ from videonovelty.records import U8
 THUMB_SIZE = (64, 36)
 SKETCH_SIZE = (128, 72)
 _MAX_SCALERS = 16
+_LEAST_TRANSPARENT = 4
+"""255ths of opacity by which parts of a picture differ at most where nothing is to be seen of it."""
 
 Orientation = tuple[bool, bool, bool]
 """(transpose, then mirror left-right, then flip top-bottom) that makes a coded picture upright."""
@@ -85,6 +87,19 @@ class Scaler:
         if flip:
             pixels = pixels[::-1]
         return pixels.copy()
+
+
+def shows_through(picture: VideoFrame, context: VideoReformatter) -> bool:
+    """Return whether a picture is transparent in part: what that shows depends on the player, and on what is behind.
+
+    Of one that is as transparent everywhere nothing depends on it: many encoders leave that byte as it is.
+    """
+    if not picture.format.has_palette and not any(component.is_alpha for component in picture.format.components):
+        return False
+    plane: Any = context.reformat(picture, format="rgba", threads=1).planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: picture.height, : 4 * picture.width]
+    opacity = rows[:, 3::4]
+    return int(opacity.max()) - int(opacity.min()) > _LEAST_TRANSPARENT
 
 
 class Picture:

@@ -10,9 +10,11 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from videonovelty.decode.accounting import I64, is_among
-from videonovelty.decode.pictures import UPRIGHT, Picture, Scaler, orientation_of
+from videonovelty.decode.pictures import UPRIGHT, Picture, Scaler, orientation_of, shows_through
+from videonovelty.decode.skipped import NAL_CODECS, SkippedWatch, TurnsWatch, is_referred_to
 from videonovelty.decode.timeline import FrameClock, StreamLedger, sane_frame_seconds
 from videonovelty.records import Frame
 from videonovelty.settings import DecodeSettings
@@ -27,6 +29,7 @@ MOST_BEYOND_EDGE = 64
 """Columns or rows that are coded and not shown: the largest block of any codec. A player can show more of them."""
 _HEADROOM_BYTES = 64 << 20  # what a decoder may ask for at once: a picture of 44 Mpx at 12 bits a pixel
 _USUAL_PACKETS = 48
+_B_PICTURE = 3
 LARGE_PACKET = 2.5
 """Times the size of the median of those before it from which on what a packet shows is decoded in any case."""
 _FIRST_PACKETS = 32  # among them is the packet shown first
@@ -40,6 +43,7 @@ class Reader:
         self._scaler = scaler
         self._stream = stream
         self._context = stream.codec_context
+        self._extradata = bytes(self._context.extradata or b"")
         self._mode = mode
         self._tick = as_float(stream.time_base) or 1e-6
         spacing = sane_frame_seconds(frame_rate(stream))
@@ -58,6 +62,16 @@ class Reader:
         """How long a picture stands at least."""
         self.beyond_edge = False
         """More of its pictures is coded than shown."""
+        self.shows_through = False
+        """Some of its pictures are transparent in part."""
+        self._opacity = VideoReformatter()
+        self._watch: SkippedWatch | None = None
+        self._samples: set[int] = set()
+        self._turns = TurnsWatch()
+        self.comes_by_turns = False
+        """Pictures that have nothing in common come by turns."""
+        self.skips_something_else = False
+        """Pictures that this pass leaves out show something else."""
         self._only: I64 | None = None
         self._wanted: set[int | None] = set()
         self._context.thread_count = 1
@@ -79,6 +93,10 @@ class Reader:
         self._mode, self._drops_packets = "all", False
         self._context.skip_frame = "DEFAULT"
 
+    def watch_skipped(self) -> None:
+        """Decode some of the pictures that are left out, and look whether they show something else."""
+        self._watch = SkippedWatch()
+
     def look_at_first(self, container: Any) -> None:
         """Decode the first packet, for what only it says, before seeking elsewhere.
 
@@ -98,8 +116,11 @@ class Reader:
             self._look_at(packet)
         stamp = packet.pts if packet.pts is not None else packet.dts
         where = None if stamp is None or self._timeless else self.clock.seconds(stamp)
+        if self._mode == "nonref" and not flushing and self._watch is not None and packet.pts is None:
+            self._decode_everything()  # which picture is of which packet cannot be told
         if self._mode == "nonref" and not flushing:
-            self._context.skip_frame = "DEFAULT" if self._is_large(packet.size) else "NONREF"
+            large = self._is_large(packet.size)
+            self._context.skip_frame = "DEFAULT" if large or self._is_sample(packet) else "NONREF"
         if self._drops_packets and not flushing and not packet.is_keyframe:
             self.ledger.packet_fed(where, (packet.duration or 0) * self._tick)
             return []
@@ -121,6 +142,8 @@ class Reader:
 
     def time(self, picture: Any) -> float | None:
         """Return when a picture is shown, in seconds from the first; None for one that this pass leaves out."""
+        if self._is_left_out(picture):
+            return None
         if self._mode == "intra" and not _is_intra(picture):
             return None
         if self._only is not None:
@@ -151,6 +174,7 @@ class Reader:
         shape = Picture(picture, self._scaler, self._turn)
         try:
             thumb = shape.thumb()
+            unclear = shows_through(picture, self._opacity)
         except (av.error.MemoryError, MemoryError):
             raise
         except (av.error.FFmpegError, ValueError) as error:
@@ -158,11 +182,18 @@ class Reader:
             check_headroom()
             self.ledger.packet_failed(seconds)
             return None
+        if self._watch is not None and self._mode == "nonref":
+            self.skips_something_else |= self._watch.shows_something_else(thumb)
+        turns = None if self._mode == "intra" else self._turns.by_turns(seconds, thumb)
+        if turns is not None:
+            self.comes_by_turns = True
+            self.ledger.unclear(*turns)
         damaged = bool(picture.is_corrupt)
         coded = (self._context.coded_width - picture.width, self._context.coded_height - picture.height)
         self.beyond_edge = self.beyond_edge or max(coded) > MOST_BEYOND_EDGE
         lasting = max(self.least_seconds, _picture_seconds(picture, self._tick, self._spacing))
-        self.ledger.frame_shown(seconds, lasting, corrupt=damaged)
+        self.shows_through = self.shows_through or unclear
+        self.ledger.frame_shown(seconds, lasting, corrupt=damaged, unclear=unclear)
         width, height = max(round(picture.width * self._aspect), 1), int(picture.height)
         if self._turn[0]:
             width, height = height, width
@@ -185,6 +216,32 @@ class Reader:
         if self._mode != "nonref" or not self.ledger.skips_too_much():
             return False
         self._decode_everything()
+        return True
+
+    def _is_sample(self, packet: Any) -> bool:
+        """Return whether a packet is decoded to see what is left out; a frame comes of it where others refer to it."""
+        if self._watch is None:
+            return False
+        codec = self._context.codec.name
+        referred = is_referred_to(bytes(packet), codec, self._extradata) if codec in NAL_CODECS else None
+        if referred or not self._watch.picks(packet):
+            return False
+        self._samples.add(packet.pts)
+        return True
+
+    def _is_left_out(self, picture: Any) -> bool:
+        """Take a picture; return whether it was decoded as a sample alone. It is looked at, and no frame comes of it.
+
+        Codecs that do not say beforehand whether others refer to it leave out B pictures.
+        """
+        if picture.pts not in self._samples:
+            return False
+        self._samples.discard(picture.pts)
+        named = self._context.codec.name in NAL_CODECS
+        if self._watch is None or self._mode != "nonref" or not (named or int(picture.pict_type) == _B_PICTURE):
+            return False
+        with suppress(av.error.FFmpegError, ValueError):
+            self._watch.add_sample(Picture(picture, self._scaler, self._turn).thumb())
         return True
 
     def _is_large(self, size: int) -> bool:

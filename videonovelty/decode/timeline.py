@@ -153,8 +153,13 @@ class StreamLedger:
             return False
         return max(self._pending) - self.last_seconds > LONGEST_SKIP_SECONDS
 
-    def frame_shown(self, seconds: float, duration_seconds: float, *, corrupt: bool = False) -> None:
-        """A frame came out of the decoder, to be shown at `seconds`."""
+    def frame_shown(
+        self, seconds: float, duration_seconds: float, *, corrupt: bool = False, unclear: bool = False
+    ) -> None:
+        """A frame came out of the decoder, to be shown at `seconds`.
+
+        Where it is unclear what it shows, that counts as undecoded until the next frame.
+        """
         self.frames += 1
         self.corrupt_frames += corrupt
         if self.first_seconds is None:
@@ -179,9 +184,19 @@ class StreamLedger:
         if self._gap_start is not None and seconds > self._gap_start:
             self._add_gap(self._gap_start, seconds)
             self._gap_start = None
+        if unclear:
+            self._gap_start = seconds if self._gap_start is None else min(self._gap_start, seconds)
+            self._failed_end = max(self._failed_end, seconds + duration_seconds)
         self._suspect = False
         self.last_seconds = seconds
         self.last_end_seconds = max(self.last_end_seconds, seconds + duration_seconds)
+
+    def unclear(self, start: float, end: float) -> None:
+        """What `[start, end)` shows is unclear, though it was decoded: that counts as undecoded."""
+        if self.gaps and start <= self.gaps[-1][1] <= end and self.gaps[-1][0] <= start:
+            self.gaps[-1] = (self.gaps[-1][0], end)
+        else:
+            self._add_gap(start, end)
 
     def _skipped(self, start: float, end: float) -> None:
         self.longest_unseen_seconds = max(self.longest_unseen_seconds, end - start)

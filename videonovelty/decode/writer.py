@@ -53,6 +53,8 @@ def write_video(
 ) -> None:
     """Encode `frames` (RGB, shape (height, width, 3), uint8, all of one size) into `path`, replacing it when complete.
 
+    Frames of shape (height, width, 4) are RGB with opacity, for a codec and pixel format that keep it.
+
     `fps` is the frame rate; with `pts_seconds` (strictly increasing, one a frame) the rate varies and `fps` is what the
     container declares. `crf` is the codec's own scale; codecs with a quantiser instead (mpeg4, mjpeg, …) get the
     nearest step. `gop` is the longest distance of key frames, in frames. `container` names FFmpeg's format where
@@ -97,7 +99,8 @@ def write_video(
                 if image.shape != first.shape or image.dtype != np.uint8:
                     raise ValueError(f"{path}: frame {image.shape} {image.dtype} among frames of {first.shape} uint8")
                 turned = np.rot90(image, rotation // 90) if rotation else image
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(turned), format="rgb24")
+                kind = "rgba" if turned.shape[2] == 4 else "rgb24"
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(turned), format=kind)
                 frame = frame.reformat(format=pixel_format, threads=1)
                 frame.pts, frame.time_base = pts, ticks
                 output.mux(stream.encode(frame))

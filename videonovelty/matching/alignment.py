@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from videonovelty.matching.backwards import as_played, backwards, lines_backwards, pairs_backwards, turning_seconds
 from videonovelty.matching.details import with_details
 from videonovelty.matching.distances import (
     FAR,
@@ -18,6 +19,7 @@ from videonovelty.matching.distances import (
     margins_elsewhere,
 )
 from videonovelty.matching.faint import faint_keyframes, known_faint_times
+from videonovelty.matching.in_place import InPlaces
 from videonovelty.matching.level_proof import with_levels
 from videonovelty.matching.levels import Levels, shown_whole
 from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
@@ -37,7 +39,7 @@ from videonovelty.matching.proof import (
 from videonovelty.matching.proposals import Alignment, lines_at_speeds, proposed_lines
 from videonovelty.matching.region import motion_in_region
 from videonovelty.matching.second_look import all_done_again, second_look
-from videonovelty.matching.strangers import strange_times, without_strangers
+from videonovelty.matching.strangers import put_in, strange_times, without_strangers
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.surroundings import with_surroundings
 from videonovelty.matching.timeline import Line
@@ -86,17 +88,50 @@ def align(
     the query that are common material: they neither vote nor count. `aspect` is the query's width over height;
     `local_pairs`, rows (query keyframe, known seconds), what the descriptor join proposed. A stretch without enough
     evidence in time has `proof.proven` False: the same scene, not the same footage.
+
+    What is left of the query is sought backwards as well. Stretches proven there, pictures shown whole only, have a
+    line of negative speed, and may overlap the others.
     """
     useful = query.informative & ~common
     if not useful.any() or not known.frames.informative.any():
         return []
-    faint = faint_keyframes(query) & ~common
+    found = _one_way(query, known, variants, common, matching, proof, aspect, local_pairs)
+    left = useful.copy()
+    for one in found:
+        if one.proof.proven:
+            left &= (query.pts_seconds < one.start_seconds - 1e-6) | (query.pts_seconds >= one.end_seconds)
+    if not matching.backwards or known.motion is None or not left.any():
+        return found
+    lines = lines_backwards(query, known.motion, variants, left)
+    if not lines:
+        return found
+    other, at = backwards(query), turning_seconds(query)
+    pairs = None if local_pairs is None else pairs_backwards(local_pairs, len(common))
+    for one in _one_way(other, known, variants, common[::-1], matching, proof, aspect, pairs, lines):
+        if one.proof.proven and _shown_whole(one, other, known, aspect):
+            found.append(as_played(one, at))
+    return sorted(found, key=lambda one: one.start_seconds)
+
+
+def _one_way(
+    query: Signatures,
+    known: KnownSide,
+    variants: Sequence[int],
+    common: Bool,
+    matching: MatchingSettings,
+    proof: ProofSettings,
+    aspect: float,
+    local_pairs: npt.NDArray[np.float64] | None,
+    others: Sequence[Line] = (),
+) -> list[Stretch]:
+    """Return what `align` does, of a query as it is played; `others` are lines to try besides those proposed."""
+    useful, faint = query.informative & ~common, faint_keyframes(query) & ~common
     stretches: list[Stretch] = []
     turned_motion: dict[int, MotionProfile] = {}
     for variant in variants:
         alignment = _prepared(query, known, variant, useful, faint, matching, proof, aspect, local_pairs)
         turned_motion[variant] = alignment.motion
-        lines = proposed_lines(alignment)
+        lines = proposed_lines(alignment, [line for line in others if line.variant == variant])
         for one in (alignment, *_in_region(alignment, lines)):
             proposed = lines if one is alignment else proposed_lines(one)
             for line in proposed:
@@ -111,6 +146,15 @@ def align(
         for part in second_look(query, turned_motion[stretch.line.variant], stretch, known, matching, proof, aspect)
     ]
     return [piece for part in all_done_again(parts) for piece in without_strangers(part)]
+
+
+def _shown_whole(stretch: Stretch, query: Signatures, known: KnownSide, aspect: float) -> bool:
+    """Return whether a stretch shows the whole known picture in its size, as one that rests on no placement does."""
+    if not stretch.rests_on_placement:
+        return True
+    local = known.descriptors()
+    compared = None if local is None else InPlaces(LocalPair(query, local, stretch.mirrored, aspect)).of(stretch)
+    return compared is not None and compared.shows_all
 
 
 def _prepared(
@@ -135,7 +179,8 @@ def _prepared(
         local = LocalPair(query, known.local, mirrored, aspect)
         if local_pairs is not None:
             pairs = tuple(pair for pair in local.pairs(local_pairs, proof) if useful[pair[0]])
-    return Alignment(query, known, variant, useful, faint, distance, motion, local, pairs, matching, proof)
+    between = put_in(query, proof) & (useful | faint)
+    return Alignment(query, known, variant, useful, faint, between, distance, motion, local, pairs, matching, proof)
 
 
 def _in_region(a: Alignment, lines: Sequence[Line]) -> list[Alignment]:
@@ -179,7 +224,8 @@ def _pictures_on(a: Alignment, line: Line) -> _Pictures:
     nothing = _Pictures(bits, np.full(n, NOT_LOOKED, np.int64), np.zeros(n), rests_on_geometry=False)
     counted = a.useful & (bits >= 0)
     seen = counted & (bits <= a.proof.aligned_bits)
-    if a.local is None or not a.by_local or int(seen.sum()) >= 0.5 * max(1, int(counted.sum())):
+    likely = counted & ~a.put_in
+    if a.local is None or not a.by_local or int((seen & likely).sum()) >= 0.5 * max(1, int(likely.sum())):
         return nothing
     inliers, share = a.local.inliers_on(line.known_seconds(a.query.pts_seconds), a.reach_seconds(line))
     outside = bits < 0
@@ -246,7 +292,7 @@ def _stretches_on(a: Alignment, line: Line) -> list[Stretch]:
     if not stretches:
         return []
     reach = a.reach_seconds(line)
-    unlike &= counted
+    unlike = (unlike & counted) | a.put_in
     if not pictures.rests_on_geometry:
         unlike |= a.faint
     strangers = strange_times(a.query, a.known.frames, line, reach, unlike=unlike, movement=by_itself, proof=a.proof)

@@ -205,9 +205,7 @@ class InPlaces:
 
 def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
     query = pair.query
-    bearers = pair.bearers_within(stretch.start_seconds, stretch.end_seconds)
-    if len(bearers) == 0:  # what stands when the stretch begins
-        bearers = pair.bearers[query.pts_seconds[pair.bearers] < stretch.start_seconds][-1:]
+    bearers = pair.standing_within(stretch.start_seconds, stretch.end_seconds)
     if len(bearers) == 0:
         return None
     known_seconds = stretch.line.known_seconds(query.pts_seconds[bearers])

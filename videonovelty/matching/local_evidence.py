@@ -1,7 +1,7 @@
 """Local descriptors as evidence on a line in time: does a keyframe lie geometrically in what the known video shows?
 
 Keyframes of a static shot carry descriptors only where they differ from the one before, so a moment is represented by
-the last keyframe at or before it that carries some.
+the last keyframe at or before it that carries some; of a video played backwards, by the first at or after it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class LocalPair:
     known_extent: F64 = field(init=False)
     """The known picture's width and height, shape (2,), as shares of its longer side: those of its descriptors."""
     bearer_of: I64 = field(init=False)
-    """Shape (n_query,): the keyframe whose descriptors stand for each keyframe, -1 before the first that has some."""
+    """Shape (n_query,): the keyframe whose descriptors stand for each keyframe, -1 where none do."""
     _verified: dict[tuple[int, int], GeometricMatch | None] = field(default_factory=dict)
     _paired: dict[tuple[int, int], I64] = field(default_factory=dict)
     _shares: dict[int, float] = field(default_factory=dict)
@@ -67,13 +67,26 @@ class LocalPair:
         self.bearers = np.flatnonzero(np.diff(self.query.local.offsets) > 0)
         xy = self.known.features.xy
         self.known_extent = as_shares(xy.max(axis=0, keepdims=True))[0] if len(xy) else np.ones(2)
-        before = np.searchsorted(self.bearers, np.arange(len(self.query.pts_seconds)), side="right")
-        self.bearer_of = np.concatenate(([-1], self.bearers))[before]
+        keyframes = np.arange(len(self.query.pts_seconds))
+        if self.query.local.backwards:
+            self.bearer_of = np.append(self.bearers, -1)[np.searchsorted(self.bearers, keyframes)]
+        else:
+            self.bearer_of = np.append(-1, self.bearers)[np.searchsorted(self.bearers, keyframes, side="right")]
 
     def bearers_within(self, start_seconds: float, end_seconds: float) -> I64:
         """Return the query's keyframes that carry descriptors and lie in `[start, end)`."""
         at = self.query.pts_seconds[self.bearers]
         return np.asarray(self.bearers[(at >= start_seconds - 1e-6) & (at < end_seconds)])
+
+    def standing_within(self, start_seconds: float, end_seconds: float) -> I64:
+        """Return those keyframes, or, where there are none, the one whose descriptors stand for `[start, end)`."""
+        within = self.bearers_within(start_seconds, end_seconds)
+        if len(within):
+            return within
+        at = self.query.pts_seconds[self.bearers]
+        if self.query.local.backwards:
+            return np.asarray(self.bearers[at >= end_seconds][:1])
+        return np.asarray(self.bearers[at < start_seconds][-1:])
 
     def match(self, query_keyframe: int, known_place: int) -> GeometricMatch | None:
         """Return how one bearing keyframe of the query lies in one of the known video."""

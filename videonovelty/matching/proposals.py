@@ -39,6 +39,8 @@ class Alignment:
     """Shape (n_query,): keyframes that can say something…"""
     faint: Bool
     """…and those that show something, and too little of it to say anything."""
+    put_in: Bool
+    """Shape (n_query,): keyframes of something else, shown for a moment between others."""
     distance: I16
     """Shape (n_query, n_known): PDQ distances; `FAR` where either side is uninformative."""
     motion: MotionProfile
@@ -56,8 +58,11 @@ class Alignment:
         return self.matching.time_tolerance_seconds * max(1.0, line.speed)
 
 
-def proposed_lines(a: Alignment) -> list[Line]:
-    """Return lines worth a look: through the keyframes, each moved to where the motion agrees, and by motion alone."""
+def proposed_lines(a: Alignment, others: Sequence[Line] = ()) -> list[Line]:
+    """Return lines worth a look: through the keyframes, each moved to where the motion agrees, and by motion alone.
+
+    `others` are such lines found before.
+    """
     lines = lines_through_matches(
         a.query.pts_seconds,
         a.known.frames.pts_seconds,
@@ -84,9 +89,9 @@ def proposed_lines(a: Alignment) -> list[Line]:
             count=MAX_LINES,
         )
     known_motion = a.known.motion
-    if known_motion is None or len(known_motion.signs) == 0 or not lines:
+    if known_motion is None or len(known_motion.signs) == 0 or not (lines or others):
         return lines
-    moved: list[Line] = []
+    moved = list(others)
     for line in lines:
         moved += _lines_by_window(a, line, known_motion)
     # A still background matches at any offset: there the movement tells the time, at the speeds the matches voted for.

@@ -30,8 +30,28 @@ are 128 ± 8 bits apart, two moments of a fast movement 90 to 110."""
 BUSY_SECONDS, BUSY_AGREEMENT = 0.35, 0.75
 """…and, if they agree that well, where known keyframes this far around follow each other that are unlike each other:
 such a video changes all the time, and shows something else a few hundredths of a second later."""
+PUT_IN_SECONDS = 0.15
+"""What is put in between for so long at most is told by the query itself."""
 MOST_SHARE = 0.25
 """Share of a stretch's seconds that strange pictures may take without doubt about the rest."""
+
+
+def put_in(query: Signatures, proof: ProofSettings) -> Bool:
+    """Return the keyframes, shape (n,), that are shown for a moment, unlike those before and after, which are alike.
+
+    Where pictures of something else come again and again they are half of the keyframes, and would pass for a known
+    picture that is not compared as a whole.
+    """
+    n, codes = len(query.pts_seconds), np.ascontiguousarray(query.pdq[:, 0]).view(np.uint64)
+    found = np.zeros(n, np.bool_)
+    if n < 3:
+        return found
+    beside = np.bitwise_count(codes[1:] ^ codes[:-1]).sum(axis=1)
+    around = np.bitwise_count(codes[2:] ^ codes[:-2]).sum(axis=1)
+    brief = query.end_seconds - query.start_seconds <= PUT_IN_SECONDS
+    unlike = proof.unlike_bits
+    found[1:-1] = brief[1:-1] & (beside[:-1] > unlike) & (beside[1:] > unlike) & (around <= unlike)
+    return found
 
 
 def strange_times(

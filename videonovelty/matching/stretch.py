@@ -75,6 +75,11 @@ class Stretch:
     """Where the query shows that part of the known picture in which its movement was compared, as `otherwise` was; None
     where that was the whole."""
 
+    def known_times(self, start_seconds: float, end_seconds: float) -> tuple[float, float]:
+        """Return first and last second of the known video that `[start, end)` of the query shows, backwards or not."""
+        one, other = (self.line.speed * at + self.line.offset_seconds for at in (start_seconds, end_seconds))
+        return min(one, other), max(one, other)
+
     @property
     def one_look(self) -> bool:
         """One picture shows all of it that is not known."""

@@ -29,7 +29,10 @@ MOST_DIRECT = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`known time = speed × query time + offset_seconds`, for the query's dihedral `variant`."""
+    """`known time = speed × query time + offset_seconds`, for the query's dihedral `variant`.
+
+    The speed is above zero, but where `alignment` tells what a query shows backwards.
+    """
 
     speed: float
     offset_seconds: float

@@ -9,6 +9,7 @@ from videonovelty.errors import FAILURES, Reason
 from videonovelty.records import (
     COLOURS_INVERTED,
     DONE_AGAIN,
+    HOLDS_BESIDES,
     IN_A_PART,
     NOTHING_MOVES,
     OTHER_DETAILS,
@@ -258,13 +259,18 @@ def _quoted(names: Sequence[str]) -> list[str]:
 
 
 def _looked_at(entry: Entry) -> Iterable[str]:
-    besides = [s for s in _of(entry, "undecoded") if s.why_not]
+    besides = [s for s in _of(entry, "undecoded") if s.why_not and s.why_not.startswith(HOLDS_BESIDES)]
     for what in dict.fromkeys(s.why_not for s in besides):
         yield (
-            f"The file also holds {what}. That is at no time of the video, and nobody looked at it; other tools take "
-            "such files apart."
+            f"T{str(what)[1:]}. That is at no time of the video, and nobody looked at it; other tools take such files "
+            "apart."
         )
-    unseen = entry.duration_seconds - entry.decoded_seconds - math.fsum(s.seconds for s in besides)
+    unclear = [s for s in _of(entry, "undecoded") if s.why_not and s not in besides]
+    through = math.fsum(s.seconds for s in unclear)
+    for what in dict.fromkeys(s.why_not for s in unclear):
+        seconds = math.fsum(s.seconds for s in unclear if s.why_not == what)
+        yield f"For {spoken(seconds)} {what}. That time counts as not looked at."
+    unseen = entry.duration_seconds - entry.decoded_seconds - math.fsum(s.seconds for s in besides) - through
     if unseen > 0.5:
         yield (
             f"Only {spoken(entry.decoded_seconds)} of {spoken(entry.duration_seconds)} could be decoded: "
@@ -272,6 +278,8 @@ def _looked_at(entry: Entry) -> Iterable[str]:
             if entry.in_queue
             else f"{spoken(entry.decoded_seconds)} of {spoken(entry.duration_seconds)} were decoded."
         )
+    elif unclear:
+        yield f"All else was looked at: {spoken(entry.decoded_seconds)}, {entry.keyframes:,} keyframes."
     elif besides:
         yield f"All of the video itself was looked at: {spoken(entry.decoded_seconds)}, {entry.keyframes:,} keyframes."
     elif entry.duration_seconds > 0:
@@ -303,7 +311,9 @@ def _evidence(stretches: Sequence[Stretch]) -> Iterable[str]:
     odd = []
     if any(s.mirrored for s in stretches):
         odd.append("mirrored")
-    speeds = sorted({round(s.speed, 2) for s in stretches if s.speed is not None and abs(s.speed - 1) > 0.01})
+    if any(s.speed is not None and s.speed < 0 for s in stretches):
+        odd.append("played backwards")
+    speeds = sorted({round(abs(s.speed), 2) for s in stretches if s.speed is not None and abs(abs(s.speed) - 1) > 0.01})
     if speeds:
         odd.append("played at " + " and ".join(f"{speed:g}×" for speed in speeds[:SHOWN]) + " speed")
     if odd:

@@ -59,7 +59,7 @@ U16 = npt.NDArray[np.uint16]
 
 MAGIC = b"VNSV"
 CODED_MAGIC = b"VNCP"
-WIRE_VERSION = 9
+WIRE_VERSION = 10
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 256

@@ -67,8 +67,8 @@ class MotionRecorder:
 
     def __init__(self, step_seconds: float) -> None:
         self._step = step_seconds
-        self._lag = _lag_ticks(step_seconds)
-        self._other_lags = [max(1, round(lag / step_seconds)) for lag in OTHER_LAGS_SECONDS]
+        self._lag = ticks_of_lag(LAG_SECONDS, step_seconds)
+        self._other_lags = [ticks_of_lag(lag, step_seconds) for lag in OTHER_LAGS_SECONDS]
         self._overlap = max(self._lag, *self._other_lags)
         self._block = max(self._overlap + 1, round(BLOCK_SECONDS / step_seconds))
         self._held: list[npt.NDArray[np.uint8]] = []  # pictures of the ticks not yet measured, the overlap first
@@ -251,7 +251,7 @@ def picture_changes(profile: MotionProfile, first: int = 0, last: int | None = N
     Shape (last - first, 576), whole numbers. The first ticks of all have nothing before them. Raises ValueError: the
     profile keeps no pictures.
     """
-    before = max(0, first - _lag_ticks(profile.step_seconds))
+    before = max(0, first - ticks_of_lag(LAG_SECONDS, profile.step_seconds))
     changes = np.rint(_over_lag(grey_pictures(profile, before, last), profile.step_seconds))
     return np.asarray(np.clip(changes[first - before :], -MOST_CHANGE, MOST_CHANGE).astype(np.int16))
 
@@ -270,12 +270,13 @@ def contrast_changes(profile: MotionProfile) -> F32:
     return np.asarray(np.clip(changes, -MOST_CONTRAST, MOST_CONTRAST))
 
 
-def _lag_ticks(step_seconds: float) -> int:
-    return max(1, round(LAG_SECONDS / step_seconds))
+def ticks_of_lag(lag_seconds: float, step_seconds: float) -> int:
+    """Return over how many ticks changes of a lag are taken."""
+    return max(1, round(lag_seconds / step_seconds))
 
 
 def _over_lag(cells: F32, step_seconds: float) -> F32:
-    lag = _lag_ticks(step_seconds)
+    lag = ticks_of_lag(LAG_SECONDS, step_seconds)
     changes = np.zeros_like(cells)
     changes[lag:] = cells[lag:] - cells[:-lag]
     return changes

@@ -159,6 +159,7 @@ def _jobs(folder: Path) -> Iterator[Job]:
         name = names[number % len(names)]
         yield Made(f"copies/codec {number}{suffix}", COPY, what, name), partial(_recoded, sources[name], codec, crf)
     yield Made("copies/excerpt.mp4", COPY, "excerpt of 6 s", "bravo"), partial(_excerpt, sources["bravo"])
+    yield Made("copies/backwards.mp4", COPY, "played backwards", "charlie"), partial(_backwards, sources["charlie"])
     for kind, edits in ((COPY, CLEARED_EDITS), (NAMED, NAMED_EDITS)):
         for number, edit in enumerate(edits):
             name = names[number % len(names)]
@@ -211,6 +212,14 @@ def _jobs(folder: Path) -> Iterator[Job]:
         partial(_followed, sources["alpha"], 707),
     )
     yield (
+        Made("mixed/shows through.mov", SPLICE, "a new video is its transparency", "bravo", ((0.0, 4.0),)),
+        partial(_transparent, sources["bravo"], 709),
+    )
+    yield (
+        Made("mixed/backwards.mp4", SPLICE, "3 new seconds put in, played backwards", "alpha", ((5.0, 8.0),)),
+        partial(_spliced, sources["alpha"], 5.0, 5.0, 708, backwards=True),
+    )
+    yield (
         Made("mixed/same room.mp4", SPLICE, "3 seconds of another take in place", "room-1", ((4.0, 7.0),)),
         partial(_spliced_take, sources["room-1"], ROOMS["room-1"]),
     )
@@ -246,6 +255,10 @@ def _excerpt(source: Path, path: Path) -> None:
     _write(path, read_pictures(source, 2.0, 8.0), crf=28)
 
 
+def _backwards(source: Path, path: Path) -> None:
+    _write(path, reversed(list(read_pictures(source))), crf=26)
+
+
 def _edited(source: Path, edit: str, seed: int, path: Path) -> None:
     change = make_edit(edit, seed)
     _write(path, (_even(change(picture)) for picture in read_pictures(source)), crf=26)
@@ -264,12 +277,21 @@ def _new_take(room: int, take: int, path: Path) -> None:
 
 
 def _spliced(
-    source: Path, until: float, goes_on: float, seed: int, path: Path, *, seconds: float = 3.0, light: float = 1.0
+    source: Path,
+    until: float,
+    goes_on: float,
+    seed: int,
+    path: Path,
+    *,
+    seconds: float = 3.0,
+    light: float = 1.0,
+    backwards: bool = False,
 ) -> None:
     clip = footage.clip(seed, seconds, width=WIDTH, height=HEIGHT, fps=FPS)
     new = (np.asarray(picture * light, np.uint8) for picture in clip)
     rest = read_pictures(source, goes_on) if goes_on < ORIGINALS[source.stem][1] else iter(())
-    _write(path, itertools.chain(read_pictures(source, 0.0, until), new, rest), crf=25)
+    pictures = itertools.chain(read_pictures(source, 0.0, until), new, rest)
+    _write(path, reversed(list(pictures)) if backwards else pictures, crf=25)
 
 
 def _surrounded(source: Path, seed: int, path: Path) -> None:
@@ -289,6 +311,12 @@ def _surrounded(source: Path, seed: int, path: Path) -> None:
 def _followed(source: Path, seed: int, path: Path) -> None:
     _new_clip(seed, 8.0, "", path)
     path.write_bytes(source.read_bytes() + path.read_bytes())
+
+
+def _transparent(source: Path, seed: int, path: Path) -> None:
+    new = footage.clip(seed, 4.0, width=WIDTH, height=HEIGHT, fps=FPS)
+    pictures = (np.dstack([p, n.max(axis=2)]) for p, n in zip(read_pictures(source, 0.0, 4.0), new, strict=True))
+    write_video(path, pictures, fps=FPS, codec="png", pixel_format="rgba")
 
 
 def _spliced_take(source: Path, room: int, path: Path) -> None:

@@ -221,10 +221,11 @@ function place(left, top, right, bottom) {
 
 /** What explains a stretch, in words. */
 function explanation(s, says) {
-  if (!s.id) return h('span', { class: 'muted' }, { novel: s.whyNot || 'in no known video', undecoded: s.whyNot ? 'the file also holds ' + s.whyNot : 'could not be decoded: nobody looked at it', uninformative: 'blank or featureless', inside: 'known video not stated', same_scene: 'known video not stated', known: 'known video not stated' }[s.kind]);
+  if (!s.id) return h('span', { class: 'muted' }, { novel: s.whyNot || 'in no known video', undecoded: s.whyNot || 'could not be decoded: nobody looked at it', uninformative: 'blank or featureless', inside: 'known video not stated', same_scene: 'known video not stated', known: 'known video not stated' }[s.kind]);
   const said = [];
   if (s.knownStart !== undefined && s.knownStart !== null && s.knownEnd !== null && s.knownEnd !== undefined) said.push(`its ${clock(s.knownStart)}–${clock(s.knownEnd)}`);
-  if (s.speed && Math.abs(s.speed - 1) > 0.005) said.push(`at ${s.speed}× speed`);
+  if (s.speed < 0) said.push('backwards');
+  if (s.speed && Math.abs(Math.abs(s.speed) - 1) > 0.005) said.push(`at ${Math.abs(s.speed)}× speed`);
   if (s.mirrored) said.push('mirrored');
   if (s.share !== null && s.share !== undefined) said.push(s.share >= 0.97 ? 'fills the picture' : `fills ${Math.round(100 * s.share)} % of the picture`);
   const proof = word({ bytes: 'proof: same bytes', time: 'proof: movement agrees in time' }, s.proof, s.evidence === 'frames' ? 'no proof: the list brought frames only, no movement' : `no proof of same footage${s.whyNot ? `: ${s.whyNot}` : ''}`);
