@@ -15,6 +15,8 @@ LEAST_LEVELS = 20
 """Grey levels by which a place must be brighter or darker than all around it."""
 APART_SHARE = 0.06
 """Share of the picture in which it is, of a picture of something else: of 22,772 pictures of 79 public clips 31."""
+LEAST_DIFFERENCE = APART_SHARE * LEAST_LEVELS / 255
+"""Mean absolute difference, share of full scale, of two pictures of which one can be apart."""
 _AROUND = np.ones((5, 5), np.uint8)
 """Pixels of the thumb around a place."""
 
@@ -25,6 +27,11 @@ Around = tuple[U8, U8]
 def around(thumb: U8) -> Around:
     """Return what is around each place of a thumb, luma of shape (36, 64)."""
     return np.asarray(cv2.erode(thumb, _AROUND), np.uint8), np.asarray(cv2.dilate(thumb, _AROUND), np.uint8)
+
+
+def distance(one: U8, other: U8) -> float:
+    """Return the mean absolute difference of two thumbs, share of full scale."""
+    return float(cv2.norm(one, other, cv2.NORM_L1)) / (one.size * 255)
 
 
 def share_apart(thumb: U8, before: Around, after: Around) -> float:

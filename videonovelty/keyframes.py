@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from videonovelty.between import APART_SHARE, LEAST_LEVELS, Around, around, share_apart
+from videonovelty.between import APART_SHARE, LEAST_DIFFERENCE, Around, around, distance, share_apart
 from videonovelty.records import F64, U8, Frame, Keyframe
 from videonovelty.settings import KeyframeSettings
 
@@ -27,7 +27,6 @@ _FLASH_FRAMES = 4  # content that is back after at most so many frames was inter
 _FLASH_CORRELATION = 0.5  # a flash brightens what is there; an inserted picture shows something else
 _PUT_IN_FRAMES = 3  # frames of something else that are told by those before and after them
 _MOST_PUT_IN = 16  # begins and ends of such within a second; with more pictures come by turns, which is told otherwise
-_LEAST_PUT_IN = APART_SHARE * LEAST_LEVELS / 255  # difference to the frame before of one that can be
 _HISTOGRAM_WEIGHT = 0.15
 _HISTOGRAM_FLOOR = 0.12
 _RATIO_FLOOR = 0.004  # of full scale: keeps still footage from making a cut of noise
@@ -363,14 +362,9 @@ def _seen(frame: Frame, before: _Seen | None) -> _Seen:
     histogram = cv2.calcHist([frame.thumb], [0], None, [32], [0, 256])
     if before is None:
         return _Seen(frame, frame.thumb, histogram, 0.0, 0.0)
-    difference = _distance(frame.thumb, before.thumb)
+    difference = distance(frame.thumb, before.thumb)
     shift = float(cv2.norm(histogram, before.histogram, cv2.NORM_L1)) / (2 * _PIXELS)
     return _Seen(frame, frame.thumb, histogram, difference, difference + _HISTOGRAM_WEIGHT * shift)
-
-
-def _distance(one: U8, other: U8) -> float:
-    """Return the mean absolute difference of two thumbs, share of full scale."""
-    return float(cv2.norm(one, other, cv2.NORM_L1)) / (_PIXELS * 255)
 
 
 def _judged(
@@ -410,7 +404,7 @@ def _mark_put_in(window: deque[_Seen], i: int) -> None:
     All of them show what neither the frame before them nor the one after them does (`between`). Amid others of their
     kind, or where everything changes, they stand out of no neighbourhood.
     """
-    if i == 0 or window[i].difference < _LEAST_PUT_IN:
+    if i == 0 or window[i].difference < LEAST_DIFFERENCE:
         return
     before = _around(window[i - 1])
     for count in range(1, _PUT_IN_FRAMES + 1):
@@ -444,7 +438,7 @@ def _steps_of_cut(window: deque[_Seen], i: int) -> tuple[int, int]:
         if first < 1 or first + 1 >= len(window):
             continue
         steps = window[first].difference, window[first + 1].difference
-        whole = _distance(window[first - 1].thumb, window[first + 1].thumb)
+        whole = distance(window[first - 1].thumb, window[first + 1].thumb)
         if min(steps) > 0.15 * max(steps) and whole >= _BLEND_SHARE * sum(steps):
             return first, first + 1
     return i, i
@@ -475,9 +469,9 @@ def _is_flash(window: deque[_Seen], i: int) -> bool:
     before, after = window[i - 1].thumb, window[i].thumb
     later = (window[j].thumb for j in range(i + 1, min(len(window), i + 1 + _FLASH_FRAMES)))
     earlier = (window[j].thumb for j in range(max(0, i - 1 - _FLASH_FRAMES), i - 1))
-    if any(_distance(before, thumb) < limit for thumb in later):
+    if any(distance(before, thumb) < limit for thumb in later):
         flash = after
-    elif any(_distance(thumb, after) < limit for thumb in earlier):
+    elif any(distance(thumb, after) < limit for thumb in earlier):
         flash = before
     else:
         return False

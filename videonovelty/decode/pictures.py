@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
+import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
@@ -94,12 +96,18 @@ def shows_through(picture: VideoFrame, context: VideoReformatter) -> bool:
 
     Of one that is as transparent everywhere nothing depends on it: many encoders leave that byte as it is.
     """
-    if not picture.format.has_palette and not any(component.is_alpha for component in picture.format.components):
+    if not _has_opacity(picture.format.name):
         return False
     plane: Any = context.reformat(picture, format="rgba", threads=1).planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: picture.height, : 4 * picture.width]
     opacity = rows[:, 3::4]
     return int(opacity.max()) - int(opacity.min()) > _LEAST_TRANSPARENT
+
+
+@functools.cache
+def _has_opacity(pixel_format: str) -> bool:
+    kind = av.VideoFormat(pixel_format)
+    return bool(kind.has_palette) or any(component.is_alpha for component in kind.components)
 
 
 class Picture:

@@ -12,7 +12,7 @@ import zlib
 from collections import deque
 from typing import Any
 
-from videonovelty.between import APART_SHARE, Around, around, share_apart
+from videonovelty.between import APART_SHARE, LEAST_DIFFERENCE, Around, around, distance, share_apart
 from videonovelty.records import U8
 
 
@@ -94,16 +94,19 @@ class TurnsWatch:
     """Watches whether pictures that have nothing in common come by turns."""
 
     def __init__(self) -> None:
-        self._before: Around | None = None
-        self._last: tuple[float, U8, Around] | None = None
+        self._before: U8 | None = None
+        self._last: tuple[float, U8] | None = None
+        self._differs = False
         self._apart: deque[float] = deque()
 
     def by_turns(self, seconds: float, thumb: U8) -> tuple[float, float] | None:
         """Take the next picture; return since when, and until when, pictures come by turns, if they do."""
-        after = around(thumb)
-        last, before = self._last, self._before
-        self._last, self._before = (seconds, thumb, after), None if last is None else last[2]
-        if last is None or before is None or share_apart(last[1], before, after) < APART_SHARE:
+        last, before, differed = self._last, self._before, self._differs
+        self._last, self._before = (seconds, thumb), None if last is None else last[1]
+        self._differs = last is not None and distance(last[1], thumb) >= LEAST_DIFFERENCE
+        if last is None or before is None or not (differed and self._differs):
+            return None
+        if share_apart(last[1], around(before), around(thumb)) < APART_SHARE:
             return None
         self._apart.append(last[0])
         while last[0] - self._apart[0] > BY_TURNS_SECONDS:
