@@ -56,9 +56,7 @@ AGAIN = {
 def make(folder: Path, job: tuple[int, Path, Path]) -> None:
     """Write what the intake holds of one known clip, and pictures of one of other content."""
     number, known, new = job
-    pictures = list(itertools.islice((picture for _, picture in read_rgb(known)), int(SECONDS * FPS)))
-    height, width = pictures[0].shape[:2]
-    others = [_resized(picture, width, height) for _, picture in itertools.islice(read_rgb(new), 10, 10 + PICTURES[-1])]
+    pictures, others = _pictures(known, new, slice(10, 10 + PICTURES[-1]))
     at = len(pictures) // 2 + number * 5 % 17
     for count, replaced in itertools.product(PICTURES, (False, True)):
         shown = [*pictures[:at], *others[:count], *pictures[at + count * replaced :]]
@@ -70,9 +68,7 @@ def make(folder: Path, job: tuple[int, Path, Path]) -> None:
 def make_again(folder: Path, job: tuple[int, Path, Path]) -> None:
     """Write one known clip with pictures of one of other content between its own, again and again."""
     _, known, new = job
-    pictures = list(itertools.islice((picture for _, picture in read_rgb(known)), int(SECONDS * FPS)))
-    height, width = pictures[0].shape[:2]
-    others = [_resized(picture, width, height) for _, picture in itertools.islice(read_rgb(new), int(SECONDS * FPS))]
+    pictures, others = _pictures(known, new, slice(0, int(SECONDS * FPS)))
     for name, (every, times, skipped) in AGAIN.items():
         count = times * len(pictures)
         shown = [
@@ -112,6 +108,14 @@ def measure_again(run: Path) -> list[dict[str, Any]]:
         }
         for name in AGAIN
     ]
+
+
+def _pictures(known: Path, new: Path, some: slice) -> tuple[list[U8], list[U8]]:
+    """Return the first pictures of a known clip, and some of another one in their size."""
+    pictures = [picture for _, picture in itertools.islice(read_rgb(known), int(SECONDS * FPS))]
+    height, width = pictures[0].shape[:2]
+    others = itertools.islice(read_rgb(new), some.start, some.stop)
+    return pictures, [_resized(picture, width, height) for _, picture in others]
 
 
 def _resized(picture: U8, width: int, height: int) -> U8:

@@ -48,6 +48,12 @@ def _by_turns(count: int, every: int) -> list[U8]:
     return [next(new) if number % every == every // 2 else known[number] for number in range(count)]
 
 
+def _in_turn() -> list[U8]:
+    """Return the known pictures, a new one after each."""
+    there = _known()
+    return [shown for pair in zip(there, _new(len(there)), strict=True) for shown in pair]
+
+
 def _write(path: Path, pictures: list[U8], *, fps: float = FPS, skipped: bool = False) -> Path:
     options = ONE_B_FRAME if skipped else NO_B_FRAMES
     write_video(path, pictures, fps=fps, crf=22, gop=250, codec_options=options)
@@ -125,9 +131,7 @@ def test_a_video_by_turns_with_a_known_one_is_not_known(tmp_path: Path, known: S
     plain = sign(_write(tmp_path / "plain.mp4", _known()))
     assert compared(plain, known, SETTINGS)[1].verdict == "known"
     # every second of 50 pictures a second: the ticks of the known video see the known ones alone
-    there = _known()
-    pictures = [shown for pair in zip(there, _new(len(there)), strict=True) for shown in pair]
-    verdict = compared(sign(_write(tmp_path / "turns.mp4", pictures, fps=50.0)), known, SETTINGS)[1]
+    verdict = compared(sign(_write(tmp_path / "turns.mp4", _in_turn(), fps=50.0)), known, SETTINGS)[1]
     assert verdict.verdict != "known"
     assert verdict.needs_review
     assert verdict.known_seconds <= 0.2
@@ -137,14 +141,8 @@ def test_a_video_by_turns_with_a_known_one_is_not_known(tmp_path: Path, known: S
 # ---- what a pass leaves out ----
 
 
-def _hidden_between(path: Path) -> Path:
-    there = _known()
-    pictures = [shown for pair in zip(there, _new(len(there)), strict=True) for shown in pair]
-    return _write(path, pictures, fps=50.0, skipped=True)
-
-
 def test_a_video_in_skipped_pictures_is_found(tmp_path: Path, known: SignedVideo) -> None:
-    path = _hidden_between(tmp_path / "hidden.mp4")
+    path = _write(tmp_path / "hidden.mp4", _in_turn(), fps=50.0, skipped=True)
     frames, _ = _looked_at(path)
     assert len(frames) < 0.75 * 2 * SECONDS * FPS  # without samples the new pictures are skipped
     with pytest.raises(SkippedPicturesError):

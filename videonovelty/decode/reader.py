@@ -116,11 +116,12 @@ class Reader:
             self._look_at(packet)
         stamp = packet.pts if packet.pts is not None else packet.dts
         where = None if stamp is None or self._timeless else self.clock.seconds(stamp)
-        if self._mode == "nonref" and not flushing and self._watch is not None and packet.pts is None:
-            self._decode_everything()  # which picture is of which packet cannot be told
         if self._mode == "nonref" and not flushing:
-            large = self._is_large(packet.size)
-            self._context.skip_frame = "DEFAULT" if large or self._is_sample(packet) else "NONREF"
+            if self._watch is not None and packet.pts is None:
+                self._decode_everything()  # which picture is of which packet cannot be told
+            else:
+                wanted = self._is_large(packet.size) or self._is_sample(packet)
+                self._context.skip_frame = "DEFAULT" if wanted else "NONREF"
         if self._drops_packets and not flushing and not packet.is_keyframe:
             self.ledger.packet_fed(where, (packet.duration or 0) * self._tick)
             return []
