@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from described import ASPECT, EVERY, PER_KEYFRAME, PROOF, Box, Scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.covered import shows_the_known, uncovered
 from videonovelty.matching.hole_kernels import (
     BINS,
@@ -24,99 +24,30 @@ from videonovelty.matching.hole_kernels import (
 )
 from videonovelty.matching.in_place import InPlaces
 from videonovelty.matching.local_evidence import LocalPair
-from videonovelty.matching.proof import Proof
 from videonovelty.matching.shown import picture_box
-from videonovelty.matching.stretch import KnownSide, Stretch
+from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import Line
 from videonovelty.records import (
-    FINE_CELLS,
-    MOTION_CELLS,
     PART_COVERED,
     PART_MOVES,
-    KnownFrames,
-    LocalFeatures,
     MotionProfile,
     Panes,
     Signatures,
 )
 from videonovelty.settings import ProofSettings
 
-ASPECT = 16 / 9
-EVERY = 2.0
-"""Seconds between keyframes."""
-PER_KEYFRAME = 200
-PROOF = Proof(True, 20.0, 0.9, 500.0, 0.1)
-Box = tuple[float, float, float, float]
+
+def places(scene: Scene, query: Signatures) -> InPlaces:
+    """Return the descriptors of a query and the known video in place."""
+    return InPlaces(LocalPair(query, scene.known().local, mirrored=False, aspect=ASPECT))
 
 
-class Scene:
-    """A known video as descriptors, and queries made of it."""
-
-    def __init__(self, seed: int, keyframes: int = 10) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.keyframes = keyframes
-        self.xy = self.rng.random((keyframes, PER_KEYFRAME, 2)) * (1.0, 1.0 / ASPECT)
-        self.codes = self.rng.integers(0, 256, (keyframes, PER_KEYFRAME, 8)).astype(np.uint8)
-        self.scale = self.rng.integers(8, 30, (keyframes, PER_KEYFRAME)).astype(np.uint8)
-        self.angle = self.rng.integers(0, 256, (keyframes, PER_KEYFRAME)).astype(np.uint8)
-        self.seconds = EVERY * np.arange(keyframes)
-
-    def known(self) -> KnownSide:
-        local = KnownLocal("k" * 64, self.seconds, self._features(self.xy, self.codes, self.seconds))
-        pdq = np.zeros((self.keyframes, 32), np.uint8)
-        good = np.ones(self.keyframes, np.bool_)
-        frames = KnownFrames("k" * 64, self.seconds, pdq, pdq, np.full(self.keyframes, 90, np.uint8), good)
-        ticks = int(EVERY * self.keyframes / 0.2)
-        motion = MotionProfile(
-            0.2, np.ones((ticks, MOTION_CELLS), np.int8), np.ones((ticks // 2, FINE_CELLS), np.int8), 2
-        )
-        return KnownSide(frames, motion, local)
-
-    def query(self, box: Box | None = None, *, found: float = 0.6, during: slice = slice(None)) -> Signatures:
-        """Return a copy of which a share of the descriptors is `found` again, and in `box` those of something else."""
-        xy, codes = self.xy.copy(), self.codes.copy()
-        lost = self.rng.random(codes.shape[:2]) > found
-        if box is not None:
-            left, top, right, bottom = box
-            x, y = xy[..., 0], xy[..., 1] * ASPECT
-            inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)
-            hidden = np.zeros_like(lost)
-            hidden[during] = inside[during]
-            lost |= hidden
-        codes[lost] = self.rng.integers(0, 256, (int(lost.sum()), 8))
-        xy += self.rng.normal(0, 0.002, xy.shape)
-        n = self.keyframes
-        pdq = np.zeros((n, 8, 32), np.uint8)
-        end = np.append(self.seconds[1:], self.seconds[-1] + EVERY)
-        features = self._features(np.clip(xy, 0, 1), codes, self.seconds)
-        return Signatures(
-            "q" * 64, "scheme", self.seconds, self.seconds.copy(), end, pdq, pdq, np.zeros(n, np.bool_),
-            np.full(n, 90, np.uint8), np.ones(n, np.bool_),
-            MotionProfile(0.1, np.zeros((0, MOTION_CELLS), np.int8), np.zeros((0, FINE_CELLS), np.int8)), features,
-        )  # fmt: skip
-
-    def _features(self, xy: np.ndarray, codes: np.ndarray, seconds: np.ndarray) -> LocalFeatures:
-        return LocalFeatures(
-            np.arange(len(seconds) + 1) * PER_KEYFRAME,
-            codes.reshape(-1, 8),
-            np.zeros((0, 8), np.uint8),
-            np.round(xy.reshape(-1, 2) * 65535).astype(np.uint16),
-            self.scale.reshape(-1),
-            self.angle.reshape(-1),
-        )
-
-    def places(self, query: Signatures) -> InPlaces:
-        """Return the descriptors of a query and the known video in place."""
-        return InPlaces(LocalPair(query, self.known().local, mirrored=False, aspect=ASPECT))
-
-    def looked_at(
-        self, query: Signatures, inliers: int | None = None, motion: MotionProfile | None = None
-    ) -> list[Stretch]:
-        line, bits = Line(1.0, 0.0, 0, 0.9), 12.0 if inliers is None else None
-        whole = Stretch("k" * 64, line, 0.0, EVERY * self.keyframes, PROOF, self.keyframes, bits, inliers=inliers)
-        altered = np.ones(self.keyframes, np.bool_)
-        known = motion or self.known().motion
-        return uncovered(self.places(query), whole, known, altered=altered, proof=ProofSettings())
+def looked_at(
+    scene: Scene, query: Signatures, inliers: int | None = None, motion: MotionProfile | None = None
+) -> list[Stretch]:
+    altered = np.ones(scene.keyframes, np.bool_)
+    known = motion or scene.known().motion
+    return uncovered(places(scene, query), scene.stretch(inliers), known, altered=altered, proof=ProofSettings())
 
 
 @pytest.mark.parametrize(
@@ -125,7 +56,7 @@ class Scene:
 )
 def test_covered_part_takes_the_proof_away(box: Box) -> None:
     scene = Scene(1)
-    (stretch,) = scene.looked_at(scene.query(box))
+    (stretch,) = looked_at(scene, scene.query(box))
     assert not stretch.proof.proven
     assert stretch.proof.why_not == PART_COVERED
 
@@ -134,19 +65,19 @@ def test_covered_part_takes_the_proof_away(box: Box) -> None:
 @settings(max_examples=25, deadline=None)
 def test_plain_copies_keep_their_proof_however_many_descriptors_are_lost(seed: int, found: float) -> None:
     scene = Scene(seed, keyframes=6)
-    assert all(stretch.proof.proven for stretch in scene.looked_at(scene.query(found=found)))
+    assert all(stretch.proof.proven for stretch in looked_at(scene, scene.query(found=found)))
 
 
 @pytest.mark.parametrize("box", [(0.0, 0.82, 1.0, 0.92), (0.88, 0.02, 0.99, 0.16), (0.2, 0.1, 0.8, 0.2)])
 def test_lettering_and_small_emblems_are_no_hole(box: Box) -> None:
     scene = Scene(2)
-    (stretch,) = scene.looked_at(scene.query(box))
+    (stretch,) = looked_at(scene, scene.query(box))
     assert stretch.proof.proven
 
 
 def test_only_the_covered_seconds_lose_their_proof() -> None:
     scene = Scene(3, keyframes=20)
-    parts = scene.looked_at(scene.query((0.65, 0.6, 1.0, 1.0), during=slice(8, 12)))
+    parts = looked_at(scene, scene.query((0.65, 0.6, 1.0, 1.0), during=slice(8, 12)))
     assert [part.proof.proven for part in parts] == [True, False, True]
     assert parts[0].start_seconds == 0.0
     assert parts[-1].end_seconds == 40.0
@@ -161,8 +92,8 @@ def test_less_evidence_is_enough_where_the_proof_rests_on_a_placement() -> None:
     # a hole of a quarter of the sides at two of ten keyframes: too little for a whole picture
     scene = Scene(1)
     query = scene.query((0.1, 0.1, 0.35, 0.35), found=0.5, during=slice(4, 6))
-    assert [stretch.proof.proven for stretch in scene.looked_at(query)] == [True]
-    parts = scene.looked_at(query, inliers=30)
+    assert [stretch.proof.proven for stretch in looked_at(scene, query)] == [True]
+    parts = looked_at(scene, query, inliers=30)
     assert [stretch.proof.proven for stretch in parts] == [True, False, True]
     assert (parts[1].start_seconds, parts[1].end_seconds) == (4 * EVERY, 6 * EVERY)
 
@@ -171,15 +102,15 @@ def test_unaltered_pictures_are_not_looked_into() -> None:
     scene = Scene(4)
     whole = Stretch("k" * 64, Line(1.0, 0.0, 0, 0.9), 0.0, 20.0, PROOF, 10, 2.0)
     query = scene.query((0.0, 0.0, 0.3, 0.3))
-    places, motion, proof = scene.places(query), scene.known().motion, ProofSettings()
-    assert uncovered(places, whole, motion, altered=np.zeros(10, np.bool_), proof=proof) == [whole]
-    assert uncovered(places, whole, motion, altered=np.ones(10, np.bool_), proof=proof) != [whole]
+    placed, motion, proof = places(scene, query), scene.known().motion, ProofSettings()
+    assert uncovered(placed, whole, motion, altered=np.zeros(10, np.bool_), proof=proof) == [whole]
+    assert uncovered(placed, whole, motion, altered=np.ones(10, np.bool_), proof=proof) != [whole]
 
 
 def test_nothing_is_said_where_little_is_found() -> None:
     scene = Scene(5)
     query = scene.query((0.0, 0.0, 0.3, 0.3), found=0.25)
-    assert all(stretch.proof.proven for stretch in scene.looked_at(query))
+    assert all(stretch.proof.proven for stretch in looked_at(scene, query))
 
 
 def test_a_thing_that_moves_in_the_known_video_is_no_hole() -> None:
@@ -188,9 +119,9 @@ def test_a_thing_that_moves_in_the_known_video_is_no_hole() -> None:
     moving[2:5, 2:5] = 1  # nothing else moves there
     fine = np.repeat(moving.reshape(1, -1), 50, axis=0)
     motion = replace(scene.known().motion, fine=fine)
-    (stretch,) = scene.looked_at(scene.query((0.27, 0.27, 0.6, 0.6)), motion=motion)
+    (stretch,) = looked_at(scene, scene.query((0.27, 0.27, 0.6, 0.6)), motion=motion)
     assert stretch.proof.proven
-    (elsewhere,) = scene.looked_at(scene.query((0.7, 0.65, 1.0, 1.0)), motion=motion)
+    (elsewhere,) = looked_at(scene, scene.query((0.7, 0.65, 1.0, 1.0)), motion=motion)
     assert not elsewhere.proof.proven
 
 
@@ -232,8 +163,8 @@ def test_borders_of_a_pane_say_where_to_look() -> None:
     scene = Scene(7)
     _sky(scene, CORNER)
     query = _laid_over(scene, CORNER)
-    assert [stretch.proof.proven for stretch in scene.looked_at(query)] == [True]
-    (stretch,) = scene.looked_at(_with_pane(query, CORNER, range(10)))
+    assert [stretch.proof.proven for stretch in looked_at(scene, query)] == [True]
+    (stretch,) = looked_at(scene, _with_pane(query, CORNER, range(10)))
     assert stretch.proof.why_not == PART_COVERED
 
 
@@ -241,7 +172,7 @@ def test_only_the_seconds_of_a_pane_lose_their_proof() -> None:
     scene = Scene(8, keyframes=20)
     _sky(scene, CORNER)
     query = _laid_over(scene, CORNER, during=slice(6, 12))
-    parts = scene.looked_at(_with_pane(query, CORNER, range(6, 12)))
+    parts = looked_at(scene, _with_pane(query, CORNER, range(6, 12)))
     assert [(part.start_seconds, part.end_seconds, part.proof.proven) for part in parts] == [
         (0.0, 12.0, True),
         (12.0, 24.0, False),
@@ -254,7 +185,7 @@ def test_a_pane_as_low_narrow_or_long_as_lettering_is_none(box: Box) -> None:
     scene = Scene(9)
     _sky(scene, box)
     query = _with_pane(_laid_over(scene, box), box, range(10))
-    assert [stretch.proof.proven for stretch in scene.looked_at(query)] == [True]
+    assert [stretch.proof.proven for stretch in looked_at(scene, query)] == [True]
 
 
 @given(st.integers(0, 2**16), st.floats(0.45, 0.95), st.floats(0, 0.7), st.floats(0, 0.7), st.floats(0.2, 0.9))
@@ -265,7 +196,7 @@ def test_a_pane_that_shows_known_footage_takes_nothing_away(
     scene = Scene(seed, keyframes=6)
     box = (left, top, min(1.0, left + side), min(1.0, top + side))
     query = _with_pane(scene.query(found=found), box, range(6))
-    assert all(stretch.proof.proven for stretch in scene.looked_at(query))
+    assert all(stretch.proof.proven for stretch in looked_at(scene, query))
 
 
 def test_a_pane_in_which_the_known_footage_moves_is_told_by_its_movement() -> None:
@@ -275,7 +206,7 @@ def test_a_pane_in_which_the_known_footage_moves_is_told_by_its_movement() -> No
     moving = np.zeros((8, 8), np.int8)
     moving[0:2, 0:2] = 1
     motion = replace(scene.known().motion, fine=np.repeat(moving.reshape(1, -1), 50, axis=0))
-    assert [stretch.proof.proven for stretch in scene.looked_at(query, motion=motion)] == [True]
+    assert [stretch.proof.proven for stretch in looked_at(scene, query, motion=motion)] == [True]
 
 
 # ---- what is said to move otherwise
@@ -285,7 +216,7 @@ def _shown(scene: Scene, query: Signatures, windows: Sequence[tuple[int, int, in
     unproven = replace(PROOF, proven=False, why_not=PART_MOVES)
     whole = Stretch("k" * 64, Line(1.0, 0.0, 0, 0.9), 0.0, EVERY * scene.keyframes, unproven, scene.keyframes, 12.0)
     whole = replace(whole, **{"otherwise": tuple(windows), **facts})
-    return shows_the_known(scene.places(query), whole, picture_box(scene.known().frames, scene.known().local))
+    return shows_the_known(places(scene, query), whole, picture_box(scene.known().frames, scene.known().local))
 
 
 EVERYWHERE = [(top, left, 2, 2) for top in range(7) for left in range(7)]

@@ -11,10 +11,12 @@ import make_video
 import numpy as np
 import pytest
 from signing_help import sign
+from textured import textured
 
 from videonovelty.comparing import compared
-from videonovelty.grouping import local_of, side_of
+from videonovelty.grouping import local_of
 from videonovelty.matching.details import LEAST_DESCRIPTORS, with_details
+from videonovelty.matching.local_evidence import LocalPairs
 from videonovelty.matching.proof import Proof
 from videonovelty.matching.stretch import Stretch
 from videonovelty.matching.timeline import Line
@@ -22,7 +24,6 @@ from videonovelty.records import OTHER_DETAILS, U8, LocalFeatures, SignedVideo
 from videonovelty.settings import Settings
 
 SETTINGS = Settings()
-LARGE = {"width": 640, "height": 360}
 SECONDS = 6.0
 BLUR = 0.014
 """Of the width: what is left of the known picture are its shapes."""
@@ -33,22 +34,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("details")
 
 
-def textured(seed: int) -> list[U8]:
-    """Return pictures of drawn content with a texture that moves with the camera."""
-    rng = np.random.default_rng(seed)
-    wide = cv2.resize(rng.integers(0, 70, (60, 110), dtype=np.uint8), (1100, 600), interpolation=cv2.INTER_CUBIC)
-    found = []
-    for number, picture in enumerate(make_video.frames(seed, SECONDS, **LARGE)):
-        x, y = round(200 + 150 * np.sin(number / 30 + seed)), round(100 + 80 * np.cos(number / 23))
-        found.append(
-            cv2.add(cv2.convertScaleAbs(picture, alpha=0.75), wide[y : y + 360, x : x + 640, None].repeat(3, 2))
-        )
-    return found
-
-
 @pytest.fixture(scope="module")
 def host() -> list[U8]:
-    return textured(21)
+    return textured(21, SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +53,14 @@ def drawn_over(picture: U8, other: U8) -> U8:
 
 
 def test_other_details_over_known_shapes_are_not_known(clips: Path, host: Sequence[U8], known: SignedVideo) -> None:
-    pictures = [drawn_over(a, b) for a, b in zip(host, textured(77), strict=True)]
+    pictures = [drawn_over(a, b) for a, b in zip(host, textured(77, SECONDS), strict=True)]
     query = sign(make_video.edited(clips / "drawn over.mp4", pictures, crf=22))
     stretches, verdict = compared(query, known, SETTINGS)
     assert verdict.verdict == "same_scene"
     assert any(s.proof.why_not == OTHER_DETAILS for s in stretches)
     # nothing else stands against it
-    anything = SETTINGS.model_copy(update={"proof": SETTINGS.proof.model_copy(update={"least_details": 0.0})})
+    none = {"least_details": 0.0, "least_picture_details": 0.0}
+    anything = SETTINGS.model_copy(update={"proof": SETTINGS.proof.model_copy(update=none)})
     assert compared(query, known, anything)[1].verdict == "known"
 
 
@@ -105,14 +94,13 @@ def test_too_few_descriptors_and_none_at_all_say_nothing(clips: Path, host: Sequ
     )
     line = Line(1.0, 0.0, 0, 1.0)
     proven = Stretch("0" * 64, line, 0.0, SECONDS, Proof(True, SECONDS, 0.9, 500.0, 0.1), 6, median_distance_bits=4.0)
-    side = replace(side_of(known), local=local_of(known))
-    assert with_details(proven, query.signatures, side, 16 / 9, SETTINGS.proof).proof.why_not == OTHER_DETAILS
-    without = replace(side, local=None, read_local=None)
-    assert with_details(proven, query.signatures, without, 16 / 9, SETTINGS.proof) is proven
+    pairs = LocalPairs(query.signatures, lambda: local_of(known), 16 / 9)
+    assert with_details(proven, pairs, SETTINGS.proof).proof.why_not == OTHER_DETAILS
+    assert with_details(proven, LocalPairs(query.signatures, lambda: None, 16 / 9), SETTINGS.proof) is proven
     few = replace(query.signatures, local=first_of_each(query.signatures.local, (LEAST_DESCRIPTORS - 1) // 12))
-    assert with_details(proven, few, side, 16 / 9, SETTINGS.proof) is proven
+    assert with_details(proven, LocalPairs(few, lambda: local_of(known), 16 / 9), SETTINGS.proof) is proven
     unproven = replace(proven, proof=replace(proven.proof, proven=False, why_not="anything"))
-    assert with_details(unproven, query.signatures, side, 16 / 9, SETTINGS.proof) is unproven
+    assert with_details(unproven, pairs, SETTINGS.proof) is unproven
 
 
 def first_of_each(features: LocalFeatures, most: int) -> LocalFeatures:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videonovelty.matching import level_kernels, shown_kernels
 from videonovelty.matching.distances import ELSEWHERE_SECONDS, margins_elsewhere
+from videonovelty.matching.hole_kernels import (
+    BINS,
+    LACK_HEIGHTS,
+    LACK_WIDTHS,
+    LEAST_IN_HALF,
+    MOST_SEEN,
+    deepest_lacks,
+)
 from videonovelty.matching.pair_kernels import nearest_two, within_bits
 from videonovelty.matching.proof_kernels import best_near, on_line, summed_between
 from videonovelty.matching.shown import Shown
@@ -178,3 +189,38 @@ def test_of_offsets_that_agree_equally_the_nearest_is_taken() -> None:
     assert best_near(offset, agreement, events, 2.2, 20.0) == 17
     assert best_near(offset, agreement, events, 2.2, 3.0) == 12
     assert best_near(offset, agreement, np.zeros(21), 2.2, 5.0) == -1
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.integers(0, BINS - 8), st.integers(0, BINS - 8))
+def test_the_window_that_lacks_most_is_the_one_with_the_best_likelihood_ratio(seed: int, top: int, left: int) -> None:
+    rng = np.random.default_rng(seed)
+    expected = rng.uniform(0.0, 1.0, (2, BINS, BINS))
+    found = rng.poisson(expected).astype(np.float64)
+    found[1, top : top + 8, left : left + 8] = 0.0
+    found *= expected.sum(axis=(1, 2), keepdims=True) / found.sum(axis=(1, 2), keepdims=True)
+    evidence, windows = deepest_lacks(found, expected)
+    for run in range(2):
+        best = 0.0
+        for height, width in itertools.product(LACK_HEIGHTS, LACK_WIDTHS):
+            for row, column in itertools.product(range(BINS - height + 1), range(BINS - width + 1)):
+                sides = [side[run, row : row + height, column : column + width] for side in (found, expected)]
+                hits, there = (float(side.sum()) for side in sides)
+                halves = [
+                    tuple(float(side[half].sum()) for side in sides)
+                    for half in (
+                        np.s_[: height // 2], np.s_[height - height // 2 :],
+                        np.s_[:, : width // 2], np.s_[:, width - width // 2 :],
+                    )
+                ]  # fmt: skip
+                if hits > MOST_SEEN * there or any(e < LEAST_IN_HALF or f > MOST_SEEN * e for f, e in halves):
+                    continue
+                total = float(expected[run].sum())
+                inside = hits * np.log(hits / there) if hits else 0.0
+                best = max(best, inside + (total - hits) * np.log((total - hits) / (total - there)))
+        assert evidence[run] == pytest.approx(best, abs=1e-6)
+    row, column, height, width = windows[1]
+    shared = max(0, min(row + height, top + 8) - max(row, top)) * max(
+        0, min(column + width, left + 8) - max(column, left)
+    )
+    assert evidence[1] > 10.0 and shared >= 0.75 * height * width, "it is where nothing was found"

@@ -31,6 +31,7 @@ from videonovelty.records import (
     HOLDS_BESIDES,
     NOTHING_MOVES,
     PART_COVERED,
+    PART_DETAILS,
     PART_MOVES,
     PLAYS_IN_A_PART,
     TOO_FAINT,
@@ -340,8 +341,11 @@ def test_what_stood_against_a_proof_is_told_with_its_times(tmp_path: Path) -> No
         (0, 9, "known", known("k", 0, 9)), (9, 18, "same_scene", covered),
         (18, 19.2, "same_scene", short)])  # fmt: skip
     t.add("untold", "same_scene", "not_proven", [(0, 9, "same_scene", known("k", 0, 9, proof="none"))])
+    t.add("face", "same_scene", "not_proven", [
+        (0, 9, "same_scene", known("k", 0, 9, proof="none", why_not=PART_DETAILS))])  # fmt: skip
     report = collect(t.write(tmp_path / "run"))
-    inset, both, untold = (" ".join(why(entry_of(report, name))) for name in ("inset", "both", "untold"))
+    texts = (" ".join(why(entry_of(report, name))) for name in ("inset", "both", "untold", "face"))
+    inset, both, untold, face = texts
     assert f"Not proven, because {PART_COVERED}: 0:00.0–0:09.0, 0:11.0–0:20.0." in inset
     assert f"Not proven, because {PART_MOVES}: 0:20.0–0:24.0." in inset
     assert "Look at what is put over it" in inset
@@ -349,6 +353,9 @@ def test_what_stood_against_a_proof_is_told_with_its_times(tmp_path: Path) -> No
     assert f"{PART_COVERED}: 0:09.0–0:18.0. Not proven, because only 1.2 s aligned: 0:18.0–0:19.2." in both
     assert "Another take in the same room" in untold
     assert "Not proven, because" not in untold
+    assert f"Not proven, because {PART_DETAILS}: 0:00.0–0:09.0. A face put in another's place" in face
+    assert "The rest of the picture is as in the known footage." in face
+    assert "Another take in the same room" not in face
 
 
 COVERED = {"cover_left": 0.6, "cover_top": 0.1, "cover_right": 0.9, "cover_bottom": 0.35}

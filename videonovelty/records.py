@@ -503,6 +503,8 @@ DONE_AGAIN = "it moves at the same moments, but not in the same way, as if the s
 """Reason of stretches in which cells change when those of the known video do, and otherwise than those (`why_not`)."""
 OTHER_DETAILS = "it is as light and dark as known footage, and moves like it, but its details are others"
 """Reason of stretches whose local descriptors are not those of the known video (`why_not`)."""
+PART_DETAILS = "a part of the picture shows other details, as if something had been put in the place of what is known"
+"""Reason of stretches some of whose local descriptors are not those of the very pictures they show (`why_not`)."""
 PLAIN_AS_GOOD = "at the plain speed it agrees as well"
 """Reason of stretches at another speed that movement does not tell from the plain one, which has to prove itself."""
 COLOURS_INVERTED = "its colours are inverted, so what covers a part of the picture cannot be seen"
@@ -511,7 +513,7 @@ TOO_FAINT = "too dark, too blurred or too even to be compared with anything"
 """Reason of novel segments in which there is something, and nothing that a code could be made of (`why_not`)."""
 NOTHING_MOVES = "nothing moves in it, and stillness proves nothing"
 """Reason of stretches that look like known footage, of which one picture shows all there is (`why_not`)."""
-IN_A_PART = frozenset({PART_COVERED, PART_MOVES})
+IN_A_PART = frozenset({PART_COVERED, PART_MOVES, PART_DETAILS})
 """Reasons for which footage that agrees with known footage elsewhere in the picture is not proven (`why_not`)."""
 
 

@@ -194,6 +194,13 @@ class ProofSettings(_Table):
     """Share of local descriptors that must find the known ones, where enough of them are there to tell: what is drawn
     over known footage is as light and dark, and moves like it. Of 2,100 proven stretches of copies under 62 edits the
     least had 0.038; what was drawn over blurred known footage had up to 0.025."""
+    least_picture_details: float = Field(0.15, ge=0, lt=1)
+    """The same of descriptors of the very pictures that the known video has described, of whole pictures: 0.8 % of the
+    seconds of copies fall below, most of them coded hard or grainy."""
+    part_details_evidence: float = Field(10.0, gt=0)
+    """Log likelihood ratio of a part of the picture in which the query's descriptors are not those the known video has
+    of the very same picture, from which something was put there, a face in another's place: 1 to 3 % of the seconds of
+    copies reach it, most of them with something moving over them."""
     telling_bits: float = Field(32.0, gt=0)
     """Pictures tell the moments apart when those of other moments are this much farther than the aligned ones."""
     sped_doubt: float = Field(0.5, ge=0, le=1)

@@ -477,7 +477,8 @@ def test_too_little_memory_is_never_taken_for_damage(tmp_path, sign_file):
                 assert coverage.frames == whole.frames
                 assert not len(coverage.undecoded)
                 reasons.append("")
-    assert reasons[0] == "memory_limit"
+    assert reasons[0] != "", "the least of them is too little"
+    assert "memory_limit" in reasons
     assert reasons[-1] == ""
 
 

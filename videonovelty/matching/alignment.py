@@ -22,7 +22,8 @@ from videonovelty.matching.faint import faint_keyframes, known_faint_times
 from videonovelty.matching.in_place import InPlaces
 from videonovelty.matching.level_proof import with_levels
 from videonovelty.matching.levels import Levels, shown_whole
-from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair
+from videonovelty.matching.local_evidence import NOT_LOOKED, LocalPair, LocalPairs
+from videonovelty.matching.picture_details import with_picture_details
 from videonovelty.matching.proof import (
     PictureEvidence,
     Proof,
@@ -95,7 +96,8 @@ def align(
     useful = query.informative & ~common
     if not useful.any() or not known.frames.informative.any():
         return []
-    found = _one_way(query, known, variants, common, matching, proof, aspect, local_pairs)
+    pairs = LocalPairs(query, known.descriptors, aspect)
+    found = _one_way(query, known, pairs, variants, common, matching, proof, local_pairs)
     left = useful.copy()
     for one in found:
         if one.proof.proven:
@@ -106,9 +108,10 @@ def align(
     if not lines:
         return found
     other, at = backwards(query), turning_seconds(query)
-    pairs = None if local_pairs is None else pairs_backwards(local_pairs, len(common))
-    for one in _one_way(other, known, variants, common[::-1], matching, proof, aspect, pairs, lines):
-        if one.proof.proven and _shown_whole(one, other, known, aspect):
+    proposed = None if local_pairs is None else pairs_backwards(local_pairs, len(common))
+    pairs = LocalPairs(other, known.descriptors, aspect)
+    for one in _one_way(other, known, pairs, variants, common[::-1], matching, proof, proposed, lines):
+        if one.proof.proven and _shown_whole(one, pairs):
             found.append(as_played(one, at))
     return sorted(found, key=lambda one: one.start_seconds)
 
@@ -116,20 +119,23 @@ def align(
 def _one_way(
     query: Signatures,
     known: KnownSide,
+    pairs: LocalPairs,
     variants: Sequence[int],
     common: Bool,
     matching: MatchingSettings,
     proof: ProofSettings,
-    aspect: float,
     local_pairs: npt.NDArray[np.float64] | None,
     others: Sequence[Line] = (),
 ) -> list[Stretch]:
-    """Return what `align` does, of a query as it is played; `others` are lines to try besides those proposed."""
+    """Return what `align` does, of a query as it is played.
+
+    `pairs` are the descriptors of both; `others` are lines to try besides those proposed.
+    """
     useful, faint = query.informative & ~common, faint_keyframes(query) & ~common
     stretches: list[Stretch] = []
     turned_motion: dict[int, MotionProfile] = {}
     for variant in variants:
-        alignment = _prepared(query, known, variant, useful, faint, matching, proof, aspect, local_pairs)
+        alignment = _prepared(query, known, pairs, variant, useful, faint, matching, proof, local_pairs)
         turned_motion[variant] = alignment.motion
         lines = proposed_lines(alignment, [line for line in others if line.variant == variant])
         for one in (alignment, *_in_region(alignment, lines)):
@@ -139,33 +145,35 @@ def _one_way(
             for line in lines_at_speeds(one, proposed, stretches):
                 stretches += [found for found in _stretches_on(one, line) if _is_sped(found, proof)]
         stretches += _alike_somewhere(alignment)
-    found = without_overlap(_at_one_speed(stretches))
     parts = [
-        with_details(with_surroundings(part, query, known, aspect), query, known, aspect, proof)
-        for stretch in found
-        for part in second_look(query, turned_motion[stretch.line.variant], stretch, known, matching, proof, aspect)
+        piece
+        for stretch in without_overlap(_at_one_speed(stretches))
+        for part in second_look(query, turned_motion[stretch.line.variant], stretch, known, pairs, matching, proof)
+        for piece in with_picture_details(
+            with_details(with_surroundings(part, query, known, pairs), pairs, proof), pairs, proof
+        )
     ]
     return [piece for part in all_done_again(parts) for piece in without_strangers(part)]
 
 
-def _shown_whole(stretch: Stretch, query: Signatures, known: KnownSide, aspect: float) -> bool:
+def _shown_whole(stretch: Stretch, pairs: LocalPairs) -> bool:
     """Return whether a stretch shows the whole known picture in its size, as one that rests on no placement does."""
     if not stretch.rests_on_placement:
         return True
-    local = known.descriptors()
-    compared = None if local is None else InPlaces(LocalPair(query, local, stretch.mirrored, aspect)).of(stretch)
+    pair = pairs.of(mirrored=stretch.mirrored)
+    compared = None if pair is None else InPlaces(pair).of(stretch)
     return compared is not None and compared.shows_all
 
 
 def _prepared(
     query: Signatures,
     known: KnownSide,
+    descriptors: LocalPairs,
     variant: int,
     useful: Bool,
     faint: Bool,
     matching: MatchingSettings,
     proof: ProofSettings,
-    aspect: float,
     local_pairs: npt.NDArray[np.float64] | None,
 ) -> Alignment:
     distance = keyframe_distances(query, known.frames, variant)
@@ -176,8 +184,8 @@ def _prepared(
     pairs: tuple[tuple[int, float, int], ...] = ()
     mirrored = bool(MIRRORED[variant])
     if known.local is not None and len(query.local.codes) and (not mirrored or len(query.local.mirrored_codes)):
-        local = LocalPair(query, known.local, mirrored, aspect)
-        if local_pairs is not None:
+        local = descriptors.of(mirrored=mirrored)
+        if local is not None and local_pairs is not None:
             pairs = tuple(pair for pair in local.pairs(local_pairs, proof) if useful[pair[0]])
     between = put_in(query, proof) & (useful | faint)
     return Alignment(query, known, variant, useful, faint, between, distance, motion, local, pairs, matching, proof)

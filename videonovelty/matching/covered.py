@@ -254,7 +254,8 @@ def deepest_hole(line: Line, keyframes: Keyframes, motion: MotionProfile) -> Hol
     total, counts, bounds, off = len(keyframes), keyframes.counts, keyframes.bounds, keyframes.off
     summed = np.concatenate([np.zeros((4, 1, BINS, BINS), np.float32), np.cumsum(counts, axis=1)], axis=1)
     best = Hole(0.0)
-    runs = [(first, last) for first, last in _runs(total) if 2 * keyframes.altered[first:last].sum() >= last - first]
+    altered = keyframes.altered
+    runs = [(a, b) for a, b in keyframe_runs(total) if 2 * altered[a:b].sum() >= b - a]
     for at in range(0, len(runs), RUNS_AT_ONCE):
         some = runs[at : at + RUNS_AT_ONCE]
         moved = [_known_movement(motion, line, float(bounds[first]), float(bounds[last])) for first, last in some]
@@ -278,7 +279,7 @@ def _cost(off: Bool, *, whole: bool) -> float:
     return OFF_COST if 2 * int(off.sum()) > len(off) else RUNS_COST
 
 
-def _runs(count: int) -> list[tuple[int, int]]:
+def keyframe_runs(count: int) -> list[tuple[int, int]]:
     """Return the whole, and runs of 1, 2, 4, … keyframes, each half a length after the one before."""
     found = [(0, count)]
     length = 1

@@ -15,9 +15,9 @@ import numpy as np
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.geometry import verify
 from videonovelty.matching.in_place import TRIED_KEYFRAMES, nearest_first
-from videonovelty.matching.local_evidence import MIN_DESCRIPTORS, LocalPair, rows_of
-from videonovelty.matching.stretch import KnownSide, Stretch
-from videonovelty.records import KNOWN_POINTS, OTHER_DETAILS, Signatures
+from videonovelty.matching.local_evidence import MIN_DESCRIPTORS, LocalPair, LocalPairs, rows_of
+from videonovelty.matching.stretch import Stretch
+from videonovelty.records import KNOWN_POINTS, OTHER_DETAILS
 from videonovelty.settings import ProofSettings
 
 LEAST_DESCRIPTORS = 100
@@ -30,7 +30,7 @@ AT_ONCE_SECONDS = 0.1
 """A known keyframe this close to the aligned moment shows what stands there however much moves."""
 
 
-def with_details(stretch: Stretch, query: Signatures, known: KnownSide, aspect: float, proof: ProofSettings) -> Stretch:
+def with_details(stretch: Stretch, pairs: LocalPairs, proof: ProofSettings) -> Stretch:
     """Return a proven stretch as it is, or unproven where its details are not the known ones.
 
     Counted is how many of the descriptors of keyframes spread over the stretch lie where one placement of the known
@@ -39,14 +39,13 @@ def with_details(stretch: Stretch, query: Signatures, known: KnownSide, aspect: 
     """
     if not stretch.proof.proven:
         return stretch
-    local = known.descriptors()
-    if local is None:
+    pair = pairs.of(mirrored=stretch.mirrored)
+    if pair is None:
         return stretch
-    pair = LocalPair(query, local, stretch.mirrored, aspect)
     bearers = pair.bearers_within(stretch.start_seconds, stretch.end_seconds)
     if len(bearers) == 0:
         return stretch
-    known_seconds = stretch.line.known_seconds(query.pts_seconds[bearers])
+    known_seconds = stretch.line.known_seconds(pair.query.pts_seconds[bearers])
     compared = alike = 0
     picked = np.unique(np.linspace(0, len(bearers) - 1, TRIED_KEYFRAMES).astype(int))
     for row in picked[np.argsort(np.arange(len(picked)) * _GOLDEN % 1.0)]:  # any first few lie all over the stretch

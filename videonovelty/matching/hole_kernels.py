@@ -1,4 +1,4 @@
-"""The compiled kernel of `matching.covered`: the deepest hole among descriptors that find each other."""
+"""The compiled kernels of `matching.covered` and `matching.picture_details`: where descriptors find no others."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ LEAST_IN_HALF = 3.0
 """Pairs each half would have, did it look like the rest."""
 MOST_SETTLED = 0.5
 """Share of a hole in which the picture may be as bright as it is known; where it is, nothing covers it."""
+LACK_HEIGHTS, LACK_WIDTHS = (6, 8), (4, 5, 6, 8)
+"""Heights and widths of windows in which details are lacking: faces are higher than wide, lettering is not."""
+MOST_SEEN = 0.25
+"""Share of the descriptors expected in such a window, and in each half of it, that may find theirs."""
 MOVING = 1.3
 """Where more than this much of what moves on average moves in the known picture, descriptors lose each other by
 movement, and the movement itself tells what is there."""
@@ -71,6 +75,62 @@ def deepest_holes(counts, moved, settled):  # type: ignore[no-untyped-def]
                             deepest[run] = evidence
                             where[run, 0], where[run, 1], where[run, 2], where[run, 3] = top, left, height, width
     return deepest, where
+
+
+@jit
+def deepest_lacks(found, expected):  # type: ignore[no-untyped-def]
+    """Return the evidence of the window of each run that lacks most, shape (r,), 0 where none does, and where it is.
+
+    That is its first row and column and how many there are of both, in cells; shape (r, 4). `found` and `expected`,
+    shape (r, BINS, BINS): descriptors that find a known one, and how many were likely to; equal in sum.
+    """
+    deepest, where = np.zeros(len(found)), np.zeros((len(found), 4), np.int64)
+    seen, likely = np.zeros((BINS + 1, BINS + 1)), np.zeros((BINS + 1, BINS + 1))
+    for run in range(len(found)):
+        for row in range(BINS):
+            for column in range(BINS):
+                above = seen[row, column + 1] + seen[row + 1, column] - seen[row, column]
+                seen[row + 1, column + 1] = found[run, row, column] + above
+                above = likely[row, column + 1] + likely[row + 1, column] - likely[row, column]
+                likely[row + 1, column + 1] = expected[run, row, column] + above
+        for height in LACK_HEIGHTS:
+            for width in LACK_WIDTHS:
+                for top in range(BINS - height + 1):
+                    for left in range(BINS - width + 1):
+                        there = _within(likely, top, left, height, width)
+                        hits = _within(seen, top, left, height, width)
+                        if hits > MOST_SEEN * there:
+                            continue
+                        evidence = _lack(hits, there, seen[BINS, BINS], likely[BINS, BINS])
+                        if evidence > deepest[run] and _lacks_all_over(seen, likely, top, left, height, width):
+                            deepest[run] = evidence
+                            where[run, 0], where[run, 1], where[run, 2], where[run, 3] = top, left, height, width
+    return deepest, where
+
+
+@jit
+def _lack(hits, there, all_hits, all_there):  # type: ignore[no-untyped-def]
+    """Return Kulldorff's log likelihood ratio (Poisson) for fewer hits than expected inside, against outside."""
+    rest = all_there - there
+    if rest <= 0.0 or hits >= there:
+        return 0.0
+    inside = hits * np.log(hits / there) if hits > 0.0 else 0.0
+    return inside + (all_hits - hits) * np.log(max(all_hits - hits, 1e-12) / rest)
+
+
+@jit
+def _lacks_all_over(seen, likely, top, left, height, width):  # type: ignore[no-untyped-def]
+    tall, wide = height // 2, width // 2
+    for down, across, rows, columns in (
+        (0, 0, tall, width),
+        (height - tall, 0, tall, width),
+        (0, 0, height, wide),
+        (0, width - wide, height, wide),
+    ):
+        there = _within(likely, top + down, left + across, rows, columns)
+        if there < LEAST_IN_HALF or _within(seen, top + down, left + across, rows, columns) > MOST_SEEN * there:
+            return False
+    return True
 
 
 @jit

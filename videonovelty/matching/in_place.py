@@ -144,7 +144,7 @@ class InPlace:
         """
         within, total = np.zeros(2, np.int64), np.zeros(2, np.int64)
         for side in self.ours[rows]:
-            inside = ((side.shown >= box[0]) & (side.shown <= box[1])).all(axis=1)
+            inside = lie_within(side.shown, box[0], box[1])
             within += (int(inside.sum()), int((inside & side.found).sum()))
             total += (len(inside), int(side.found.sum()))
         return within, total
@@ -158,12 +158,17 @@ class InPlace:
     def settled_within(self, box: F64) -> float:
         """Return which share of what is known within a box of the query, left top and right bottom, is settled."""
         shown = self.shown(self.known_centres(BINS))
-        inside = ((shown >= box[0]) & (shown <= box[1])).all(axis=1)
+        inside = lie_within(shown, box[0], box[1])
         return float(self.settled.ravel()[inside].mean()) if inside.any() else 0.0
 
     def shown(self, known: F64) -> F64:
         """Return where known places (n, 2) lie in the query's picture, in shares of its width and height."""
-        return of_picture(_back(known, self.placement), self.aspect, mirrored=self.mirrored)
+        return shown_at(known, self.placement, self.aspect, mirrored=self.mirrored)
+
+
+def shown_at(known: F64, placement: F64, aspect: float, *, mirrored: bool) -> F64:
+    """Return where a placement shows known places (n, 2) in a picture, in shares of its width and height."""
+    return of_picture(_back(known, placement), aspect, mirrored=mirrored)
 
 
 def _back(known: F64, placement: F64) -> F64:
@@ -210,13 +215,12 @@ def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
         return None
     known_seconds = stretch.line.known_seconds(query.pts_seconds[bearers])
     places = [nearest_first(pair, float(at)) for at in known_seconds]
-    compared = cache(lambda row: _alike(pair, int(bearers[row]), places[row]))
-    transform = _placement(pair, bearers, places, compared)
+    compared = cache(lambda row: alike_at(pair, int(bearers[row]), places[row]))
+    transform = placement_of(pair, bearers, places, compared)
     if transform is None:
         return None
     off = np.ones(len(bearers), np.bool_)
-    known_xy = as_shares(pair.known.features.xy)
-    low, high = known_xy.min(axis=0), np.maximum(known_xy.max(axis=0), known_xy.min(axis=0) + 1e-6)
+    low, high = known_sides(pair)
     shown_low, shown_high = _extent(pair)
     offsets = pair.known.features.offsets
     none = _Side(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, np.bool_))
@@ -230,12 +234,12 @@ def _in_place(pair: LocalPair, stretch: Stretch) -> InPlace | None:
         together = alike.within(ours, SAME_PLACE)
         found, met = np.zeros(len(ours), np.bool_), np.zeros(len(alike.theirs), np.bool_)
         found[alike.one[together]], met[alike.other[together]] = True, True
-        mine = ((ours >= low) & (ours <= high)).all(axis=1)
+        mine = lie_within(ours, low, high)
         mine[KNOWN_POINTS:] = False  # the others have no counterpart among the fewer known ones, covered or not
         # of the known side, the keyframe nearest in time counts
         theirs = alike.theirs[: int(offsets[near[0] + 1] - offsets[near[0]])]
         back = _back(theirs, transform)
-        seen = ((back >= shown_low) & (back <= shown_high)).all(axis=1)
+        seen = lie_within(back, shown_low, shown_high)
         shown = [of_picture(at, pair.aspect, mirrored=pair.mirrored) for at in (alike.ours, back)]
         one_side[row] = _Side(ours[mine], shown[0][mine], found[mine])
         other_side[row] = _Side(theirs[seen], shown[1][seen], met[: len(theirs)][seen])
@@ -251,6 +255,18 @@ def nearest_first(pair: LocalPair, seconds: float) -> list[int]:
     )
 
 
+def known_sides(pair: LocalPair) -> tuple[F64, F64]:
+    """Return left and top, and right and bottom, of what the known descriptors cover, in shares of its longer side."""
+    xy = as_shares(pair.known.features.xy)
+    low: F64 = xy.min(axis=0)
+    return low, np.asarray(np.maximum(xy.max(axis=0), low + 1e-6))
+
+
+def lie_within(places: F64, low: F64, high: F64) -> Bool:
+    """Return which places (n, 2) lie within a left top and a right bottom corner."""
+    return np.asarray(((places >= low) & (places <= high)).all(axis=1))
+
+
 def _extent(pair: LocalPair) -> tuple[F64, F64]:
     """Return the corners of what the query's descriptors cover, in its own shares, negated where it is mirrored."""
     xy = as_shares(pair.query.local.xy, mirrored=pair.mirrored)
@@ -258,7 +274,7 @@ def _extent(pair: LocalPair) -> tuple[F64, F64]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Alike:
+class Alike:
     """Places of a keyframe's descriptors (k, 2) and known ones (m, 2), and which pairs of them are alike."""
 
     ours: F64
@@ -275,18 +291,18 @@ class _Alike:
         return found
 
 
-def _alike(pair: LocalPair, keyframe: int, places: Sequence[int]) -> _Alike:
+def alike_at(pair: LocalPair, keyframe: int, places: Sequence[int]) -> Alike:
     """Return the descriptors of a keyframe beside those of the known `places`, one place after the other."""
     local, features = pair.query.local, pair.known.features
     mine = rows_of(local, keyframe)
     theirs = np.concatenate([np.arange(features.offsets[p], features.offsets[p + 1]) for p in places])
     one, other, bits = within_bits(words(pair.query_codes[mine]), words(features.codes[theirs]), SAME_BITS)
     ours = as_shares(local.xy[mine], mirrored=pair.mirrored)
-    return _Alike(ours, as_shares(features.xy[theirs]), one, other, bits)
+    return Alike(ours, as_shares(features.xy[theirs]), one, other, bits)
 
 
-def _placement(
-    pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]], compared: Callable[[int], _Alike]
+def placement_of(
+    pair: LocalPair, bearers: I64, places: Sequence[Sequence[int]], compared: Callable[[int], Alike]
 ) -> F64 | None:
     """Return where the query's picture lies in the known one, shape (2, 3), refined to an affine map.
 

@@ -7,7 +7,7 @@ the last keyframe at or before it that carries some; of a video played backwards
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -251,6 +251,24 @@ class LocalPair:
             if match is not None and match.inliers >= settings.min_inliers:
                 found.append((int(keyframe), float(self.known.seconds[place]), match.inliers))
         return found
+
+
+class LocalPairs:
+    """The descriptors of one query and one known video, as they are and mirrored: laid out, and verified, once."""
+
+    def __init__(self, query: Signatures, known: Callable[[], KnownLocal | None], aspect: float) -> None:
+        """Hold the query, of width over height `aspect`; `known` reads the known descriptors, None where none are."""
+        self._query, self._known, self._aspect = query, known, aspect
+        self._found: dict[bool, LocalPair] = {}
+
+    def of(self, *, mirrored: bool) -> LocalPair | None:
+        """Return the pair; None where the known video has no descriptors."""
+        if mirrored not in self._found:
+            known = self._known()
+            if known is None:
+                return None
+            self._found[mirrored] = LocalPair(self._query, known, mirrored, self._aspect)
+        return self._found[mirrored]
 
 
 def rows_of(features: LocalFeatures, keyframe: int) -> slice:

@@ -17,7 +17,7 @@ from videonovelty.matching.covered import shows_the_known, uncovered
 from videonovelty.matching.distances import NOTHING, aligned_distance, keyframe_distances
 from videonovelty.matching.in_place import InPlace, InPlaces
 from videonovelty.matching.levels import Levels, Unfollowed
-from videonovelty.matching.local_evidence import LocalPair
+from videonovelty.matching.local_evidence import LocalPair, LocalPairs
 from videonovelty.matching.proof import moves_otherwise_somewhere
 from videonovelty.matching.shown import Shown, is_bordered, picture_box
 from videonovelty.matching.still import cover_of
@@ -33,13 +33,13 @@ def second_look(
     motion: MotionProfile,
     stretch: Stretch,
     known: KnownSide,
+    pairs: LocalPairs,
     matching: MatchingSettings,
     proof: ProofSettings,
-    aspect: float,
 ) -> list[Stretch]:
     """Return a stretch as it is, or in parts, unproven where something covers a part of the picture, and with that.
 
-    `motion` is the query's, turned as the stretch's line says; `aspect` is its width over its height.
+    `motion` is the query's, turned as the stretch's line says; `pairs` are the descriptors of both.
     """
     if known.motion is None or (not stretch.proof.proven and stretch.proof.why_not != PART_MOVES):
         return [stretch]
@@ -48,12 +48,11 @@ def second_look(
     unfollowed = [] if levels is None else levels.unfollowed(query.motion, stretch)
     if levels is not None and not unfollowed and _nothing_lies_over(stretch, levels):
         return [_proven(stretch)]
-    local = known.descriptors()
-    if local is None:
+    pair = pairs.of(mirrored=stretch.mirrored)
+    if pair is None:
         parts = levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]
         return _but(parts, unfollowed)
-    pair, box = LocalPair(query, local, stretch.mirrored, aspect), picture_box(known.frames, local)
-    places = InPlaces(pair)
+    places, box = InPlaces(pair), picture_box(known.frames, pair.known)
     if levels is None:
         levels = _levels_in_place(query, motion, stretch, known.motion, places.of(stretch), box, bordered=bordered)
         unfollowed = [] if levels is None else levels.unfollowed(query.motion, stretch)

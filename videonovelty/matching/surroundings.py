@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.in_place import InPlace, InPlaces
-from videonovelty.matching.local_evidence import LocalPair
+from videonovelty.matching.local_evidence import LocalPairs
 from videonovelty.matching.shown import Shown, has_borders, is_bordered
 from videonovelty.matching.still import stays, still_cells
 from videonovelty.matching.stretch import Cover, KnownSide, Stretch
@@ -34,12 +34,12 @@ _SIDE = 2
 """Borders are sought in pictures so many times as large, as they are when a video is signed."""
 
 
-def with_surroundings(stretch: Stretch, query: Signatures, known: KnownSide, aspect: float) -> Stretch:
+def with_surroundings(stretch: Stretch, query: Signatures, known: KnownSide, pairs: LocalPairs) -> Stretch:
     """Return a proven stretch as it is, or unproven where there is something around the known picture, with the reason.
 
     Looked at is what lies beside the part of the picture in which its movement was compared: beyond the borders of the
     query where that was the whole picture, unless the known video has borders as well and is compared with them.
-    `aspect` is the query's width over height. What fades slowly is told from what stays by descriptors.
+    What fades slowly is told from what stays by descriptors.
     """
     motion = query.motion
     if not stretch.proof.proven or motion.pictures is None:
@@ -50,7 +50,7 @@ def with_surroundings(stretch: Stretch, query: Signatures, known: KnownSide, asp
     if ticks[0] < first:
         return stretch
     pictures = grey_pictures_at(motion, ticks)
-    compared = None if stretch.region is not None else _compared(stretch, query, known, aspect)
+    compared = None if stretch.region is not None else _compared(stretch, known, pairs)
     shown = stretch.region if compared is None else _placed(compared)
     if shown is not None:
         inside = shown.covers(PICTURE_ROWS, PICTURE_COLUMNS) >= 0.5
@@ -66,7 +66,7 @@ def with_surroundings(stretch: Stretch, query: Signatures, known: KnownSide, asp
         return _unproven(stretch, PLAYS_IN_A_PART)
     if not stretch.rests_on_placement or _of_one_colour(pictures.mean(axis=0)[around]):
         return stretch
-    compared = compared or _compared(stretch, query, known, aspect)
+    compared = compared or _compared(stretch, known, pairs)
     if moving or compared is None or not stays(compared, around):
         return _unproven(stretch, PLAYS_IN_A_PART)
     return replace(_unproven(stretch, PART_COVERED), cover=Cover((0.0, 0.0, 1.0, 1.0), still=True))
@@ -76,11 +76,12 @@ def _unproven(stretch: Stretch, why_not: str) -> Stretch:
     return replace(stretch, proof=replace(stretch.proof, proven=False, why_not=why_not))
 
 
-def _compared(stretch: Stretch, query: Signatures, known: KnownSide, aspect: float) -> InPlace | None:
+def _compared(stretch: Stretch, known: KnownSide, pairs: LocalPairs) -> InPlace | None:
     """Return the descriptors of a stretch that rests on a placement, in place; None of others."""
     if not stretch.rests_on_placement or known.local is None:
         return None
-    return InPlaces(LocalPair(query, known.local, stretch.mirrored, aspect)).of(stretch)
+    pair = pairs.of(mirrored=stretch.mirrored)
+    return None if pair is None else InPlaces(pair).of(stretch)
 
 
 def _placed(compared: InPlace) -> Shown:

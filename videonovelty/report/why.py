@@ -13,6 +13,7 @@ from videonovelty.records import (
     IN_A_PART,
     NOTHING_MOVES,
     OTHER_DETAILS,
+    PART_DETAILS,
     PLAYS_IN_A_PART,
     TOO_FAINT,
 )
@@ -184,6 +185,8 @@ def _doubts(alike: Sequence[Stretch]) -> Iterable[str]:
             "What is put over it, or stands around it, does not move, and the rest of the picture is as in the known "
             f"footage: {_times(looks)}. {_where_to_look(looks, 'it')}"
         )
+    if PART_DETAILS in by_reason:
+        yield "A face put in another's place looks like this, and so does what moves about over the picture."
     if len(looks) < len(in_a_part):
         yield "The rest of the picture is as in the known footage. Look at what is put over it, or plays in it."
 

@@ -18,12 +18,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from videonovelty import footage
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
 from videonovelty.records import U8
 from videonovelty.tuning.edits import make_edit
+
+F32 = npt.NDArray[np.float32]
 
 FPS = 25.0
 WIDTH, HEIGHT = 320, 180
@@ -216,6 +219,10 @@ def _jobs(folder: Path) -> Iterator[Job]:
         partial(_transparent, sources["bravo"], 709),
     )
     yield (
+        Made("mixed/drawn over.mp4", SPLICE, "the shapes with other details", "bravo", ((0.0, ORIGINALS["bravo"][1]),)),
+        partial(_drawn_over, sources["bravo"], 712),
+    )
+    yield (
         Made("mixed/backwards.mp4", SPLICE, "3 new seconds put in, played backwards", "alpha", ((5.0, 8.0),)),
         partial(_spliced, sources["alpha"], 5.0, 5.0, 708, backwards=True),
     )
@@ -306,6 +313,17 @@ def _surrounded(source: Path, seed: int, path: Path) -> None:
             yield around
 
     _write(path, pictures(), crf=25)
+
+
+def _drawn_over(source: Path, seed: int, path: Path) -> None:
+    """Write the known shapes in light and shadow with the details of a new video, as what is generated over it has."""
+    new = footage.clip(seed, ORIGINALS[source.stem][1], width=WIDTH, height=HEIGHT, fps=FPS)
+
+    def shapes(picture: U8) -> F32:
+        return np.asarray(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 0.012 * WIDTH), np.float32)
+
+    pictures = (shapes(known) + other - shapes(other) for known, other in zip(read_pictures(source), new, strict=False))
+    _write(path, (np.clip(picture, 0, 255).astype(np.uint8) for picture in pictures), crf=23)
 
 
 def _followed(source: Path, seed: int, path: Path) -> None:
