@@ -27,9 +27,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +47,7 @@ from benchmarks.accuracy_footage import (
     still_share,
 )
 from benchmarks.copy_metrics import NOT_SHOWN, average_precision, overlap, planted, segment_precision_recall
+from benchmarks.kept import footage_folder
 from benchmarks.made_codes import COMMAND
 from benchmarks.made_known import add_made_up
 from benchmarks.vpdq_method import VPDQ_WAYS, vpdq_matches
@@ -346,8 +345,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/accuracy"))
     options = parser.parse_args()
-    folder = options.keep or Path(tempfile.mkdtemp())
-    try:
+    with footage_folder(options.keep) as folder:
         truth = _kept(
             folder / "truth.json",
             lambda: _made(folder, options),
@@ -367,9 +365,6 @@ def main() -> None:
             if still_share(folder / "intake" / entry["name"]) >= FIXED_SHARE
         ]
         figures = ({"made-up known videos": others} if others else {}) | measure(folder, truth, vpdq, still)
-    finally:
-        if options.keep is None:
-            shutil.rmtree(folder)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n")
     text = as_markdown(figures)

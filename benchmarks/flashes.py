@@ -14,13 +14,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +26,7 @@ import pyarrow.parquet as pq
 from benchmarks.accuracy import scan
 from benchmarks.accuracy_footage import FPS
 from benchmarks.copy_metrics import NOT_SHOWN, overlap
+from benchmarks.kept import footage_folder, made
 from benchmarks.made_codes import write_rows
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
@@ -89,7 +85,7 @@ def _is_new(number: int, every: int) -> bool:
 def measure_again(run: Path) -> list[dict[str, Any]]:
     """Return a row for each way: the new pictures there are, and those inside stretches called known."""
     rows = pq.read_table(run / "verdicts.parquet").to_pylist()
-    known = _not_shown(run)
+    known = not_shown(run)
     found: dict[str, list[tuple[bool, int, int]]] = defaultdict(list)
     for row in rows:
         name = row["path"].rsplit("/", 1)[1].removesuffix(".mp4").split(" ", 1)[1]
@@ -134,7 +130,7 @@ def jobs(accuracy: Path) -> Iterator[tuple[int, Path, Path]]:
 def measure(run: Path) -> list[dict[str, Any]]:
     """Return a row for each number of pictures, and one for the copies."""
     rows = pq.read_table(run / "verdicts.parquet").to_pylist()
-    known = _not_shown(run)
+    known = not_shown(run)
     found: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for row in rows:
         words = row["path"].rsplit("/", 1)[1].removesuffix(".mp4").split(" ")
@@ -160,7 +156,7 @@ def measure(run: Path) -> list[dict[str, Any]]:
     return table_rows
 
 
-def _not_shown(run: Path) -> dict[str, list[tuple[float, float]]]:
+def not_shown(run: Path) -> dict[str, list[tuple[float, float]]]:
     """Return the stretches nobody is asked to view, by video."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for segment in pq.read_table(run / "segments.parquet").to_pylist():
@@ -178,16 +174,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the intake and the run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/flashes"))
     options = parser.parse_args()
-    folder = options.keep or Path(tempfile.mkdtemp())
-    try:
-        (folder / "intake").mkdir(parents=True, exist_ok=True)
-        with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-            list(pool.map(partial(make_again if options.again else make, folder), jobs(options.accuracy)))
+    make_one, measure_all = (make_again, measure_again) if options.again else (make, measure)
+    with footage_folder(options.keep) as folder:
+        made(folder, make_one, jobs(options.accuracy), workers=options.workers)
         scan(folder, options.accuracy / "store")
-        rows = (measure_again if options.again else measure)(folder / "run")
-    finally:
-        if options.keep is None:
-            shutil.rmtree(folder)
+        rows = measure_all(folder / "run")
     write_rows(options.out, rows)
 
 

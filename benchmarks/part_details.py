@@ -13,13 +13,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +25,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.accuracy import scan
 from benchmarks.accuracy_footage import FPS
-from benchmarks.copy_metrics import NOT_SHOWN
-from benchmarks.flashes import SECONDS, jobs
+from benchmarks.flashes import SECONDS, jobs, not_shown
+from benchmarks.kept import footage_folder, made
 from benchmarks.made_codes import write_rows
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
@@ -149,14 +144,12 @@ def _resized(picture: U8, shape: tuple[int, ...]) -> U8:
 
 def measure(run: Path) -> list[dict[str, Any]]:
     """Return a row for each size of the ellipse, and one for the copies."""
-    known: dict[str, float] = defaultdict(float)
-    for segment in pq.read_table(run / "segments.parquet").to_pylist():
-        if segment["kind"] in NOT_SHOWN:
-            known[segment["video_id"]] += segment["end_seconds"] - segment["start_seconds"]
+    known = not_shown(run)
     found: dict[str, list[tuple[bool, float, float]]] = defaultdict(list)
     for row in pq.read_table(run / "verdicts.parquet").to_pylist():
         what = row["path"].rsplit("/", 1)[1].removesuffix(".mp4").split(" ", 1)[1]
-        found[what].append((row["verdict"] == "known", row["duration_seconds"], known[row["video_id"]]))
+        inside = sum(end - start for start, end in known[row["video_id"]])
+        found[what].append((row["verdict"] == "known", row["duration_seconds"], inside))
     table_rows = []
     for what in (*(f"{height:.0%}" for height in HEIGHTS), COPY):
         videos, cleared = len(found[what]), sum(one for one, _, _ in found[what])
@@ -181,16 +174,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the intake and the run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/part_details"))
     options = parser.parse_args()
-    folder = options.keep or Path(tempfile.mkdtemp())
-    try:
-        (folder / "intake").mkdir(parents=True, exist_ok=True)
-        with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-            list(pool.map(partial(make, folder), jobs(options.accuracy)))
+    with footage_folder(options.keep) as folder:
+        made(folder, make, jobs(options.accuracy), workers=options.workers)
         scan(folder, options.accuracy / "store")
         rows = measure(folder / "run")
-    finally:
-        if options.keep is None:
-            shutil.rmtree(folder)
     write_rows(options.out, rows)
 
 

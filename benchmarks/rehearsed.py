@@ -12,13 +12,8 @@ Clopper–Pearson bounds.
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +21,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.accuracy import screen
 from benchmarks.accuracy_footage import FPS, edited
+from benchmarks.kept import footage_folder, made
 from benchmarks.made_codes import write_rows
 from benchmarks.speed_footage import played
 from videonovelty import footage
@@ -93,17 +89,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the footage, the store and the run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/rehearsed"))
     options = parser.parse_args()
-    folder = options.keep or Path(tempfile.mkdtemp())
-    try:
-        for name in ("known", "intake"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-            list(pool.map(partial(make, folder), range(options.routines)))
+    with footage_folder(options.keep) as folder:
+        (folder / "known").mkdir(parents=True, exist_ok=True)
+        made(folder, make, range(options.routines), workers=options.workers)
         screen(folder)
         rows = measure(folder)
-    finally:
-        if options.keep is None:
-            shutil.rmtree(folder)
     write_rows(options.out, rows)
 
 

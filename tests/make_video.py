@@ -24,6 +24,8 @@ U8 = npt.NDArray[np.uint8]
 
 WIDTH, HEIGHT, FPS = 160, 96, 12.5
 """Tests are many, so pictures are small; a tenth of a second still holds a frame."""
+FULL_RATE = 25.0
+"""Frames a second where movement at other speeds, or the other way round, is looked at."""
 
 
 def frames(
@@ -39,6 +41,16 @@ def frames(
     """Yield `seconds` of content `seed` from its second `start` on."""
     whole = footage.clip(seed, start + seconds, width=width, height=height, fps=fps, shots=shots)
     return itertools.islice(whole, round(start * fps), None)
+
+
+def content(seed: int, seconds: float, *, start: float = 0.0) -> list[U8]:
+    """Return `seconds` of content `seed` at `FULL_RATE`."""
+    return list(frames(seed, seconds, start=start, fps=FULL_RATE))
+
+
+def take(room: int, number: int, seconds: float) -> list[U8]:
+    """Return `seconds` of a take of a fixed camera at `FULL_RATE`."""
+    return list(footage.fixed_camera(room, number, seconds, width=WIDTH, height=HEIGHT, fps=FULL_RATE))
 
 
 def make_clip(

@@ -8,9 +8,10 @@ import cv2
 import make_video
 import numpy as np
 import pytest
+from make_video import FULL_RATE as FPS
+from make_video import content, take
 from signing_help import SETTINGS, sign
 
-from videonovelty import footage
 from videonovelty.comparing import compared
 from videonovelty.known.snapshot import KnownLocal
 from videonovelty.matching.backwards import as_played, backwards, lines_backwards, pairs_backwards, turning_seconds
@@ -21,17 +22,7 @@ from videonovelty.matching.timeline import Line
 from videonovelty.records import U8, LocalFeatures, SignedVideo
 from videonovelty.settings import Settings
 
-FPS = 25.0
 SECONDS = 14.0
-
-
-def _content(seed: int, seconds: float, *, start: float = 0.0) -> list[U8]:
-    return list(make_video.frames(seed, seconds, start=start, fps=FPS))
-
-
-def _take(room: int, take: int, seconds: float) -> list[U8]:
-    size = {"width": make_video.WIDTH, "height": make_video.HEIGHT}
-    return list(footage.fixed_camera(room, take, seconds, fps=FPS, **size))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +37,7 @@ def known(clips: Path) -> SignedVideo:
 
 @pytest.fixture(scope="module")
 def reversed_copy(clips: Path) -> SignedVideo:
-    return sign(make_video.edited(clips / "reversed.mp4", _content(21, SECONDS)[::-1], crf=24, fps=FPS))
+    return sign(make_video.edited(clips / "reversed.mp4", content(21, SECONDS)[::-1], crf=24, fps=FPS))
 
 
 def _signed(clips: Path, name: str, pictures: Iterable[U8]) -> SignedVideo:
@@ -194,7 +185,7 @@ def test_a_reversed_copy_is_proven_from_end_to_end(known: SignedVideo, reversed_
 
 
 def test_there_and_back_again_is_proven_both_ways(clips: Path, known: SignedVideo) -> None:
-    there = _content(21, 5.0, start=3.0)
+    there = content(21, 5.0, start=3.0)
     query = _signed(clips, "boomerang", [*there, *there[::-1]])
     proven = _proven(query, known)
     assert _seconds([one for one in proven if one.line.speed > 0], 0.0, 5.0) >= 4.0
@@ -207,7 +198,7 @@ def test_there_and_back_again_is_proven_both_ways(clips: Path, known: SignedVide
 
 
 def test_a_mirrored_copy_backwards_is_proven(clips: Path, known: SignedVideo) -> None:
-    proven = _proven(_signed(clips, "mirrored", [p[:, ::-1] for p in _content(21, SECONDS)[::-1]]), known)
+    proven = _proven(_signed(clips, "mirrored", [p[:, ::-1] for p in content(21, SECONDS)[::-1]]), known)
     assert _seconds(proven) >= 0.8 * SECONDS
     assert all(one.mirrored and one.line.speed < 0 for one in proven)
 
@@ -220,7 +211,7 @@ def test_it_is_not_sought_where_that_is_switched_off(known: SignedVideo, reverse
 
 @pytest.mark.parametrize("seconds", [1.0, 2.0, 3.0])
 def test_new_seconds_in_a_reversed_copy_are_never_explained(clips: Path, known: SignedVideo, seconds: float) -> None:
-    before, after = _content(21, 7.0), _content(21, 7.0, start=7.0)
+    before, after = content(21, 7.0), content(21, 7.0, start=7.0)
     new = list(make_video.frames(99, seconds, fps=FPS))
     query = _signed(clips, f"splice{seconds}", [*before, *new, *after][::-1])
     proven = _proven(query, known)
@@ -229,7 +220,7 @@ def test_new_seconds_in_a_reversed_copy_are_never_explained(clips: Path, known: 
 
 
 def test_new_footage_in_a_part_of_a_reversed_copy_is_not_hidden(clips: Path, known: SignedVideo) -> None:
-    pictures = _content(21, SECONDS)
+    pictures = content(21, SECONDS)
     hosts = list(make_video.frames(55, SECONDS, fps=FPS))
     height, width = pictures[0].shape[:2]
     size = (width * 2 // 5, height * 2 // 5)
@@ -240,7 +231,7 @@ def test_new_footage_in_a_part_of_a_reversed_copy_is_not_hidden(clips: Path, kno
 
 def test_a_crop_backwards_is_named_and_not_proven(clips: Path, known: SignedVideo) -> None:
     # what lies over a crop is seen by descriptors of the very moment only, which keyframes of the other order are not
-    pictures = _content(21, SECONDS)[::-1]
+    pictures = content(21, SECONDS)[::-1]
     height, width = pictures[0].shape[:2]
     inner = (slice(height // 6, height - height // 6), slice(width // 6, width - width // 6))
     query = _signed(clips, "crop", [cv2.resize(p[inner], (width, height)) for p in pictures])
@@ -252,7 +243,7 @@ def test_a_crop_backwards_is_named_and_not_proven(clips: Path, known: SignedVide
 @pytest.mark.parametrize("room", range(4))
 def test_another_take_of_a_known_room_is_never_proven_backwards(clips: Path, room: int) -> None:
     known = sign(make_video.other_take(clips / f"room{room}.mp4", room, 0, 12.0, fps=FPS))
-    assert _proven(_signed(clips, f"take{room}", _take(room, 1, 12.0)[::-1]), known) == []
+    assert _proven(_signed(clips, f"take{room}", take(room, 1, 12.0)[::-1]), known) == []
 
 
 @pytest.mark.parametrize("seed", range(4))

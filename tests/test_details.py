@@ -11,7 +11,7 @@ import make_video
 import numpy as np
 import pytest
 from signing_help import sign
-from textured import textured
+from textured import COPIES, textured
 
 from videonovelty.comparing import compared
 from videonovelty.grouping import local_of
@@ -64,16 +64,7 @@ def test_other_details_over_known_shapes_are_not_known(clips: Path, host: Sequen
     assert compared(query, known, anything)[1].verdict == "known"
 
 
-@pytest.mark.parametrize(
-    ("what", "edit", "crf"),
-    [
-        ("coded hard", lambda picture: picture, 38),
-        ("blurred", lambda picture: cv2.GaussianBlur(picture, (0, 0), 4), 24),
-        ("of another size", lambda picture: cv2.resize(picture, (320, 180), interpolation=cv2.INTER_AREA), 30),
-        ("mirrored", lambda picture: np.ascontiguousarray(picture[:, ::-1]), 26),
-        ("brighter", lambda picture: cv2.convertScaleAbs(picture, alpha=1.1, beta=15), 26),
-    ],
-)
+@pytest.mark.parametrize(("what", "edit", "crf"), COPIES)
 def test_details_of_copies_are_found(
     clips: Path, host: Sequence[U8], known: SignedVideo, what: str, edit: Callable[[U8], U8], crf: int
 ) -> None:

@@ -9,27 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make_video import FULL_RATE as FPS
+from make_video import content, take
 from signing_help import SETTINGS, sign
 
 from benchmarks.speed_footage import played
-from videonovelty import footage
 from videonovelty.comparing import compared
 from videonovelty.matching.speeds import Window, lines_at_other_speeds
 from videonovelty.matching.stretch import Stretch
-from videonovelty.records import PLAIN_AS_GOOD, U8, MotionProfile, SignedVideo
+from videonovelty.records import PLAIN_AS_GOOD, MotionProfile, SignedVideo
 from videonovelty.signatures.motion import LAG_SECONDS, OTHER_LAGS_SECONDS, lag_at_speed, signs_at_speed
 
-FPS = 25.0
 SEARCH = {"variant": 0, "reach_seconds": 2.2, "least_agreement": 0.5}
-
-
-def _content(seed: int, seconds: float, *, start: float = 0.0) -> list[U8]:
-    return list(make_video.frames(seed, seconds, start=start, fps=FPS))
-
-
-def _take(room: int, take: int, seconds: float) -> list[U8]:
-    size = {"width": make_video.WIDTH, "height": make_video.HEIGHT}
-    return list(footage.fixed_camera(room, take, seconds, fps=FPS, **size))
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +113,7 @@ def test_signs_over_other_lags_are_what_they_say(known: SignedVideo) -> None:
 
 @pytest.mark.parametrize("speed", [0.5, 0.7, 0.93, 1.08, 1.25, 1.4, 2.0])
 def test_copy_at_another_speed_is_proven_at_that_speed(clips: Path, known: SignedVideo, speed: float) -> None:
-    pictures = played(_content(21, 14.0), speed)
+    pictures = played(content(21, 14.0), speed)
     query = sign(make_video.edited(clips / f"sped{speed}.mp4", pictures, crf=30, fps=FPS))
     proven = _proven(query, known)
     assert _seconds(proven) >= 0.7 * 14.0 / speed  # at half the speed moving parts look covered for six seconds
@@ -134,7 +125,7 @@ def test_copy_at_another_speed_is_proven_at_that_speed(clips: Path, known: Signe
 
 def test_part_of_a_copy_at_another_speed_is_explained_at_its_place(clips: Path, known: SignedVideo) -> None:
     new = list(make_video.frames(77, 5.0, fps=FPS))
-    part = played(_content(21, 8.0, start=4.0), 1.3)
+    part = played(content(21, 8.0, start=4.0), 1.3)
     query = sign(
         make_video.edited(clips / "inside.mp4", [*new, *part, *make_video.frames(78, 4.0, fps=FPS)], crf=28, fps=FPS)
     )
@@ -150,7 +141,7 @@ def test_part_of_a_copy_at_another_speed_is_explained_at_its_place(clips: Path, 
 def test_new_seconds_inside_a_copy_at_another_speed_are_never_explained(
     clips: Path, known: SignedVideo, speed: float
 ) -> None:
-    before, after = (played(_content(21, 7.0, start=start), speed) for start in (0.0, 7.0))
+    before, after = (played(content(21, 7.0, start=start), speed) for start in (0.0, 7.0))
     new = list(make_video.frames(99, 2.0, fps=FPS))
     query = sign(make_video.edited(clips / f"splice{speed}.mp4", [*before, *new, *after], crf=28, fps=FPS))
     start = len(before) / FPS
@@ -163,7 +154,7 @@ def test_new_seconds_inside_a_copy_at_another_speed_are_never_explained(
 def test_new_footage_in_a_part_of_a_copy_at_another_speed_is_not_hidden(
     clips: Path, known: SignedVideo, speed: float
 ) -> None:
-    pictures = played(_content(21, 14.0), speed)
+    pictures = played(content(21, 14.0), speed)
     hosts = list(make_video.frames(55, len(pictures) / FPS + 1, fps=FPS))
     height, width = pictures[0].shape[:2]
     size = (width * 2 // 5, height * 2 // 5)
@@ -177,13 +168,13 @@ def test_new_footage_in_a_part_of_a_copy_at_another_speed_is_not_hidden(
 @pytest.mark.parametrize("speed", [0.75, 0.9, 1.1, 1.4])
 def test_another_take_of_a_known_room_is_never_proven_at_any_speed(clips: Path, room: int, speed: float) -> None:
     known = sign(make_video.other_take(clips / f"room{room}.mp4", room, 0, 12.0, fps=FPS))
-    take = played(_take(room, 1, 12.0), speed)
-    assert _proven(sign(make_video.edited(clips / f"take{room}{speed}.mp4", take, crf=28, fps=FPS)), known) == []
+    another = played(take(room, 1, 12.0), speed)
+    assert _proven(sign(make_video.edited(clips / f"take{room}{speed}.mp4", another, crf=28, fps=FPS)), known) == []
 
 
 def test_what_agrees_as_well_at_the_plain_speed_is_proven_there(clips: Path, known: SignedVideo) -> None:
     # three seconds at 1.012 times the speed: no movement tells that from the plain speed
-    pictures = played(_content(21, 3.0, start=2.0), 1.012)
+    pictures = played(content(21, 3.0, start=2.0), 1.012)
     stretches = compared(sign(make_video.edited(clips / "nearly.mp4", pictures, crf=28, fps=FPS)), known, SETTINGS)[0]
     assert any(one.proof.proven and one.line.speed == 1.0 for one in stretches)
     assert all(one.line.speed == 1.0 or one.proof.why_not == PLAIN_AS_GOOD for one in stretches)

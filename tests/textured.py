@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import make_video
 import numpy as np
 
 from videonovelty.records import U8
 
+COPIES: tuple[tuple[str, Callable[[U8], U8], int], ...] = (
+    ("coded hard", lambda picture: picture, 38),
+    ("blurred", lambda picture: np.asarray(cv2.GaussianBlur(picture, (0, 0), 4)), 24),
+    ("of another size", lambda picture: np.asarray(cv2.resize(picture, (320, 180), interpolation=cv2.INTER_AREA)), 30),
+    ("mirrored", lambda picture: np.ascontiguousarray(picture[:, ::-1]), 26),
+    ("brighter", lambda picture: np.asarray(cv2.convertScaleAbs(picture, alpha=1.1, beta=15)), 26),
+)
+"""What is done to each picture of a copy, and how coarsely it is coded."""
 LARGE = {"width": 640, "height": 360}
 
 

@@ -43,20 +43,12 @@ def deepest_holes(counts, moved, settled):  # type: ignore[no-untyped-def]
     sums, movement = np.zeros((4, BINS + 1, BINS + 1)), np.zeros((BINS + 1, BINS + 1))
     zoom = BINS // moved.shape[1]
     bright = np.zeros((BINS + 1, BINS + 1))
-    for row in range(BINS):
-        for column in range(BINS):
-            above = bright[row, column + 1] + bright[row + 1, column] - bright[row, column]
-            bright[row + 1, column + 1] = settled[row, column] + above
+    _summed(settled, bright)
     for run in range(counts.shape[1]):
+        for kind in range(4):
+            _summed(counts[kind, run], sums[kind])
         for row in range(BINS):
             for column in range(BINS):
-                for kind in range(4):
-                    sums[kind, row + 1, column + 1] = (
-                        counts[kind, run, row, column]
-                        + sums[kind, row, column + 1]
-                        + sums[kind, row + 1, column]
-                        - sums[kind, row, column]
-                    )
                 movement[row + 1, column + 1] = (
                     moved[run, row // zoom, column // zoom]
                     + movement[row, column + 1]
@@ -87,12 +79,8 @@ def deepest_lacks(found, expected):  # type: ignore[no-untyped-def]
     deepest, where = np.zeros(len(found)), np.zeros((len(found), 4), np.int64)
     seen, likely = np.zeros((BINS + 1, BINS + 1)), np.zeros((BINS + 1, BINS + 1))
     for run in range(len(found)):
-        for row in range(BINS):
-            for column in range(BINS):
-                above = seen[row, column + 1] + seen[row + 1, column] - seen[row, column]
-                seen[row + 1, column + 1] = found[run, row, column] + above
-                above = likely[row, column + 1] + likely[row + 1, column] - likely[row, column]
-                likely[row + 1, column + 1] = expected[run, row, column] + above
+        _summed(found[run], seen)
+        _summed(expected[run], likely)
         for height in LACK_HEIGHTS:
             for width in LACK_WIDTHS:
                 for top in range(BINS - height + 1):
@@ -120,17 +108,32 @@ def _lack(hits, there, all_hits, all_there):  # type: ignore[no-untyped-def]
 
 @jit
 def _lacks_all_over(seen, likely, top, left, height, width):  # type: ignore[no-untyped-def]
-    tall, wide = height // 2, width // 2
-    for down, across, rows, columns in (
-        (0, 0, tall, width),
-        (height - tall, 0, tall, width),
-        (0, 0, height, wide),
-        (0, width - wide, height, wide),
-    ):
+    for down, across, rows, columns in _halves(height, width):
         there = _within(likely, top + down, left + across, rows, columns)
         if there < LEAST_IN_HALF or _within(seen, top + down, left + across, rows, columns) > MOST_SEEN * there:
             return False
     return True
+
+
+@jit
+def _halves(height, width):  # type: ignore[no-untyped-def]
+    """Return first row and column, and how many there are of both, of the upper, lower, left and right half."""
+    tall, wide = height // 2, width // 2
+    return (
+        (0, 0, tall, width),
+        (height - tall, 0, tall, width),
+        (0, 0, height, wide),
+        (0, width - wide, height, wide),
+    )
+
+
+@jit
+def _summed(values, sums):  # type: ignore[no-untyped-def]
+    """Write into `sums`, shape (rows + 1, columns + 1), the sums of all values above and left of each corner."""
+    for row in range(len(values)):
+        for column in range(values.shape[1]):
+            above = sums[row, column + 1] + sums[row + 1, column] - sums[row, column]
+            sums[row + 1, column + 1] = values[row, column] + above
 
 
 @jit
@@ -149,13 +152,7 @@ def _evidence(sums, top, left, height, width):  # type: ignore[no-untyped-def]
     elsewhere = rest_found / max(rest, 1.0)
     if elsewhere < LEAST_ELSEWHERE or ours_found + theirs_found > MOST_INSIDE * elsewhere * (ours + theirs):
         return 0.0
-    tall, wide = height // 2, width // 2
-    for down, across, rows, columns in (
-        (0, 0, tall, width),
-        (height - tall, 0, tall, width),
-        (0, 0, height, wide),
-        (0, width - wide, height, wide),
-    ):
+    for down, across, rows, columns in _halves(height, width):
         there = found = 0.0
         for kind in (0, 2):
             there += _within(sums[kind], top + down, left + across, rows, columns)
