@@ -57,6 +57,7 @@ SPECIAL = {
     "rehearsed": Benchmark(out="--out file"),
     "flashes": Benchmark(out="--out file", by_all=False),
     "part_details": Benchmark(out="--out file", by_all=False),
+    "around": Benchmark(out="--out file", by_all=False),
     "lists": Benchmark(("threatexchange",), by_all=False),
 }
 """How benchmarks are called; one that is not named here is run without arguments, and not by `all`."""

@@ -25,9 +25,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.accuracy import scan
 from benchmarks.accuracy_footage import FPS
-from benchmarks.copy_metrics import NOT_SHOWN, overlap
+from benchmarks.copy_metrics import overlap
 from benchmarks.kept import footage_folder, made
 from benchmarks.made_codes import write_rows
+from benchmarks.not_shown import not_shown
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
 from videonovelty.records import U8
@@ -154,15 +155,6 @@ def measure(run: Path) -> list[dict[str, Any]]:
             }
         )
     return table_rows
-
-
-def not_shown(run: Path) -> dict[str, list[tuple[float, float]]]:
-    """Return the stretches nobody is asked to view, by video."""
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for segment in pq.read_table(run / "segments.parquet").to_pylist():
-        if segment["kind"] in NOT_SHOWN:
-            found[segment["video_id"]].append((segment["start_seconds"], segment["end_seconds"]))
-    return found
 
 
 def main() -> None:

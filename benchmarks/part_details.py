@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,16 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from benchmarks.accuracy import scan
 from benchmarks.accuracy_footage import FPS
-from benchmarks.flashes import SECONDS, jobs, not_shown
+from benchmarks.flashes import SECONDS, jobs
 from benchmarks.kept import footage_folder, made
 from benchmarks.made_codes import write_rows
+from benchmarks.not_shown import rows_by_kind
 from videonovelty.decode.rgb import read_rgb
 from videonovelty.decode.writer import write_video
 from videonovelty.records import U8
-from videonovelty.tuning.metrics import clopper_pearson
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -142,30 +140,6 @@ def _resized(picture: U8, shape: tuple[int, ...]) -> U8:
     return np.asarray(cv2.resize(picture, shape[1::-1], interpolation=cv2.INTER_AREA))
 
 
-def measure(run: Path) -> list[dict[str, Any]]:
-    """Return a row for each size of the ellipse, and one for the copies."""
-    known = not_shown(run)
-    found: dict[str, list[tuple[bool, float, float]]] = defaultdict(list)
-    for row in pq.read_table(run / "verdicts.parquet").to_pylist():
-        what = row["path"].rsplit("/", 1)[1].removesuffix(".mp4").split(" ", 1)[1]
-        inside = sum(end - start for start, end in known[row["video_id"]])
-        found[what].append((row["verdict"] == "known", row["duration_seconds"], inside))
-    table_rows = []
-    for what in (*(f"{height:.0%}" for height in HEIGHTS), COPY):
-        videos, cleared = len(found[what]), sum(one for one, _, _ in found[what])
-        table_rows.append(
-            {
-                "height of the part": what,
-                "videos": videos,
-                "known": cleared,
-                "upper bound": round(clopper_pearson(cleared, videos, 0.9)[1], 3),
-                "seconds": round(sum(seconds for _, seconds, _ in found[what]), 1),
-                "seconds in stretches called known or blank": round(sum(inside for _, _, inside in found[what]), 1),
-            }
-        )
-    return table_rows
-
-
 def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -177,7 +151,7 @@ def main() -> None:
     with footage_folder(options.keep) as folder:
         made(folder, make, jobs(options.accuracy), workers=options.workers)
         scan(folder, options.accuracy / "store")
-        rows = measure(folder / "run")
+        rows = rows_by_kind(folder / "run", (*(f"{height:.0%}" for height in HEIGHTS), COPY), "height of the part")
     write_rows(options.out, rows)
 
 

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from videonovelty.errors import Reason
 from videonovelty.records import (
+    BORDER_FACTS,
     FINE_CELLS,
     FINE_MOST,
     IN_A_PART,
@@ -179,6 +180,7 @@ def motion_profiles(draw: st.DrawFn) -> MotionProfile:
         if ticks
         else None,
         light=draw(st.none() | hnp.arrays(np.uint16, (ticks, 2))) if ticks else None,
+        borders=draw(st.none() | hnp.arrays(np.uint8, (ticks, BORDER_FACTS))) if ticks else None,
         levels=draw(st.none() | hnp.arrays(np.int8, (ticks, FINE_CELLS), elements=st.integers(-127, 127)))
         if ticks
         else None,

@@ -86,7 +86,7 @@ def test_parts_tile_the_stretch_and_are_proven_where_no_stranger_is(shots: list[
     parts = without_strangers(stretch)
     assert [parts[0].start_seconds, parts[-1].end_seconds] == [0.0, 10.0]
     for one, other in itertools.pairwise(parts):
-        assert one.end_seconds == other.start_seconds
+        assert one.end_seconds == pytest.approx(other.start_seconds, abs=1e-6)
     within = sum(max(0.0, min(10.0, end) - max(0.0, start)) for start, end in strangers)
     unproven = sum(part.end_seconds - part.start_seconds for part in parts if not part.proof.proven)
     assert unproven == pytest.approx(within if within <= MOST_SHARE * 10.0 else 10.0, abs=1e-5)

@@ -95,6 +95,50 @@ def test_photographs_that_follow_each_other_around_it_are_not_one_picture(clips:
     assert not [s for s in verdict.segments if s.kind == "known" or s.look_seconds is not None], verdict.segments
 
 
+def upright(path: Path, behind: Callable[[int, U8], U8]) -> SignedVideo:
+    """Sign the known clip in the middle of 9:16 pictures, `behind` each picture of it above and below, blurred."""
+    width, height = 360, 640
+
+    def pictures() -> Iterator[U8]:
+        for number, picture in enumerate(clip(61)):
+            large = cv2.resize(behind(number, picture), (round(height * WIDTH / HEIGHT), height))
+            left = (large.shape[1] - width) // 2
+            shown = cv2.GaussianBlur(large[:, left : left + width], (0, 0), 14)
+            rows = round(width * HEIGHT / WIDTH)
+            top = (height - rows) // 2
+            shown[top : top + rows] = cv2.resize(picture, (width, rows), interpolation=cv2.INTER_AREA)
+            yield np.asarray(shown)
+
+    write_video(path, pictures(), fps=FPS, crf=24)
+    return sign(path)
+
+
+def test_blurred_copies_of_it_above_and_below_are_nothing(clips: Path, known: SignedVideo) -> None:
+    _, verdict = compared(upright(clips / "fill.mp4", lambda _, picture: picture), known, SETTINGS)
+    cleared = [s.end_seconds - s.start_seconds for s in verdict.segments if s.kind == "known"]
+    assert sum(cleared) >= 0.8 * SECONDS, verdict.segments
+
+
+def test_another_video_blurred_above_and_below_is_something(clips: Path, known: SignedVideo) -> None:
+    new = list(clip(62))
+    _, verdict = compared(upright(clips / "other.mp4", lambda number, _: new[number]), known, SETTINGS)
+    assert verdict.needs_review
+    assert not [s for s in verdict.segments if s.kind == "known"], verdict.segments
+
+
+def test_only_the_seconds_in_which_it_is_another_video_are_not_cleared(clips: Path, known: SignedVideo) -> None:
+    new = list(clip(62))
+    begin, end = 0.5, 2.0
+    video = upright(
+        clips / "in between.mp4", lambda number, picture: new[number] if begin <= number / FPS < end else picture
+    )
+    _, verdict = compared(video, known, SETTINGS)
+    cleared = [(s.start_seconds, s.end_seconds) for s in verdict.segments if s.kind == "known"]
+    assert sum(max(0.0, min(b, end) - max(a, begin)) for a, b in cleared) <= 0.1, verdict.segments
+    assert sum(b - a for a, b in cleared) >= 0.5 * SECONDS, verdict.segments
+    assert [s for s in verdict.segments if s.why_not == PLAYS_IN_A_PART and s.start_seconds <= begin + 0.1]
+
+
 @given(
     st.floats(0.3, 1.0),
     st.floats(0.0, 1.0),

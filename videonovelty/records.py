@@ -21,6 +21,9 @@ PDQ_BYTES = 32
 N_DIHEDRAL = 8
 """PDQ variants of one picture: index 0 as it is, then the order of `signatures.pdq.DIHEDRAL`."""
 OTHER_LAGS = 5
+BORDER_FACTS = 6
+BORDER_ROWS, BORDER_COLUMNS = 72, 128
+"""Of the pictures in which `MotionProfile.borders` are sought."""
 MOTION_CELLS = 16
 """A motion profile looks at a 4 × 4 grid of the picture."""
 FINE_CELLS = 64
@@ -237,6 +240,10 @@ class MotionProfile:
     picture from its mean."""
     light: npt.NDArray[np.uint16] | None = None
     """Shape (m, 2): that mean and that deviation, in 256ths of a grey level. The query side only."""
+    borders: npt.NDArray[np.uint8] | None = None
+    """Shape (m, 6): the rows and columns that signs, fine and levels are taken of, first and last row, first and last
+    column of 72 × 128, the last ones left out; then what is around them and is not that picture, enlarged and blurred,
+    as `signatures.filled.not_filled` says. The query side only."""
     grade: int = 1
     """`signs` are in this many parts of one: those of a part of the picture (`matching.region`) are graded."""
 
@@ -268,6 +275,10 @@ class MotionProfile:
         _check(
             self.light is None or (self.light.shape == (m, 2) and self.light.dtype == np.uint16),
             "light must be (m, 2) uint16",
+        )
+        _check(
+            self.borders is None or (self.borders.shape == (m, BORDER_FACTS) and self.borders.dtype == np.uint8),
+            "borders must be (m, 6) uint8",
         )
 
 

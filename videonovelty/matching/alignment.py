@@ -149,9 +149,8 @@ def _one_way(
         piece
         for stretch in without_overlap(_at_one_speed(stretches))
         for part in second_look(query, turned_motion[stretch.line.variant], stretch, known, pairs, matching, proof)
-        for piece in with_picture_details(
-            with_details(with_surroundings(part, query, known, pairs), pairs, proof), pairs, proof
-        )
+        for alone in with_surroundings(part, query, known, pairs)
+        for piece in with_picture_details(with_details(alone, pairs, proof), pairs, proof)
     ]
     return [piece for part in all_done_again(parts) for piece in without_strangers(part)]
 

@@ -125,6 +125,7 @@ def _motion_backwards(motion: MotionProfile, at_seconds: float) -> MotionProfile
         pictures=None if motion.pictures is None else motion.pictures[ticks],
         levels=None if motion.levels is None else motion.levels[ticks],
         light=None if motion.light is None else motion.light[ticks],
+        borders=None if motion.borders is None else motion.borders[ticks],
     )
 
 

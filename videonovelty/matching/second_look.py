@@ -21,7 +21,7 @@ from videonovelty.matching.local_evidence import LocalPair, LocalPairs
 from videonovelty.matching.proof import moves_otherwise_somewhere
 from videonovelty.matching.shown import Shown, is_bordered, picture_box
 from videonovelty.matching.still import cover_of
-from videonovelty.matching.stretch import Cover, KnownSide, Stretch, outside, part_of
+from videonovelty.matching.stretch import Cover, KnownSide, Stretch, unproven_between
 from videonovelty.records import DONE_AGAIN, IN_A_PART, PART_COVERED, PART_MOVES, KnownFrames, MotionProfile, Signatures
 from videonovelty.settings import MatchingSettings, ProofSettings
 
@@ -87,18 +87,10 @@ def _seconds(stretch: Stretch) -> float:
 def _but(parts: list[Stretch], unfollowed: list[Unfollowed]) -> list[Stretch]:
     """Return the parts of a stretch, those that are proven without the times at which they are not followed."""
     for one in unfollowed:
-        parts = [piece for part in parts for piece in _without(part, one)]
+        cover = None if one.box is None else Cover(one.box, still=False)
+        between = one.start_seconds, one.end_seconds
+        parts = [piece for part in parts for piece in unproven_between(part, *between, one.why_not, cover)]
     return parts
-
-
-def _without(part: Stretch, unfollowed: Unfollowed) -> list[Stretch]:
-    first, last = max(unfollowed.start_seconds, part.start_seconds), min(unfollowed.end_seconds, part.end_seconds)
-    if not part.proof.proven or last - first <= 1e-6:
-        return [part]
-    cover = None if unfollowed.box is None else Cover(unfollowed.box, still=False)
-    proof = replace(part.proof, proven=False, why_not=unfollowed.why_not)
-    rests = [part_of(part, *rest) for rest in outside((part.start_seconds, part.end_seconds), first, last)]
-    return [*rests, replace(part, start_seconds=first, end_seconds=last, proof=proof, carried=False, cover=cover)]
 
 
 def _moves_alike(

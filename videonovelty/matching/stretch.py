@@ -116,6 +116,18 @@ def part_of(stretch: Stretch, start: float, end: float) -> Stretch:
     return replace(stretch, start_seconds=start, end_seconds=end, proof=of_rest(stretch.proof, end - start))
 
 
+def unproven_between(
+    stretch: Stretch, start: float, end: float, why_not: str, cover: Cover | None = None
+) -> list[Stretch]:
+    """Return a proven stretch in parts, unproven from `start` to `end`; as it is where it is unproven or elsewhere."""
+    first, last = max(start, stretch.start_seconds), min(end, stretch.end_seconds)
+    if not stretch.proof.proven or last - first <= 1e-6:
+        return [stretch]
+    proof = replace(stretch.proof, proven=False, why_not=why_not)
+    rests = [part_of(stretch, *rest) for rest in outside((stretch.start_seconds, stretch.end_seconds), first, last)]
+    return [*rests, replace(stretch, start_seconds=first, end_seconds=last, proof=proof, carried=False, cover=cover)]
+
+
 def doubted(stretches: Sequence[Stretch]) -> list[Stretch]:
     """Return the stretches of all candidates, unproven where another one says that a part of the picture is not known.
 

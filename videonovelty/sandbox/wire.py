@@ -34,6 +34,7 @@ from videonovelty.errors import (
 )
 from videonovelty.intake import display_text
 from videonovelty.records import (
+    BORDER_FACTS,
     DIGEST_BYTES,
     FINE_CELLS,
     FINE_MOST,
@@ -59,7 +60,7 @@ U16 = npt.NDArray[np.uint16]
 
 MAGIC = b"VNSV"
 CODED_MAGIC = b"VNCP"
-WIRE_VERSION = 10
+WIRE_VERSION = 11
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 256
@@ -100,6 +101,7 @@ ARRAYS = (
     _Array("lagged", "|i1", lambda c: (c["lagged"], OTHER_LAGS, MOTION_CELLS), 1, -1),
     _Array("levels", "|i1", lambda c: (c["levelled"], FINE_CELLS), 127, -127),
     _Array("light", "<u2", lambda c: (c["lit"], 2)),
+    _Array("borders", "|u1", lambda c: (c["bordered"], BORDER_FACTS)),
     _Array("offsets", "<i8", lambda c: (c["keyframes"] + 1,), 2**40, 0),
     _Array("codes", "|u1", lambda c: (c["descriptors"], LOCAL_BYTES)),
     _Array("mirrored_codes", "|u1", lambda c: (c["mirrored"], LOCAL_BYTES)),
@@ -115,7 +117,7 @@ CODED_ARRAYS = (
     _Array("starts", "|u1", lambda c: (c["packets"],), 1),
     _Array("digests", "|u1", lambda c: (c["packets"], DIGEST_BYTES)),
 )
-OPTIONAL = {"pictures": "pictured", "lagged": "lagged", "levels": "levelled", "light": "lit"}
+OPTIONAL = {"pictures": "pictured", "lagged": "lagged", "levels": "levelled", "light": "lit", "borders": "bordered"}
 """Arrays a motion profile may do without, and what counts their ticks: as many as it has, or none."""
 COUNTS = ("undecoded", "keyframes", "ticks", *OPTIONAL.values(), "descriptors", "mirrored", "panes")
 
@@ -327,6 +329,7 @@ def _decode(payload: bytes, video_id: str, scheme: str | None) -> SignedVideo:
                 lagged=optional["lagged"],
                 levels=optional["levels"],
                 light=optional["light"],
+                borders=optional["borders"],
             ),
             local=LocalFeatures(
                 offsets=arrays["offsets"],

@@ -81,7 +81,7 @@ def scheme(settings: SignatureSettings) -> str:
     """Return the name of the algorithms and parameters in `settings`; signatures of different names never match.
 
     >>> scheme(SignatureSettings(local=False))
-    'pdq64+inner1+motion3+cv5'
+    'pdq64+inner1+motion4+cv5'
     """
     parts = [f"pdq{PDQ_SIDE}", "inner1", MOTION_VERSION]
     if settings.local:

@@ -5,7 +5,9 @@ The full frame is always signed as well, so a box found where there is none cost
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,11 @@ import numpy.typing as npt
 
 from videonovelty.records import U8
 
+Box = tuple[int, int, int, int]
+"""First and last row, first and last column, the last ones left out."""
+
+_SMALLEST = 16
+"""Borders of pictures lower or narrower than this are not sought."""
 _MIN_TOLERANCE = 6
 _MAX_TOLERANCE = 24
 """Grey levels a bar may differ from its own colour: four of its standard deviations within these bounds. 6 covers
@@ -33,27 +40,74 @@ _MIN_KEPT = 0.2
 
 _MAX_FILL = 0.36
 """Share one blurred stretch may take: 16:9 in 9:16 leaves 0.34."""
+_FILLED_SHARE = 0.9
+"""Of the picture within the bars: a fill that leaves more is no other than these."""
 _SHARP_RATIO = 3.0
 _SEAM_RATIO = 4.0
 
 
-def inner_box(luma: U8) -> tuple[int, int, int, int]:
+def inner_box(luma: U8) -> Box:
     """Return `(top, bottom, left, right)` of the picture within `luma`: rows [top, bottom), columns [left, right).
 
     `luma` has shape (height, width), uint8, best 160 … 320 px on its longer side: large enough for an edge to be found
     within 1 % and small enough that noise is averaged away. The full box is returned where no border is found.
     """
+    bars, filled = common_bars(luma[None]), common_fill(luma[None])
+    return filled if is_smaller(filled, bars) else bars
+
+
+def common_bars(pictures: U8) -> Box:
+    """Return the box, as `inner_box`, within the bars that all of some pictures (n, height, width) of a video have.
+
+    The full box is returned where less than a quarter of a side would be left.
+    """
+    rows, columns = pictures.shape[1:]
+    boxes = np.array([_bars_box(picture) for picture in pictures])
+    top, left = boxes[:, [0, 2]].min(axis=0)
+    bottom, right = boxes[:, [1, 3]].max(axis=0)
+    if bottom - top < rows // 4 or right - left < columns // 4:
+        return full_box(pictures[0])
+    return int(top), int(bottom), int(left), int(right)
+
+
+def common_fill(pictures: U8) -> Box:
+    """Return the box, as `inner_box`, of a clip between two blurred stretches in pictures (n, height, width).
+
+    It is sought in all of them together, for its seam is faint in some. What is blurred may be something else than the
+    clip (`filled`). The full box is returned where none is found.
+    """
+    height, width = pictures.shape[1:]
+    if height < _SMALLEST or width < _SMALLEST:
+        return full_box(pictures[0])
+    top, bottom = _blurred_fill(list(pictures))
+    left, right = (0, 0) if top or bottom else _blurred_fill([_turned(picture) for picture in pictures])
+    return top, height - bottom, left, width - right
+
+
+def is_smaller(filled: Box, bars: Box) -> bool:
+    """Return whether the clip in a fill is smaller than what is within bars: blurred and dark ends look like bars."""
+    return _area(filled) < _FILLED_SHARE * _area(bars)
+
+
+def _area(box: Box) -> int:
+    top, bottom, left, right = box
+    return (bottom - top) * (right - left)
+
+
+def full_box(luma: U8) -> Box:
+    """Return the box of all of a picture."""
     height, width = luma.shape
-    if height < 16 or width < 16:
-        return 0, height, 0, width
+    return 0, height, 0, width
+
+
+def _bars_box(luma: U8) -> Box:
+    height, width = luma.shape
+    if height < _SMALLEST or width < _SMALLEST:
+        return full_box(luma)
     top, bottom = _bars(luma)
     left, right = _bars(_turned(luma[top : height - bottom]))
     if left or right:  # side bars keep the lines above and below from looking like bars of their own
         top, bottom = _bars(luma[:, left : width - right])
-    if not (top or bottom or left or right):
-        top, bottom = _blurred_fill(luma)
-        if not (top or bottom):
-            left, right = _blurred_fill(_turned(luma))
     return top, height - bottom, left, width - right
 
 
@@ -112,15 +166,16 @@ def _widened(run: _Run, wider: int) -> int:
     return wider
 
 
-def _blurred_fill(luma: U8) -> tuple[int, int]:
+def _blurred_fill(pictures: Sequence[U8]) -> tuple[int, int]:
     """Return the lines before and after a sharp picture that lies between two blurred stretches of equal length.
 
     Clips of another shape are padded with a blurred, enlarged copy of themselves. There the fine detail of a line
-    (second difference along it) nearly vanishes, and a seam runs along the whole picture where it begins.
+    (second difference along it) nearly vanishes, and a seam runs along the whole picture where it begins: both on the
+    mean of `pictures`.
     """
-    n = len(luma)
+    n = len(pictures[0])
     limit = int(n * _MAX_FILL)
-    seam = _line_means(np.asarray(cv2.absdiff(luma[1:], luma[:-1]), np.uint8))
+    seam = _mean_of_lines([np.asarray(cv2.absdiff(luma[1:], luma[:-1]), np.uint8) for luma in pictures])
     both = np.minimum(seam[:limit], seam[::-1][:limit])  # symmetric: the weaker of the two seams counts
     shifted = np.minimum(seam[1 : limit + 1], seam[::-1][:limit])
     cut, end = (int(both.argmax()) + 1,) * 2
@@ -132,7 +187,11 @@ def _blurred_fill(luma: U8) -> tuple[int, int]:
     seam_outside = np.concatenate((seam[: cut - 2], seam[n - end + 1 :]))
     if float(seam[[cut - 1, n - end - 1]].min()) <= _SEAM_RATIO * max(float(np.median(seam_outside)), 0.3):
         return 0, 0
-    detail = _line_means(cv2.convertScaleAbs(cv2.Sobel(luma, cv2.CV_16S, 2, 0, ksize=1)))
+    detail = _mean_of_lines([cv2.convertScaleAbs(cv2.Sobel(luma, cv2.CV_16S, 2, 0, ksize=1)) for luma in pictures])
     outer = np.concatenate((detail[: cut - 1], detail[n - end + 1 :]))
     sharp = float(np.median(detail[cut:-end])) > _SHARP_RATIO * max(float(np.median(outer)), 0.1)
     return (cut, end) if sharp else (0, 0)
+
+
+def _mean_of_lines(pictures: Sequence[Any]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.mean([_line_means(picture) for picture in pictures], axis=0))

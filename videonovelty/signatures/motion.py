@@ -27,15 +27,17 @@ from videonovelty.records import (
     PICTURE_COLUMNS,
     PICTURE_PARTS,
     PICTURE_ROWS,
+    U8,
     Frame,
     MotionProfile,
 )
-from videonovelty.signatures.borders import inner_box
+from videonovelty.signatures.borders import Box, common_bars, common_fill, full_box, is_smaller
+from videonovelty.signatures.filled import FITTED_ON, Fill, explains, fitted_fill, not_filled
 from videonovelty.signatures.pdq import DIHEDRAL
 
 F32 = npt.NDArray[np.float32]
 
-MOTION_VERSION = "motion3"
+MOTION_VERSION = "motion4"
 """Part of the scheme: profiles made in another way are never compared."""
 GRID = 4
 FINE_GRID = 8
@@ -59,7 +61,9 @@ BLOCK_SECONDS = 30.0
 MAX_TICKS = 1_000_000
 """A profile ends here (27 hours at ten ticks a second): damaged time stamps leap by years."""
 SIDE_ROWS, SIDE_COLUMNS = 2 * PICTURE_ROWS, 2 * PICTURE_COLUMNS
-"""Of the pictures that are held."""
+"""Of the pictures that are looked at, where they have no borders."""
+PICKS = 8
+"""Pictures of a block in which borders are sought."""
 
 
 class MotionRecorder:
@@ -79,27 +83,24 @@ class MotionRecorder:
         self._pictures: list[npt.NDArray[np.uint16]] = []
         self._levels: list[npt.NDArray[np.int8]] = []
         self._light: list[npt.NDArray[np.uint16]] = []
+        self._borders: list[U8] = []
         self._tick = 0
         self._last: Frame | None = None
-        self._last_picture: npt.NDArray[np.uint8] | None = None
+        self._aspect = 1.0
 
     def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield `frames` unchanged while recording them; a tick shows the frame that is on screen at that time."""
         for frame in frames:
             if self._last is None:
-                self._last = frame
+                self._last, self._aspect = frame, frame.width / frame.height
             self._record_until(frame.pts_seconds)
-            self._last, self._last_picture = frame, None
+            self._last = frame
             yield frame
 
     def _record_until(self, end_seconds: float) -> None:
         assert self._last is not None
         while self._tick * self._step < end_seconds - 1e-9 and self._tick < MAX_TICKS:
-            if self._last_picture is None:
-                self._last_picture = cv2.resize(
-                    self._last.sketch(), (SIDE_COLUMNS, SIDE_ROWS), interpolation=cv2.INTER_AREA
-                )
-            self._held.append(self._last_picture)
+            self._held.append(self._last.sketch())
             self._tick += 1
             if len(self._held) - self._measured >= self._block + (0 if self._signs else self._lag):
                 self._measure()
@@ -107,12 +108,20 @@ class MotionRecorder:
     def _measure(self) -> None:
         if len(self._held) <= self._measured:
             return
-        pictures = np.stack(self._held)
-        recent = pictures[max(0, self._measured - self._lag) :]
-        first = self._measured - (len(pictures) - len(recent))
-        box = common_box(recent)
-        normal = _normal(pictures, box)
-        recently = normal.since(len(pictures) - len(recent))
+        sketches = np.stack(self._held)
+        since = max(0, self._measured - self._lag)
+        first = self._measured - since
+        pictures = np.stack(
+            [cv2.resize(one, (SIDE_COLUMNS, SIDE_ROWS), interpolation=cv2.INTER_AREA) for one in sketches]
+        )
+        box, fill = _borders(_spread(sketches[since:], PICKS), _spread(pictures[since:], PICKS), self._aspect)
+        recent = pictures[since:]
+        # within borders there is less of the picture, so that is looked at larger
+        bordered = box != full_box(sketches[0])
+        normal = _normal(sketches, box) if bordered else _normal(pictures, full_box(pictures[0]))
+        recently = normal.since(since)
+        around = not_filled(sketches[self._measured :], box, fill)
+        self._borders.append(np.hstack([np.tile(np.array(box, np.uint8), (len(around), 1)), around]))
         self._signs.append(_signs(recently.cells, self._lag)[first:])
         self._fine.append(_fine(recently, self._lag)[first:])
         cells = PICTURE_PARTS * _halved(recent[first:].astype(np.float32))
@@ -140,6 +149,7 @@ class MotionRecorder:
             lagged=np.concatenate(self._lagged),
             levels=np.concatenate(self._levels),
             light=np.concatenate(self._light),
+            borders=np.concatenate(self._borders),
         )
 
 
@@ -166,8 +176,8 @@ class _Normal:
         return _Normal(self.cells[first:], self.small[first:], self.mean[first:], self.deviation[first:])
 
 
-def _normal(pictures: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> _Normal:
-    """Return the cells of `pictures` (m, 36, 64) within a box: first and last row, first and last column."""
+def _normal(pictures: U8, box: Box) -> _Normal:
+    """Return the cells of `pictures` (m, height, width) within a box."""
     m = len(pictures)
     top, bottom, left, right = box
     inner = np.ascontiguousarray(pictures[:, top:bottom, left:right])
@@ -177,6 +187,27 @@ def _normal(pictures: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> 
     side = FINE_GRID // GRID
     cells = _normalised(small, mean, deviation).reshape(m, GRID, side, GRID, side).mean((2, 4))
     return _Normal(cells.reshape(m, MOTION_CELLS), small, mean, deviation)
+
+
+def _spread(pictures: U8, most: int) -> U8:
+    """Return so many of some pictures at most, spread over all of them."""
+    return np.asarray(pictures[np.linspace(0, len(pictures) - 1, min(most, len(pictures))).astype(int)])
+
+
+def _borders(sketches: U8, pictures: U8, aspect: float) -> tuple[Box, Fill | None]:
+    """Return the box within the borders that sketches (n, 72, 128) share, and the fill that is around it, if it is one.
+
+    `pictures` are the same at half the size: a dark or blurred end of a picture looks like a bar in one of the two.
+    """
+    coarse, fine = common_bars(pictures), common_bars(sketches)
+    full = full_box(sketches[0])
+    edges = zip(coarse, fine, full, full_box(pictures[0]), strict=True)
+    top, bottom, left, right = (
+        whole if one == end else other if abs(other - 2 * one) <= 2 else 2 * one for one, other, whole, end in edges
+    )
+    bars, clip = (top, bottom, left, right), common_fill(sketches)
+    fill = fitted_fill(_spread(sketches, FITTED_ON), clip, aspect) if is_smaller(clip, bars) else None
+    return (clip, fill) if fill is not None and explains(fill, sketches) else (bars, None)
 
 
 def _normalised(levels: npt.NDArray[np.floating], mean: F64, deviation: F64) -> F64:
@@ -303,17 +334,6 @@ def _shares(pixels: int, cells: int) -> F32:
     shared = np.minimum(ends, borders) - np.maximum(ends - cells, borders - pixels)
     shares: F32 = np.maximum(shared, 0).astype(np.float32)
     return shares
-
-
-def common_box(pictures: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """Return the rows and columns inside the borders all sampled pictures of a block share."""
-    rows, columns = pictures.shape[1:]
-    picks = pictures[np.linspace(0, len(pictures) - 1, min(8, len(pictures))).astype(int)]
-    boxes = np.array([inner_box(picture) for picture in picks])
-    top, bottom, left, right = boxes[:, 0].min(), boxes[:, 1].max(), boxes[:, 2].min(), boxes[:, 3].max()
-    if bottom - top < rows // 4 or right - left < columns // 4:
-        return 0, rows, 0, columns
-    return int(top), int(bottom), int(left), int(right)
 
 
 _TURNS: dict[str, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]] = {

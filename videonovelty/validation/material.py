@@ -211,6 +211,10 @@ def _jobs(folder: Path) -> Iterator[Job]:
         partial(_surrounded, sources["charlie"], 705),
     )
     yield (
+        Made("mixed/blurred around it.mp4", SPLICE, "a new video, blurred", "bravo", ((0.0, ORIGINALS["bravo"][1]),)),
+        partial(_filled, sources["bravo"], 713),
+    )
+    yield (
         Made("mixed/behind it.mp4", SPLICE, "another video behind the end of the file", "alpha", ((10.0, 11.0),)),
         partial(_followed, sources["alpha"], 707),
     )
@@ -311,6 +315,22 @@ def _surrounded(source: Path, seed: int, path: Path) -> None:
             small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
             around[top : top + height, left : left + width] = small
             yield around
+
+    _write(path, pictures(), crf=25)
+
+
+def _filled(source: Path, seed: int, path: Path) -> None:
+    """Write an upright video that shows the known clip, above and below it a new one as if it were its blurred copy."""
+    new = footage.clip(seed, ORIGINALS[source.stem][1], width=WIDTH, height=HEIGHT, fps=FPS)
+    fill = make_edit("blurred_fill", seed)
+
+    def pictures() -> Iterator[U8]:
+        for other, picture in zip(new, read_pictures(source), strict=False):
+            shown = fill(other)
+            width, height = shown.shape[1], round(shown.shape[1] * HEIGHT / WIDTH)
+            top = (shown.shape[0] - height) // 2
+            shown[top : top + height] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+            yield shown
 
     _write(path, pictures(), crf=25)
 
