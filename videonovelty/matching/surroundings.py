@@ -29,6 +29,7 @@ from videonovelty.records import (
     U8,
     Signatures,
 )
+from videonovelty.signatures.filled import BLURRED, EXPLAINED
 from videonovelty.signatures.motion import grey_pictures_at
 
 Bool = npt.NDArray[np.bool_]
@@ -40,9 +41,9 @@ ONE_COLOUR, ONE_COLOUR_SHARE = 10.0, 0.9
 LEAST_AROUND = 0.02
 """Share of the picture that must be around the known one, a cell away from it: the placement is right to a cell."""
 MOST_PICTURES = 64
-MOST_APART, USUALLY_APART, MOST_SHARP = 40, 20, 50
-"""Grey levels by which a fill may differ from the picture enlarged, at any tick and at every other one of a second, and
-of its sharpest detail: coders smear what is blurred, for some ticks after a cut or a fast movement."""
+MOST_APART = 40
+"""Grey levels by which a fill may differ from the picture enlarged at any tick, `filled.EXPLAINED` at every other one
+of a second: coders smear what is blurred, for some ticks after a cut or a fast movement."""
 _USUALLY_SECONDS = 1.0
 LEAST_FILLED = 0.5
 """Share of a stretch in which it must be one, so that only the times at which it is none lose their proof."""
@@ -139,7 +140,7 @@ def _is_fill(borders: U8, step: float) -> Bool:
     """Return at which ticks there is nothing around the picture but one colour, or itself enlarged: shape (t,)."""
     apart, sharp = borders[:, 4], borders[:, 5]
     usually = cv2.medianBlur(apart[:, None].copy(), 2 * round(_USUALLY_SECONDS / 2 / step) + 1)[:, 0]
-    return np.asarray((apart <= MOST_APART) & (sharp <= MOST_SHARP) & (usually <= USUALLY_APART))
+    return np.asarray((apart <= MOST_APART) & (sharp <= BLURRED) & (usually <= EXPLAINED))
 
 
 def _of_one_colour(levels: npt.NDArray[np.float32]) -> bool:

@@ -51,8 +51,9 @@ _FLUTTER = 8
 _NEAR = np.ones((5, 7), np.uint8)
 """The pixels around, one of which it may be: enlarged, a pixel of the clip is three, and its box is right to one."""
 _SPREAD = (7, 5)
-"""Columns and rows over which what is not explained is averaged: a ninth of the picture's area, a small thing."""
+"""Columns and rows over which what is not explained is averaged: a small thing, a fourteenth of the height."""
 _SHARP = (5, 5)
+"""Columns and rows over which a picture is averaged: what a pixel differs by from that is its detail."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
