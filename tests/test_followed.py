@@ -135,6 +135,18 @@ def test_a_flash_that_one_encoding_shows_a_tick_later_is_nothing_else() -> None:
     assert _course(query, known).otherwise(0, 50) == []
 
 
+def test_beside_a_cut_which_picture_a_tick_shows_says_nothing() -> None:
+    """Another frame rate shows the last picture before one cut a tick longer, and the first after another too early."""
+    known = _room(9, 200, 20)
+    first, second = EVERY * 21, EVERY * 25 + 1
+    for start in (first, second):
+        known[start:] += np.random.default_rng(start).normal(scale=0.8, size=FINE_CELLS) * (np.arange(FINE_CELLS) < 40)
+    query = known.copy()
+    query[first] = known[first - 1]
+    query[second - 1] = known[second]
+    assert _course(query, known).again(18, 30) == []
+
+
 def test_too_few_ticks_say_nothing() -> None:
     assert _again(_room(6, 12, 20), _room(7, 12, 20)) == []
 

@@ -29,20 +29,23 @@ from videonovelty.signatures.motion import FINE_GRID
 
 Bool = npt.NDArray[np.bool_]
 
-UNFOLLOWED, UNFOLLOWED_IN_BLOCK = 0.03, 0.1
+UNFOLLOWED, UNFOLLOWED_IN_BLOCK = 0.022, 0.1
 """Share of what the median cell does that a copy may leave out, throughout and in any block."""
 UNFOLLOWED_ROUGHLY = 0.04
 """The same at another speed, and where cells are made up of pictures: those are less exact."""
 BLOCK_TICKS = 10
 """Known ticks that are shifted together, four seconds."""
 LEAST_TICKS = 4
+CUT, BESIDE_CUT = 0.2, 1.5
+"""Deviations by which the median cell changes from tick to tick at a cut, and within how many ticks of one nothing is
+compared: which picture a tick shows there, the coding or the frame rate decides."""
 MOST_CELLS = 0.9
 """Share of the cells that move from which on it is the camera that does."""
 LEAST_MOVEMENT = 1.0
 """Deviations of the picture, summed over the cells that move, from which on there is enough to follow."""
 MOVES = 0.1
 """Deviations by which a cell that moves becomes brighter or darker (root mean square)…"""
-NOISE = 0.04
+NOISE = 0.033
 """…and by which coding, noise and rounding change any…"""
 OUT_OF_STEP_SECONDS = 0.02
 """…as does half the time between two pictures."""
@@ -116,13 +119,24 @@ class Course:
 
     def _block(self, ticks: slice) -> _Block:
         out_of_step = OUT_OF_STEP_SECONDS / self.step_seconds
-        at, seen = self.at[ticks], self.seen
-        found = _Block(ticks, *_compared(self.levels, at, self._lit[ticks], seen, out_of_step))
+        kept = np.arange(ticks.start, ticks.stop)
+        if int((~self._beside_cut[ticks]).sum()) >= LEAST_TICKS:
+            kept = kept[~self._beside_cut[ticks]]
+        at, seen = self.at[kept], self.seen
+        found = _Block(ticks, len(kept), *_compared(self.levels, at, self._lit[kept], seen, out_of_step))
         if not _is_unfollowed(_total([found], seen), self.most):
             return found
         # pictures with borders, and those in place, may lie a little apart
-        laid = _Block(ticks, *_compared(self.levels, at, self._laid[ticks], seen, out_of_step))
+        laid = _Block(ticks, len(kept), *_compared(self.levels, at, self._laid[kept], seen, out_of_step))
         return min(found, laid, key=lambda one: float(one.left[one.moves].sum()))
+
+    @cached_property
+    def _beside_cut(self) -> Bool:
+        """Which known ticks lie next to a cut of the query, shape (t,)."""
+        changes = np.abs(np.diff(self.levels[:, self.seen], axis=0))
+        cuts = 0.5 + np.flatnonzero(np.median(changes, axis=1) > CUT) if changes.size else np.zeros(0)
+        near = np.searchsorted(cuts, self.at - BESIDE_CUT), np.searchsorted(cuts, self.at + BESIDE_CUT, side="right")
+        return np.asarray(near[0] < near[1])
 
     @cached_property
     def _shown(self) -> F64:
@@ -147,6 +161,8 @@ class _Block:
     """Sums of squares over some known ticks, shape (64,) each."""
 
     ticks: slice
+    compared: int
+    """How many of them were compared."""
     left: F64
     """What the query does not follow."""
     shown: F64
@@ -163,7 +179,7 @@ class _Block:
 
     def otherwise(self) -> Bool:
         """Return the cells of windows of 2 × 2 in which something moves, and otherwise than there, shape (64,)."""
-        ticks = self.ticks.stop - self.ticks.start - 1
+        ticks = self.compared - 1
         apart, does = _windows(self.apart) / ticks, _windows(self.does) / ticks
         found = (apart > OTHERWISE**2) & (does > MOVES**2) & (apart > OTHERWISE_SHARE * does)
         cells = np.zeros((FINE_GRID, FINE_GRID), np.bool_)
@@ -184,7 +200,7 @@ def _total(blocks: list[_Block], seen: Bool) -> Share:
         for sides in zip(*((one.left, one.shown, one.due) for one in blocks), strict=True)
     )
     moves = np.any([one.moves for one in blocks], axis=0)
-    ticks = sum(one.ticks.stop - one.ticks.start for one in blocks)
+    ticks = sum(one.compared for one in blocks)
     movement = np.sqrt(due[moves] / ticks)
     if not moves.any():
         return Share(0.0, enough=False)
