@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ from videonovelty.records import (
     Signatures,
 )
 from videonovelty.settings import MatchingSettings
+
+Level = TypeVar("Level", np.int8, np.int16)
 
 LIST = "made-up"
 SECONDS = 60.0
@@ -143,7 +145,7 @@ def _motion(motion: MotionProfile, rng: np.random.Generator) -> MotionProfile:
     signs = np.resize(np.roll(motion.signs, first, axis=0), (ticks, MOTION_CELLS))
     cells = rng.permutation(FINE_CELLS)
 
-    def moved(fine: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    def moved(fine: npt.NDArray[Level]) -> npt.NDArray[Level]:
         rolled = np.resize(
             np.roll(fine, first // motion.fine_every, axis=0), (-(-ticks // motion.fine_every), FINE_CELLS)
         )

@@ -65,7 +65,7 @@ def signatures(number: int, *, n: int = 6, scheme: str = SCHEME, descriptors: in
             0.1,
             rng.integers(-1, 2, (ticks, 16)).astype(np.int8),
             rng.integers(-4, 5, (ticks, 64)).astype(np.int8),
-            levels=rng.integers(-127, 128, (ticks, 64)).astype(np.int8),
+            levels=rng.integers(-508, 509, (ticks, 64)).astype(np.int16),
         ),
         local=LocalFeatures(
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),

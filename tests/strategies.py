@@ -181,7 +181,7 @@ def motion_profiles(draw: st.DrawFn) -> MotionProfile:
         else None,
         light=draw(st.none() | hnp.arrays(np.uint16, (ticks, 2))) if ticks else None,
         borders=draw(st.none() | hnp.arrays(np.uint8, (ticks, BORDER_FACTS))) if ticks else None,
-        levels=draw(st.none() | hnp.arrays(np.int8, (ticks, FINE_CELLS), elements=st.integers(-127, 127)))
+        levels=draw(st.none() | hnp.arrays(np.int16, (ticks, FINE_CELLS), elements=st.integers(-508, 508)))
         if ticks
         else None,
     )

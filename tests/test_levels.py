@@ -51,7 +51,7 @@ def _levels(seed: int, ticks: int) -> F64:
 
 def _profile(levels: F64) -> MotionProfile:
     mean, deviation = levels.mean(axis=1, keepdims=True), levels.std(axis=1, keepdims=True)
-    steps = np.rint(np.clip((levels - mean) / (deviation + 1e-9) / LEVEL_UNIT, -127, 127)).astype(np.int8)
+    steps = np.rint(np.clip((levels - mean) / (deviation + 1e-9) / LEVEL_UNIT, -508, 508)).astype(np.int16)
     none = np.zeros((len(levels), 16), np.int8)
     # as grey levels: a deviation of the field is 40 of them
     light = np.rint(LIGHT_PARTS * np.hstack([128 + 40 * mean, 40 * deviation - LEAST_DEVIATION])).clip(0, 65535)

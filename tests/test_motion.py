@@ -72,13 +72,13 @@ def test_levels_are_of_the_picture_whatever_its_brightness_and_contrast() -> Non
     dim = _profile(((p // 2 + 60).astype(np.uint8) for p in footage.clip(3, 4.0)), 4.0)
     other = _profile(footage.clip(4, 4.0), 4.0)
     assert plain.levels is not None and dim.levels is not None and other.levels is not None
-    assert plain.levels.shape == plain.fine.shape and np.abs(plain.levels).max() > 10
+    assert plain.levels.shape == plain.fine.shape and np.abs(plain.levels).max() > 40
     apart, unlike = (np.abs(plain.levels.astype(int) - one.levels) * LEVEL_UNIT for one in (dim, other))
     assert np.quantile(apart, 0.99) < 0.15 and np.median(apart) < 0.05
     assert np.median(unlike) > 0.2
     mirror = turned(_profile((p[:, ::-1] for p in footage.clip(3, 4.0)), 4.0), DIHEDRAL.index("flip_horizontal"))
     assert mirror.levels is not None
-    assert np.abs(plain.levels.astype(int) - mirror.levels).max() <= 2
+    assert np.abs(plain.levels.astype(int) - mirror.levels).max() <= 5
 
 
 def test_still_footage_has_no_signs() -> None:

@@ -30,6 +30,8 @@ FINE_CELLS = 64
 """…and at an 8 × 8 grid."""
 FINE_MOST = 8
 """Largest change a cell of the fine grid counts, in dead zones."""
+MOST_LEVEL = 508
+"""How much brighter or darker than its picture a cell may be, in steps of `signatures.motion.LEVEL_UNIT`."""
 PICTURE_ROWS, PICTURE_COLUMNS = 18, 32
 PICTURE_CELLS = PICTURE_ROWS * PICTURE_COLUMNS
 PICTURE_PARTS = 4
@@ -235,7 +237,7 @@ class MotionProfile:
     only; the store does not keep it."""
     lagged: npt.NDArray[np.int8] | None = None
     """Shape (m, 5, 16): `signs` over each of `signatures.motion.OTHER_LAGS_SECONDS`. The query side only."""
-    levels: npt.NDArray[np.int8] | None = None
+    levels: npt.NDArray[np.int16] | None = None
     """Shape of `fine`: how bright each of its cells is, in steps of `signatures.motion.LEVEL_UNIT` deviations of the
     picture from its mean."""
     light: npt.NDArray[np.uint16] | None = None
@@ -260,14 +262,15 @@ class MotionProfile:
         )
         _check(self.step_seconds > 0, "step_seconds must be positive")
         _check(self.grade >= 1, "grade must be positive")
-        for name, array, shape in (
-            ("lagged", self.lagged, (m, OTHER_LAGS, MOTION_CELLS)),
-            ("levels", self.levels, self.fine.shape),
-        ):
-            _check(
-                array is None or (array.shape == shape and array.dtype == np.int8),
-                f"{name} must be int8, of shape {shape}",
-            )
+        _check(
+            self.lagged is None
+            or (self.lagged.shape == (m, OTHER_LAGS, MOTION_CELLS) and self.lagged.dtype == np.int8),
+            "lagged must be (m, 5, 16) int8",
+        )
+        _check(
+            self.levels is None or (self.levels.shape == self.fine.shape and self.levels.dtype == np.int16),
+            "levels must be int16, of the shape of fine",
+        )
         _check(
             self.pictures is None or (self.pictures.shape == (m, PICTURE_CELLS) and self.pictures.dtype == np.uint16),
             "pictures must be (m, 576) uint16",

@@ -170,6 +170,15 @@ class ProofSettings(_Table):
     level_changes: float = Field(80.0, gt=0)
     """Cells of the 8 × 8 grid that change, summed over ticks at which all 64 are as bright as in the known video, from
     which they prove the same footage by themselves. Of 456 other takes none came to more than 26."""
+    small_agreement: float = Field(0.3, gt=0, lt=1)
+    """Where too little moves to be told by its signs: correlation of the small changes of all cells a stretch needs…"""
+    small_margin: float = Field(0.2, ge=0, lt=1)
+    """…how far above that at every other offset…"""
+    small_deviations: float = Field(7.0, gt=0)
+    """…how many deviations of those at other offsets it must be…"""
+    small_chance: float = Field(3.0, gt=0)
+    """…and how many of chance, by how many ticks and cells carry it: two ticks that change much are not enough. Of 325
+    windows of other takes three met all else, and had 1.2; of windows of copies one of twenty has less than 3.4."""
     altered_bits: int = Field(8, ge=0, le=128)
     """Median PDQ distance from which the pictures were altered: every part of them must move like the known ones."""
     window_changes: float = Field(60.0, gt=0)

@@ -31,6 +31,7 @@ from videonovelty.records import (
     F64,
     FINE_CELLS,
     LOCAL_BYTES,
+    MOST_LEVEL,
     PDQ_BYTES,
     U8,
     CodedStream,
@@ -76,6 +77,8 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 FOLDER = {"frames": "shards", "local": "local", "profiles": "profiles", "coded": "coded", "videos": "videos",
           "removed": "removed", "stop": "stop", "decisions": "decisions"}  # fmt: skip
+_SMALL_CHANGE = 128
+"""Added to changes of levels, so that the high bytes of small ones, up or down, are the same."""
 _PLAIN = {"pdq", "pdq_inner", "code", "digests"}
 ROW_GROUP = {"frames": 1 << 15, "local": 1 << 16, "profiles": 1 << 6, "coded": 1 << 8, "videos": 1 << 14,
              "removed": 1 << 16, "stop": 1 << 16, "decisions": 1 << 14}  # fmt: skip
@@ -535,27 +538,29 @@ def unpack_signs(packed: bytes, cells: int) -> npt.NDArray[np.int8]:
     return values.reshape(-1, cells).astype(np.int8) - np.int8(1)
 
 
-def pack_levels(levels: npt.NDArray[np.int8] | None) -> bytes | None:
+def pack_levels(levels: npt.NDArray[np.int16] | None) -> bytes | None:
     """Return levels of shape (m, 64) as changes from tick to tick, one cell after the other; None as None.
 
-    The changes are small and repeat, so what compresses the column makes a third of them.
+    The changes are small and repeat. Their low bytes come before their high ones, which are nearly all the same, so
+    what compresses the column makes a third of them.
     """
     if levels is None:
         return None
-    before = np.zeros((1, FINE_CELLS), np.uint8)
-    changes = np.diff(np.ascontiguousarray(levels).view(np.uint8), axis=0, prepend=before)
-    return np.ascontiguousarray(changes.T).tobytes()
+    before = np.concatenate([np.zeros((1, FINE_CELLS), np.int16), levels[:-1]])
+    changes = (levels - before).T + np.int16(_SMALL_CHANGE)  # of a thousand at most
+    return bytes(changes.astype(np.uint8).tobytes() + (changes >> 8).astype(np.uint8).tobytes())
 
 
-def unpack_levels(packed: bytes | None) -> npt.NDArray[np.int8] | None:
+def unpack_levels(packed: bytes | None) -> npt.NDArray[np.int16] | None:
     """Return what `pack_levels` packed. Raises ValueError for bytes it does not write."""
     if packed is None:
         return None
-    changes = np.frombuffer(packed, np.uint8).reshape(FINE_CELLS, -1)
-    levels = np.ascontiguousarray(np.cumsum(changes, axis=1, dtype=np.uint8).T).view(np.int8)
-    if levels.size and levels.min() < -127:
+    low, high = np.frombuffer(packed, np.uint8).reshape(2, FINE_CELLS, -1)
+    changes = (low | high.astype(np.uint16) << 8).view(np.int16) - np.int32(_SMALL_CHANGE)
+    levels = np.cumsum(changes, axis=1, dtype=np.int64).T
+    if levels.size and int(np.abs(levels).max()) > MOST_LEVEL:
         raise ValueError("not packed levels")
-    return levels
+    return np.ascontiguousarray(levels, dtype=np.int16)
 
 
 def _milliseconds(seconds: F64) -> npt.NDArray[np.int32]:

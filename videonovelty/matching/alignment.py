@@ -40,6 +40,7 @@ from videonovelty.matching.proof import (
 from videonovelty.matching.proposals import Alignment, lines_at_speeds, proposed_lines
 from videonovelty.matching.region import motion_in_region
 from videonovelty.matching.second_look import all_done_again, second_look
+from videonovelty.matching.small_changes import lines_by_small_changes, with_small_changes
 from videonovelty.matching.strangers import put_in, strange_times, without_strangers
 from videonovelty.matching.stretch import KnownSide, Stretch, runs, without_overlap
 from videonovelty.matching.surroundings import with_surroundings
@@ -144,7 +145,10 @@ def _one_way(
                 stretches += _stretches_on(one, line)
             for line in lines_at_speeds(one, proposed, stretches):
                 stretches += [found for found in _stretches_on(one, line) if _is_sped(found, proof)]
-        stretches += _alike_somewhere(alignment)
+        alike = _alike_somewhere(alignment)
+        for line in _lines_left(alignment, alike, stretches):
+            stretches += _stretches_on(alignment, line)
+        stretches += alike
     parts = [
         piece
         for stretch in without_overlap(_at_one_speed(stretches))
@@ -153,6 +157,20 @@ def _one_way(
         for piece in with_picture_details(with_details(alone, pairs, proof), pairs, proof)
     ]
     return [piece for part in all_done_again(parts) for piece in without_strangers(part)]
+
+
+def _lines_left(a: Alignment, alike: Sequence[Stretch], found: Sequence[Stretch]) -> list[Line]:
+    """Return lines by small changes where pictures look alike and nothing is proven yet."""
+    if a.known.motion is None:
+        return []
+    at, left = a.query.pts_seconds, np.zeros(len(a.query.pts_seconds), np.bool_)
+    for one in alike:
+        if not one.rests_on_placement:
+            left |= (at >= one.start_seconds - 1e-6) & (at < one.end_seconds)
+    for one in found:
+        if one.proof.proven:
+            left &= (at < one.start_seconds - 1e-6) | (at >= one.end_seconds)
+    return lines_by_small_changes(a.motion, a.known.motion, a.variant, at[left], a.proof)
 
 
 def _shown_whole(stretch: Stretch, pairs: LocalPairs) -> bool:
@@ -311,17 +329,12 @@ def _widened(a: Alignment, line: Line, found: list[Stretch], pictures: _Pictures
     """Return the stretches on a line with what levels add to them, where they can."""
     if pictures.rests_on_geometry if a.region is None else line.speed != 1.0:
         return found
-    widened = with_levels(
-        found,
-        line,
-        a.query,
-        a.motion,
-        a.known,
-        counted=counted,
-        bits=pictures.bits,
-        settings=a.proof,
-        cells=None if a.region is None else shown_whole(a.region),
-    )
+    asked = partial(with_levels, cells=None if a.region is None else shown_whole(a.region))
+    widened = list(found)
+    for add in (asked, with_small_changes) if a.region is None else (asked,):
+        widened = add(
+            *(widened, line, a.query, a.motion, a.known), counted=counted, bits=pictures.bits, settings=a.proof
+        )
     return [
         one if one in found else _with_placement(replace(one, region=a.region), a, pictures, counted) for one in widened
     ]

@@ -217,7 +217,8 @@ def shows_the_known(places: InPlaces, stretch: Stretch, box: tuple[float, float,
 
 def needed_evidence(stretch: Stretch, proof: ProofSettings) -> float:
     """Return the evidence from which a hole takes a stretch its proof."""
-    return proof.region_covered_evidence if stretch.rests_on_placement else proof.covered_evidence
+    less = stretch.rests_on_placement or stretch.hardly_moves
+    return proof.region_covered_evidence if less else proof.covered_evidence
 
 
 def _cut(stretch: Stretch, keyframes: Keyframes, motion: MotionProfile, proof: ProofSettings) -> Iterator[Stretch]:

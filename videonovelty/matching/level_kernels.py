@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from videonovelty.matching.kernels import jit
-from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT
+from videonovelty.signatures.motion import FINE_GRID
 
 DIFFERENT = 0.25
 """Deviations of the picture beyond what is excused by which a cell differs…"""
@@ -43,7 +43,7 @@ RETURNS_WITHIN, SAME_PICTURE = 75, 0.2
 """Ticks before a moment among which the same picture is looked for, half a minute; by how much its cells may differ."""
 TICKS_LAID, LAID_ROUNDS, LARGEST_MOVE, RELUCTANCE = 10, 3, 1.2, 0.001
 """Known ticks that are laid over the query's at once, and how often; by how many cells at most, and how reluctantly."""
-CLEARLY = 0.5 * LEVEL_UNIT
+CLEARLY = 0.02
 """By how much less a tick beside the aligned one must differ in sum."""
 
 _SIDE = 0.5 * (FINE_GRID - 1)

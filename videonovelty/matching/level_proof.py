@@ -141,7 +141,7 @@ def with_levels(
     in_parts = [one for one in found if one.proof.why_not == PART_MOVES]
     step = known.motion.step_seconds * known.motion.fine_every / line.speed
     for run in level_runs(motion, known.motion, line, settings, proven_line=bool(proven), cells=cells):
-        start, end = _between_ticks(run, step, query)
+        start, end = between_ticks(run.first_seconds, run.last_seconds, step, query)
         shown = bits[counted & _within(query, start, end)]
         if any(one.start_seconds < end and start < one.end_seconds for one in in_parts):
             continue
@@ -188,9 +188,8 @@ def _within(query: Signatures, start: float, end: float) -> Bool:
     return np.asarray((query.pts_seconds >= start - 1e-6) & (query.pts_seconds < end))
 
 
-def _between_ticks(run: LevelRun, step: float, query: Signatures) -> tuple[float, float]:
-    """Return a run as times, moved to a keyframe boundary before the next tick, if there is one."""
-    first, last = run.first_seconds, run.last_seconds
+def between_ticks(first: float, last: float, step: float, query: Signatures) -> tuple[float, float]:
+    """Return the times of a run's first and last tick, moved to a keyframe boundary before the next one, if any."""
     near = query.start_seconds[(query.start_seconds > first - step) & (query.start_seconds <= first + 1e-6)]
     start = float(near[-1]) if len(near) else first
     near = query.end_seconds[(query.end_seconds >= last) & (query.end_seconds < last + step)]

@@ -111,7 +111,7 @@ def with_picture_details(stretch: Stretch, pairs: LocalPairs, proof: ProofSettin
     placement, pictures = _the_very_pictures(pair, bearers, stretch)
     if placement is None:
         return [stretch]
-    staying = cache(lambda keyframe: _staying(pair.query, bearers, keyframe))
+    staying = cache(lambda keyframe: _staying(pair.query, bearers, keyframe, none=stretch.hardly_moves))
     others = [] if stretch.rests_on_placement else _others(pictures, proof.least_picture_details)
     lacks = [*others, *_lacking(pictures, others, proof.part_details_evidence, staying)]
     told: list[Stretch] = []
@@ -276,13 +276,16 @@ def _likely(pictures: Sequence[_Picture]) -> list[F64]:
     return likely
 
 
-def _staying(query: Signatures, bearers: I64, keyframe: int) -> Bool:
-    """Return which descriptors of a keyframe lie where they are in other keyframes of `bearers` as well; shape (k,)."""
+def _staying(query: Signatures, bearers: I64, keyframe: int, *, none: bool) -> Bool:
+    """Return which descriptors of a keyframe lie where they are in other keyframes of `bearers` as well; shape (k,).
+
+    That is `none` where hardly anything moves: what stays is not over the picture, but in it.
+    """
     local, mine = query.local, rows_of(query.local, keyframe)
     far = np.abs(query.pts_seconds[bearers] - query.pts_seconds[keyframe]) >= STAYS_SECONDS
     others = bearers[far]
     hits = np.zeros(mine.stop - mine.start)
-    if len(others) == 0:
+    if none or len(others) == 0:
         return hits > 0
     looked = others[np.unique(np.linspace(0, len(others) - 1, STAYS_LOOKED).astype(int))]
     places = as_shares(local.xy)

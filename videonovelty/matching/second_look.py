@@ -20,9 +20,20 @@ from videonovelty.matching.levels import Levels, Unfollowed
 from videonovelty.matching.local_evidence import LocalPair, LocalPairs
 from videonovelty.matching.proof import moves_otherwise_somewhere
 from videonovelty.matching.shown import Shown, is_bordered, picture_box
+from videonovelty.matching.small_changes import doubted_moments
 from videonovelty.matching.still import cover_of
 from videonovelty.matching.stretch import Cover, KnownSide, Stretch, unproven_between
-from videonovelty.records import DONE_AGAIN, IN_A_PART, PART_COVERED, PART_MOVES, KnownFrames, MotionProfile, Signatures
+from videonovelty.records import (
+    DONE_AGAIN,
+    IN_A_PART,
+    MOVES_OTHERWISE,
+    PART_COVERED,
+    PART_MOVES,
+    TOO_FAINT,
+    KnownFrames,
+    MotionProfile,
+    Signatures,
+)
 from videonovelty.settings import MatchingSettings, ProofSettings
 
 Bool = npt.NDArray[np.bool_]
@@ -46,9 +57,14 @@ def second_look(
     bordered = is_bordered(query)
     levels = None if stretch.rests_on_placement else Levels.of(motion, known.motion, stretch, bordered=bordered)
     unfollowed = [] if levels is None else levels.unfollowed(query.motion, stretch)
+    if levels is not None and stretch.proof.proven and stretch.region is None:
+        moments = doubted_moments(motion, known.motion, stretch)
+        unfollowed += [Unfollowed(start, end, MOVES_OTHERWISE) for start, end in moments]
     if levels is not None and not unfollowed and _nothing_lies_over(stretch, levels):
         return [_proven(stretch)]
     pair = pairs.of(mirrored=stretch.mirrored)
+    if pair is None and stretch.hardly_moves:
+        return [replace(stretch, proof=replace(stretch.proof, proven=False, why_not=TOO_FAINT))]
     if pair is None:
         parts = levels.parts(stretch) if levels is not None and stretch.proof.proven else [stretch]
         return _but(parts, unfollowed)
@@ -143,7 +159,7 @@ def _parts(
     places = InPlaces(pair, but=lambda found, piece: found.with_settled(levels.settled(piece), box))
     parts: list[Stretch] = []
     for piece in levels.parts(stretch) if stretch.proof.proven else [stretch]:
-        if levels.agree(piece):
+        if levels.agree(piece) and not piece.hardly_moves:
             parts.append(piece)
         else:
             parts += uncovered(places, piece, known, altered=altered, proof=proof)
@@ -173,8 +189,11 @@ def _altered(
 
 
 def _nothing_lies_over(stretch: Stretch, levels: Levels) -> bool:
-    """Return whether movement carries a stretch from end to end, and all of the picture is as bright as the known."""
-    return stretch.carried and levels.agree(stretch)
+    """Return whether movement carries a stretch from end to end, and all of the picture is as bright as the known.
+
+    Where hardly anything moves that says too little: what is put in a part's place in its light stays there.
+    """
+    return stretch.carried and not stretch.hardly_moves and levels.agree(stretch)
 
 
 def _proven(stretch: Stretch) -> Stretch:

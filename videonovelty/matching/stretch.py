@@ -66,6 +66,8 @@ class Stretch:
     """What is over a part of the picture, where that is why nothing is proven and it was found."""
     still: bool = False
     """Nothing moves in it: one picture shows all of it."""
+    hardly_moves: bool = False
+    """It is proven by small changes. What is put in the place of a part of it stays where it is, in the known light."""
     strangers: tuple[tuple[float, float], ...] = ()
     """When the query shows pictures, in it or beside it, that are not those its line puts there (`strangers`)."""
     faint: tuple[tuple[float, float], ...] = ()

@@ -39,6 +39,7 @@ from videonovelty.records import (
     FINE_CELLS,
     FINE_MOST,
     LOCAL_BYTES,
+    MOST_LEVEL,
     MOTION_CELLS,
     N_DIHEDRAL,
     OTHER_LAGS,
@@ -60,7 +61,7 @@ U16 = npt.NDArray[np.uint16]
 
 MAGIC = b"VNSV"
 CODED_MAGIC = b"VNCP"
-WIRE_VERSION = 11
+WIRE_VERSION = 12
 PREFIX = struct.Struct("<4sHHI")
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 256
@@ -99,7 +100,7 @@ ARRAYS = (
     _Array("fine", "|i1", lambda c: (c["ticks"], FINE_CELLS), FINE_MOST, -FINE_MOST),
     _Array("pictures", "|u1", lambda c: (2, c["pictured"], PICTURE_CELLS)),  # as `_packed`
     _Array("lagged", "|i1", lambda c: (c["lagged"], OTHER_LAGS, MOTION_CELLS), 1, -1),
-    _Array("levels", "|i1", lambda c: (c["levelled"], FINE_CELLS), 127, -127),
+    _Array("levels", "<i2", lambda c: (c["levelled"], FINE_CELLS), MOST_LEVEL, -MOST_LEVEL),
     _Array("light", "<u2", lambda c: (c["lit"], 2)),
     _Array("borders", "|u1", lambda c: (c["bordered"], BORDER_FACTS)),
     _Array("offsets", "<i8", lambda c: (c["keyframes"] + 1,), 2**40, 0),

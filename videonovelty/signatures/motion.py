@@ -23,6 +23,7 @@ from videonovelty.records import (
     F64,
     FINE_CELLS,
     FINE_MOST,
+    MOST_LEVEL,
     MOTION_CELLS,
     PICTURE_COLUMNS,
     PICTURE_PARTS,
@@ -37,7 +38,7 @@ from videonovelty.signatures.pdq import DIHEDRAL
 
 F32 = npt.NDArray[np.float32]
 
-MOTION_VERSION = "motion4"
+MOTION_VERSION = "motion5"
 """Part of the scheme: profiles made in another way are never compared."""
 GRID = 4
 FINE_GRID = 8
@@ -50,8 +51,9 @@ DEAD_ZONE = 0.02
 MOST_CHANGE, MOST_CONTRAST = 127, 0.508
 """Larger changes of a cell, in grey levels and in deviations of the picture, count as this: a cut, or a small bright
 thing, must not outvote all else."""
-LEVEL_UNIT = 0.04
-"""Standard deviations of the picture a step of `MotionProfile.levels` stands for."""
+LEVEL_UNIT = 0.01
+"""Standard deviations of the picture a step of `MotionProfile.levels` stands for: half a grey level or less, for the
+small changes of footage in which hardly anything moves tell its moments apart."""
 LIGHT_PARTS = 256
 """`MotionProfile.light` is in this many parts of a grey level."""
 LEAST_DEVIATION = 4.0
@@ -81,7 +83,7 @@ class MotionRecorder:
         self._signs: list[npt.NDArray[np.int8]] = []
         self._lagged: list[npt.NDArray[np.int8]] = []
         self._pictures: list[npt.NDArray[np.uint16]] = []
-        self._levels: list[npt.NDArray[np.int8]] = []
+        self._levels: list[npt.NDArray[np.int16]] = []
         self._light: list[npt.NDArray[np.uint16]] = []
         self._borders: list[U8] = []
         self._tick = 0
@@ -243,10 +245,10 @@ def _fine(normal: _Normal, lag: int) -> npt.NDArray[np.int8]:
     return fine
 
 
-def _levels(normal: _Normal) -> npt.NDArray[np.int8]:
+def _levels(normal: _Normal) -> npt.NDArray[np.int16]:
     """Return how bright the cells of the fine grid are in units of their picture's deviation, shape (m, 64)."""
     levels = _normalised(normal.small, normal.mean, normal.deviation) / LEVEL_UNIT
-    return np.rint(np.clip(levels, -127, 127)).astype(np.int8).reshape(len(levels), FINE_CELLS)
+    return np.rint(np.clip(levels, -MOST_LEVEL, MOST_LEVEL)).astype(np.int16).reshape(len(levels), FINE_CELLS)
 
 
 def _halved(pictures: F32) -> F32:
