@@ -85,8 +85,11 @@ def common_fill(pictures: U8) -> Box:
 
 
 def is_smaller(filled: Box, bars: Box) -> bool:
-    """Return whether the clip in a fill is smaller than what is within bars: blurred and dark ends look like bars."""
-    return _area(filled) < _FILLED_SHARE * _area(bars)
+    """Return whether the clip in a fill is smaller than what is within bars, and in it: blurred and dark ends look like
+    bars, but a fill does not reach over bars of the other direction."""
+    within = all(one >= other for one, other in zip(filled[::2], bars[::2], strict=True))
+    within &= all(one <= other for one, other in zip(filled[1::2], bars[1::2], strict=True))
+    return within and _area(filled) < _FILLED_SHARE * _area(bars)
 
 
 def _area(box: Box) -> int:
