@@ -133,9 +133,7 @@ def with_levels(
     picture moves otherwise are left whole: levels have a say in them later. `cells` as for `level_runs`.
     """
     proven = [one for one in found if one.proof.proven]
-    first, last = float(query.start_seconds[0]), float(query.end_seconds[-1])
-    whole = any(one.start_seconds <= first and one.end_seconds >= last for one in proven)
-    if whole or known.motion is None:
+    if all_of(query, proven) or known.motion is None:
         return list(found)
     pieces: list[_Piece] = [(one.start_seconds, one.end_seconds, one) for one in proven]
     in_parts = [one for one in found if one.proof.why_not == PART_MOVES]
@@ -166,6 +164,12 @@ def with_levels(
             alone = Stretch(known.frames.video_id, line, start, end, proof, int(like.sum()), seen.median_bits)
             widened.append(alone)
     return widened
+
+
+def all_of(query: Signatures, stretches: Sequence[Stretch]) -> bool:
+    """Return whether one of some stretches is all of a query."""
+    first, last = float(query.start_seconds[0]), float(query.end_seconds[-1])
+    return any(one.start_seconds <= first and one.end_seconds >= last for one in stretches)
 
 
 _Piece = tuple[float, float, Stretch | None]

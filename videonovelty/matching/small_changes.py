@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videonovelty.matching.changes import Changes, above_chance, correlated, ways
-from videonovelty.matching.level_proof import between_ticks
+from videonovelty.matching.level_proof import all_of, between_ticks
 from videonovelty.matching.proof import PictureEvidence, independent_share, prove
 from videonovelty.matching.proof_kernels import best_path
 from videonovelty.matching.stretch import KnownSide, Stretch, runs
@@ -101,7 +101,7 @@ def with_small_changes(
     if known.motion is None or line.speed != 1.0:
         return list(found)
     proven = [one for one in found if one.proof.proven]
-    if proven and _all_of(query, proven):
+    if all_of(query, proven):
         return list(found)
     step = known.motion.step_seconds * known.motion.fine_every
     result = list(found)
@@ -271,20 +271,13 @@ class _Laid:
 
     def held(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return a part without the moments in which the videos differ by more than they do in the rest of it."""
-        doubt = self._apart(first, last) | self._disagrees(first, last)
-        doubt = np.convolve(doubt, np.ones(3), "same") > 0.0
-        return [(first + start, first + end) for start, end in runs(~doubt)]
+        jumps = _jumps(self.apart[first : last + 2])
+        return _outside(jumps[:-1] | jumps[1:] | self._disagrees(first, last), first)
 
     def as_far_as_usual(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return a part without the moments at which levels lie farther apart than usual."""
         jumps = _jumps(self.apart[first : last + 2], PASSES * self.changes[first : last + 2], but=FEW_CELLS)
-        doubt = np.convolve(jumps[:-1] | jumps[1:], np.ones(3), "same") > 0.0
-        return [(first + start, first + end) for start, end in runs(~doubt)]
-
-    def _apart(self, first: int, last: int) -> Bool:
-        """Return where levels jump at the beginning or end of a change."""
-        jumps = _jumps(self.apart[first : last + 2])
-        return np.asarray(jumps[:-1] | jumps[1:])
+        return _outside(jumps[:-1] | jumps[1:], first)
 
     def _disagrees(self, first: int, last: int) -> Bool:
         """Return where changes agree by much less than over the part as a whole, over MOMENT_TICKS around."""
@@ -295,6 +288,12 @@ class _Laid:
         whole = self.agree[first : last + 1].sum() / np.sqrt(max(ours.sum() * theirs.sum() / MOMENT_TICKS**2, 1e-9))
         quiet = np.maximum(ours, theirs) < MOMENT_TICKS * LITTLE * self.usual
         return np.asarray(~quiet & (agree < LESS * whole * np.sqrt(np.maximum(ours * theirs, 1e-9))))
+
+
+def _outside(doubt: Bool, first: int) -> list[tuple[int, int]]:
+    """Return the parts, `first` added, that are neither in doubt nor next to what is."""
+    doubt = np.convolve(doubt, np.ones(3), "same") > 0.0
+    return [(first + start, first + end) for start, end in runs(~doubt)]
 
 
 def _around(values: F64) -> F64:
@@ -351,11 +350,6 @@ def _standing_out(
         and chance >= settings.small_chance
     )
     return best if enough else None
-
-
-def _all_of(query: Signatures, proven: Sequence[Stretch]) -> bool:
-    first, last = float(query.start_seconds[0]), float(query.end_seconds[-1])
-    return any(one.start_seconds <= first and one.end_seconds >= last for one in proven)
 
 
 def _told_by_signs(
