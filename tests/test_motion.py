@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,15 +10,22 @@ from hypothesis import strategies as st
 
 from videonovelty import footage
 from videonovelty.records import Frame, MotionProfile, thinned
-from videonovelty.signatures.motion import FINE_GRID, LEVEL_UNIT, MotionRecorder, _area_means, fine_cells_of, turned
+from videonovelty.signatures.borders import common_bars
+from videonovelty.signatures.motion import (
+    FINE_GRID,
+    LEVEL_UNIT,
+    MotionRecorder,
+    _area_means,
+    _borders,
+    fine_cells_of,
+    turned,
+)
 from videonovelty.signatures.pdq import DIHEDRAL, INVERSE
 
 FPS = 25.0
 
 
 def _frames(pictures: Iterator[np.ndarray], fps: float = FPS) -> Iterator[Frame]:
-    import cv2
-
     for number, picture in enumerate(pictures):
         luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
@@ -45,6 +53,21 @@ def test_profile_has_a_tick_every_step() -> None:
     assert not profile.signs[:4].any() and not profile.fine[:4].any()  # nothing before it
     assert profile.signs[4:].any(axis=1).mean() > 0.5
     assert 4 <= np.abs(profile.fine).max() <= 8
+
+
+def test_the_texture_of_a_wall_is_no_bar_though_it_vanishes_at_half_the_size() -> None:
+    """A bar is one at both sizes; which of them shows it is the coding's doing otherwise."""
+    chance = np.random.default_rng(2)
+    wall = np.full((72, 8), 22, np.uint8)
+    wall[::2, ::3] = 36
+    room = chance.integers(60, 220, (18, 30)).repeat(4, axis=0).repeat(4, axis=1).astype(np.uint8)
+    boxes = []
+    for left in (wall, np.full((72, 8), 22, np.uint8)):
+        sketch = np.hstack([left, room])
+        half = cv2.resize(sketch, (64, 36), interpolation=cv2.INTER_AREA)
+        assert common_bars(half[None])[2] == 4
+        boxes.append(_borders(sketch[None], half[None], 16 / 9)[0])
+    assert boxes == [(0, 72, 0, 128), (0, 72, 8, 128)]
 
 
 def test_half_the_frame_rate_and_mirroring_keep_the_rhythm() -> None:

@@ -56,15 +56,21 @@ def inner_box(luma: U8) -> Box:
     return filled if is_smaller(filled, bars) else bars
 
 
-def common_bars(pictures: U8) -> Box:
+def common_bars(pictures: U8, *, but: int = 0) -> Box:
     """Return the box, as `inner_box`, within the bars that all of some pictures (n, height, width) of a video have.
 
-    The full box is returned where less than a quarter of a side would be left.
+    Of bars of equal width on both sides so many pictures may have narrower ones, or none: in a dark picture they cannot
+    be told. The full box is returned where less than a quarter of a side would be left.
     """
     rows, columns = pictures.shape[1:]
-    boxes = np.array([_bars_box(picture) for picture in pictures])
-    top, left = boxes[:, [0, 2]].min(axis=0)
-    bottom, right = boxes[:, [1, 3]].max(axis=0)
+    boxes = np.sort([_bars_box(picture) for picture in pictures], axis=0)
+    but = min(but, len(boxes) - 1)
+    ends = [
+        (first, last) if first and abs(first - (size - last)) <= 2 else (boxes[0, side], boxes[-1, side + 1])
+        for side, size in ((0, rows), (2, columns))
+        for first, last in [(boxes[but, side], boxes[-1 - but, side + 1])]
+    ]
+    (top, bottom), (left, right) = ends
     if bottom - top < rows // 4 or right - left < columns // 4:
         return full_box(pictures[0])
     return int(top), int(bottom), int(left), int(right)

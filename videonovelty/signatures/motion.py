@@ -201,11 +201,12 @@ def _borders(sketches: U8, pictures: U8, aspect: float) -> tuple[Box, Fill | Non
 
     `pictures` are the same at half the size: a dark or blurred end of a picture looks like a bar in one of the two.
     """
-    coarse, fine = common_bars(pictures), common_bars(sketches)
+    coarse, fine = common_bars(pictures), common_bars(sketches, but=len(sketches) // PICKS)
     full = full_box(sketches[0])
     edges = zip(coarse, fine, full, full_box(pictures[0]), strict=True)
     top, bottom, left, right = (
-        whole if one == end else other if abs(other - 2 * one) <= 2 else 2 * one for one, other, whole, end in edges
+        whole if end == one or whole == other else other if abs(other - 2 * one) <= 2 else 2 * one
+        for one, other, whole, end in edges
     )
     bars, clip = (top, bottom, left, right), common_fill(sketches)
     fill = fitted_fill(_spread(sketches, FITTED_ON), clip, aspect) if is_smaller(clip, bars) else None
