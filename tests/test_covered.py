@@ -11,7 +11,7 @@ from described import ASPECT, EVERY, PER_KEYFRAME, PROOF, Box, Scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videonovelty.matching.covered import shows_the_known, uncovered
+from videonovelty.matching.covered import Keyframes, deepest_hole, shows_the_known, uncovered
 from videonovelty.matching.hole_kernels import (
     BINS,
     LEAST_ELSEWHERE,
@@ -96,6 +96,23 @@ def test_less_evidence_is_enough_where_the_proof_rests_on_a_placement() -> None:
     parts = looked_at(scene, query, inliers=30)
     assert [stretch.proof.proven for stretch in parts] == [True, False, True]
     assert (parts[1].start_seconds, parts[1].end_seconds) == (4 * EVERY, 6 * EVERY)
+
+
+def test_a_picture_of_something_else_hides_no_hole_in_the_others() -> None:
+    scene = Scene(5, keyframes=6)
+    query = scene.query((0.1, 0.1, 0.35, 0.4))
+    query.local.codes[:PER_KEYFRAME] = scene.rng.integers(0, 256, (PER_KEYFRAME, 8))
+    stretch, motion = scene.stretch(), scene.known().motion
+    compared = places(scene, query).of(stretch)
+    assert compared is not None
+
+    def looked_into(strangers: tuple[tuple[float, float], ...]) -> Keyframes:
+        return Keyframes.of(compared, replace(stretch, strangers=strangers), np.ones(6, np.bool_))
+
+    told, untold = looked_into(((0.0, EVERY),)), looked_into(())
+    rest = deepest_hole(stretch.line, untold.some(1, 6), motion)
+    assert deepest_hole(stretch.line, told, motion).evidence == rest.evidence
+    assert deepest_hole(stretch.line, untold, motion).evidence < rest.evidence
 
 
 def test_unaltered_pictures_are_not_looked_into() -> None:

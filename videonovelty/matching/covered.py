@@ -27,7 +27,7 @@ from videonovelty.matching.hole_kernels import (
     likelihood_ratio,
 )
 from videonovelty.matching.in_place import InPlace, InPlaces
-from videonovelty.matching.stretch import Stretch, of_rest
+from videonovelty.matching.stretch import Stretch, of_rest, runs
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, PANE_FULL, PART_COVERED, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
@@ -89,6 +89,8 @@ class Keyframes:
     """Shape (b,): the whole picture is not quite the known one."""
     off: Bool
     """Shape (b,): it is compared with a known keyframe of another moment."""
+    strange: Bool
+    """Shape (b,): it shows something else as a whole, which is told already: what covers the others is told by them."""
     settled: Bool
     """Shape (BINS, BINS): where the picture is as bright as it is known."""
 
@@ -98,13 +100,17 @@ class Keyframes:
         # a keyframe stands for what follows until the next one that carries descriptors
         bounds = np.clip(compared.query.start_seconds[compared.keyframes], stretch.start_seconds, stretch.end_seconds)
         bounds = np.concatenate([[stretch.start_seconds], bounds[1:], [stretch.end_seconds]])
-        return cls(compared.counts(hidden), bounds, altered[compared.keyframes], compared.off, compared.settled)
+        at, strange = compared.query.pts_seconds[compared.keyframes], np.zeros(len(compared.keyframes), np.bool_)
+        for start, end in stretch.strangers:
+            strange |= (at >= start - 1e-6) & (at < end)
+        counts = compared.counts(hidden)
+        return cls(counts, bounds, altered[compared.keyframes], compared.off, strange, compared.settled)
 
     def some(self, first: int, last: int) -> Keyframes:
         """Return the keyframes [first, last)."""
         cut = slice(first, last)
         bounds = self.bounds[first : last + 1]
-        return Keyframes(self.counts[:, cut], bounds, self.altered[cut], self.off[cut], self.settled)
+        return Keyframes(self.counts[:, cut], bounds, self.altered[cut], self.off[cut], self.strange[cut], self.settled)
 
     def __len__(self) -> int:
         return len(self.altered)
@@ -251,21 +257,26 @@ def _parts(
 
 
 def deepest_hole(line: Line, keyframes: Keyframes, motion: MotionProfile) -> Hole:
-    """Return the deepest hole of any run of `keyframes` at least half of which are altered."""
+    """Return the deepest hole of any run of `keyframes` at least half of which are altered.
+
+    What shows something else as a whole finds nothing anywhere: the others are looked at without it as well.
+    """
     total, counts, bounds, off = len(keyframes), keyframes.counts, keyframes.bounds, keyframes.off
     summed = np.concatenate([np.zeros((4, 1, BINS, BINS), np.float32), np.cumsum(counts, axis=1)], axis=1)
     best = Hole(0.0)
     altered = keyframes.altered
-    runs = [(a, b) for a, b in keyframe_runs(total) if 2 * altered[a:b].sum() >= b - a]
-    for at in range(0, len(runs), RUNS_AT_ONCE):
-        some = runs[at : at + RUNS_AT_ONCE]
+    wholes = [(0, total), *((first, last + 1) for first, last in runs(~keyframes.strange))]
+    every = dict.fromkeys([*wholes, *keyframe_runs(total)])
+    tried = [(a, b) for a, b in every if 2 * altered[a:b].sum() >= b - a]
+    for at in range(0, len(tried), RUNS_AT_ONCE):
+        some = tried[at : at + RUNS_AT_ONCE]
         moved = [_known_movement(motion, line, float(bounds[first]), float(bounds[last])) for first, last in some]
         depth, where = deepest_holes(
             np.stack([summed[:, last] - summed[:, first] for first, last in some], axis=1),
             np.stack(moved),
             keyframes.settled.astype(np.float64),
         )
-        depth /= [_cost(off[first:last], whole=last - first == total) for first, last in some]
+        depth /= [_cost(off[first:last], whole=(first, last) in wholes) for first, last in some]
         place = int(depth.argmax())
         if depth[place] > best.evidence:
             top, left, height, width = map(int, where[place])
