@@ -14,14 +14,21 @@ from videonovelty import footage
 from videonovelty.comparing import compared
 from videonovelty.decode.writer import write_video
 from videonovelty.matching.faint import faint_keyframes
-from videonovelty.records import TOO_FAINT, U8, SignedVideo, Verdict
+from videonovelty.matching.proof import PictureEvidence, prove
+from videonovelty.matching.timeline import Line
+from videonovelty.records import FINE_CELLS, MOTION_CELLS, TOO_FAINT, U8, MotionProfile, SignedVideo, Verdict
 
 WIDTH, HEIGHT, FPS = 480, 272, 15.0
 Change = Callable[[U8], U8]
 
 
-def dark(picture: U8) -> U8:
+def dim(picture: U8) -> U8:
+    """An eighth of the light: little is in it, and enough to compare."""
     return np.asarray(picture * 0.12, np.uint8)
+
+
+def dark(picture: U8) -> U8:
+    return np.asarray(picture * 0.04, np.uint8)
 
 
 def blurred(picture: U8) -> U8:
@@ -65,25 +72,67 @@ def hidden(verdict: Verdict, start: float, end: float) -> float:
     )
 
 
-@pytest.mark.parametrize("change", [dark, blurred, foggy])
-@pytest.mark.parametrize("where", ["in the middle", "in place", "at the end"])
-def test_new_footage_too_faint_to_compare_is_listed_with_the_reason(
+PLACES = ["in the middle", "in place", "at the end"]
+
+
+def with_new(
     clips: Path, known: SignedVideo, shown: list[U8], change: Change, where: str
-) -> None:
+) -> tuple[SignedVideo, Verdict, tuple[float, float]]:
+    """Return known footage with three changed seconds of something else, its verdict, and when they are shown."""
     new = [change(picture) for picture in pictures(72, 3.0)]
     middle = len(shown) // 2
     at, goes_on = {"in the middle": (middle, middle), "in place": (middle, middle + len(new))}.get(
         where, (len(shown), len(shown))
     )
     video = signed(clips / f"{change.__name__} {where}.mp4", [*shown[:at], *new, *shown[goes_on:]])
+    return video, compared(video, known, SETTINGS)[1], (at / FPS, (at + len(new)) / FPS)
+
+
+@pytest.mark.parametrize("change", [dark, blurred, foggy])
+@pytest.mark.parametrize("where", PLACES)
+def test_new_footage_too_faint_to_compare_is_listed_with_the_reason(
+    clips: Path, known: SignedVideo, shown: list[U8], change: Change, where: str
+) -> None:
+    video, verdict, new = with_new(clips, known, shown, change, where)
     assert faint_keyframes(video.signatures).any()
-    _, verdict = compared(video, known, SETTINGS)
-    start, end = at / FPS, (at + len(new)) / FPS
     assert verdict.needs_review
-    assert hidden(verdict, start, end) <= 0.5, verdict.segments
+    assert hidden(verdict, *new) <= 0.5, verdict.segments
     faint = [s for s in verdict.segments if s.kind == "novel" and s.why_not == TOO_FAINT]
     assert sum(s.end_seconds - s.start_seconds for s in faint) >= 2.0, verdict.segments
     assert verdict.known_seconds >= 4.0
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_dim_new_footage_is_compared_and_listed(clips: Path, known: SignedVideo, shown: list[U8], where: str) -> None:
+    video, verdict, new = with_new(clips, known, shown, dim, where)
+    pts = video.signatures.pts_seconds
+    assert video.signatures.informative[(pts >= new[0]) & (pts < new[1])].any()
+    assert verdict.needs_review
+    assert hidden(verdict, *new) <= 0.5, verdict.segments
+    assert verdict.known_seconds >= 4.0
+
+
+def test_a_copy_of_dim_footage_is_known_and_other_dim_footage_is_not(clips: Path, shown: list[U8]) -> None:
+    original = signed(clips / "dim.mp4", [dim(picture) for picture in shown], crf=18)
+    copy = signed(clips / "dim again.mp4", [dim(picture) for picture in shown], crf=28)
+    other = signed(clips / "dim other.mp4", [dim(picture) for picture in pictures(74, 10.0)], crf=18)
+    assert (original.signatures.quality < SETTINGS.proof.faint_quality).mean() > 0.5
+    assert compared(copy, original, SETTINGS)[1].verdict == "known"
+    assert compared(other, original, SETTINGS)[1].verdict == "novel"
+
+
+def test_footage_in_which_little_is_seen_must_change_more() -> None:
+    """Ninety changes prove that where pictures are full, and not where nearly all of them are faint."""
+    rng = np.random.default_rng(5)
+    signs = np.zeros((50, MOTION_CELLS), np.int8)
+    signs.flat[rng.permutation(signs.size)[:90]] = rng.choice(np.array([-1, 1], np.int8), 90)
+    motion = MotionProfile(0.2, signs, np.zeros((50, FINE_CELLS), np.int8))
+    proofs = [
+        prove(motion, motion, Line(1.0, 0.0, 0, 0.0), 0.0, 10.0, PictureEvidence(4.0, 1.0, faint), SETTINGS.proof)
+        for faint in (0.0, 0.1, 0.9)
+    ]
+    assert [one.proven for one in proofs] == [True, True, False]
+    assert "too little moves" in proofs[2].why_not
 
 
 @pytest.mark.parametrize("level", [0, 90])

@@ -1,18 +1,26 @@
 """Where hardly anything moves, small changes of brightness tell known footage from another take, wherever it is."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from described import Scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from signing_help import SETTINGS
 from test_levels import _levels, _profile
 
 from videonovelty.matching.changes import Changes, above_chance, correlated, ways
-from videonovelty.matching.small_changes import SmallChangeRun, lines_by_small_changes, small_change_runs
+from videonovelty.matching.small_changes import (
+    SmallChangeRun,
+    _signs_object,
+    lines_by_small_changes,
+    small_change_runs,
+    with_small_changes,
+)
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, thinned
+from videonovelty.records import F64, PART_MOVES, SOMETHING_ELSE, thinned
 
 PROOF = SETTINGS.proof
 SIZE = 0.04
@@ -63,6 +71,53 @@ def test_another_take_of_the_scene_agrees_nowhere(seed: int) -> None:
     assert lines_by_small_changes(query, known, 0, np.arange(0, 20, 0.5), PROOF) == []
     for offset in np.arange(-10, 14, 0.7):
         assert small_change_runs(query, known, Line(1.0, float(offset), 0, 0.0), PROOF) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 60))
+def test_six_seconds_are_held_in_a_short_video_and_those_of_another_take_are_not(seed: int, into: int) -> None:
+    known, other = _room(seed, 0, 120), _room(seed, 1, 120)
+    part = slice(into, into + 60)
+    assert _held(_coded(known[part], seed), known, 0.1 * into)
+    assert not _held(_coded(other[part], seed), known, 0.1 * into)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.0, 8.0), (8.0, 16.0), (16.0, 24.0)])
+@pytest.mark.parametrize("why_not", ["", PART_MOVES, SOMETHING_ELSE])
+def test_what_is_left_beside_a_part_that_is_decided_otherwise_is_proven(start: float, end: float, why_not: str) -> None:
+    scene = Scene(1, keyframes=12)
+    levels = _room(3, 0, 240)
+    query, known = scene.query(), replace(scene.known(), motion=thinned(_profile(levels)))
+    whole = scene.stretch()
+    decided = replace(whole.proof, proven=not why_not, why_not=why_not)
+    part = replace(whole, start_seconds=start, end_seconds=end, proof=decided)
+    counted, bits = np.ones(12, np.bool_), np.zeros(12, np.int16)
+    found = with_small_changes(
+        [part], whole.line, query, _profile(_coded(levels, 4)), known, counted=counted, bits=bits, settings=PROOF
+    )
+    assert found[0] == part
+    assert all(one.proof.proven and one.hardly_moves for one in found[1:])
+    times = sorted((one.start_seconds, one.end_seconds) for one in found)
+    assert all(before[1] == after[0] for before, after in pairwise(times))
+    assert times[0][0] <= 0.5
+    assert times[-1][1] >= 23.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_signs_object_where_they_tell_another_moment_and_not_where_too_few_agree(seed: int) -> None:
+    """Something moves by steps for a third of the time: of the known moment, or of another one."""
+    chance = np.random.default_rng(seed)
+    known = _profile(_room(seed, 0, 240))
+    steps = np.zeros((240, 16), np.int8)
+    steps[80:160:4] = chance.choice(np.array([-1, 1], np.int8), (20, 16))
+    lost = np.where(chance.random(steps.shape) < 0.3, 0, steps).astype(np.int8)
+    another = np.where(steps != 0, chance.choice(np.array([-1, 1], np.int8), steps.shape), 0).astype(np.int8)
+    (run,) = small_change_runs(known, thinned(known), Line(1.0, 0.0, 0, 0.0), PROOF)
+    there = replace(known, signs=np.repeat(steps[::4], 4, axis=0))
+    for signs, objects in ((lost, False), (another, True)):
+        query = replace(known, signs=np.repeat(signs[::4], 4, axis=0))
+        assert _signs_object(query, thinned(there), Line(1.0, 0.0, 0, 0.0), run, PROOF) == objects
 
 
 @settings(max_examples=60, deadline=None)

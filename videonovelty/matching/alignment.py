@@ -360,7 +360,8 @@ def _tested(
     # a stretch ends where its pictures or its movement last agree
     start, end = _within_matches(start, end, query, inside, like | (inside & moves_alike))
     median = float(np.median(bits[inside]))
-    seen = PictureEvidence(median, _doubt(a, line, inside, pictures))
+    faint = float((query.quality[inside] < a.proof.faint_quality).mean())
+    seen = PictureEvidence(median, _doubt(a, line, inside, pictures), faint)
     result = prove(a.motion, a.known.motion, line, start, end, seen, a.proof)
     why_not = ""
     otherwise: tuple[Window, ...] = ()

@@ -202,6 +202,7 @@ def prove(
     needed = needed_agreement(seconds, pictures.doubt, settings)
     margin = settings.sure_margin + (settings.doubtful_margin - settings.sure_margin) * pictures.doubt
     events = settings.min_events + (settings.doubtful_events - settings.min_events) * pictures.doubt
+    events *= 1.0 + (settings.faint_events - 1.0) * pictures.faint
     # footage that repeats itself agrees at several offsets, and it is the same footage at each of them
     repeats = agreement >= settings.repeating_agreement and pictures.median_bits <= settings.near_bits
     why_not = ""
@@ -254,6 +255,8 @@ class PictureEvidence:
     doubt: float
     """0: the pictures look like their aligned moments and unlike the other moments of the known video; 1: like all of
     them, as those of a fixed camera do, and then they say nothing about the moment."""
+    faint: float = 0.0
+    """Share of them, 0 … 1, in which little is to be seen."""
 
 
 def moves_otherwise_somewhere(

@@ -25,9 +25,9 @@ from videonovelty.matching.changes import Changes, above_chance, correlated, way
 from videonovelty.matching.level_proof import all_of, between_ticks
 from videonovelty.matching.proof import PictureEvidence, independent_share, prove
 from videonovelty.matching.proof_kernels import best_path
-from videonovelty.matching.stretch import KnownSide, Stretch, runs
+from videonovelty.matching.stretch import KnownSide, Stretch, outside, runs
 from videonovelty.matching.timeline import Line
-from videonovelty.records import F64, FINE_CELLS, MotionProfile, Signatures
+from videonovelty.records import F64, FINE_CELLS, PART_MOVES, SOMETHING_ELSE, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
 
 Bool = npt.NDArray[np.bool_]
@@ -96,25 +96,25 @@ def with_small_changes(
 ) -> list[Stretch]:
     """Return the stretches of one line, of whole pictures at the plain speed, with those that small changes prove.
 
-    Where enough moves to be told by its signs, those decide. Arguments as of `level_proof.with_levels`.
+    Where enough moves to be told by its signs, those must agree. Arguments as of `level_proof.with_levels`.
     """
     if known.motion is None or line.speed != 1.0:
         return list(found)
     proven = [one for one in found if one.proof.proven]
     if all_of(query, proven):
         return list(found)
+    # by signs or levels; where signs agree and something speaks against it, that has to be looked into
+    decided = [one for one in found if one.proof.proven or one.proof.why_not in (PART_MOVES, SOMETHING_ELSE)]
     step = known.motion.step_seconds * known.motion.fine_every
     result = list(found)
     for run in small_change_runs(motion, known.motion, line, settings):
-        if _told_by_signs(motion, known.motion, line, run, settings):
+        if _signs_object(motion, known.motion, line, run, settings):
             continue
-        for first, last in run.held:
-            start, end = between_ticks(first, last, step, query)
-            if any(one.start_seconds < end and start < one.end_seconds for one in proven):
-                continue
-            stretch = _proven(line, query, motion, known, (start, end), counted, bits, settings)
-            if stretch is not None:
-                result.append(stretch)
+        pieces = [between_ticks(first, last, step, query) for first, last in run.held]
+        for one in decided:  # what is left beside it
+            pieces = [rest for piece in pieces for rest in outside(piece, one.start_seconds, one.end_seconds)]
+        stretches = (_proven(line, query, motion, known, piece, counted, bits, settings) for piece in pieces)
+        result += [stretch for stretch in stretches if stretch is not None]
     return result
 
 
@@ -347,18 +347,27 @@ def _standing_out(
     enough = (
         best.agreement >= max(settings.small_agreement, runner_up + settings.small_margin)
         and deviations >= settings.small_deviations
-        and chance >= settings.small_chance
     )
-    return best if enough else None
+    # a few seconds have few other offsets, and what is so much alike needs fewer
+    surely = (
+        best.agreement >= max(settings.small_sure_agreement, runner_up + settings.doubtful_margin)
+        and deviations >= settings.small_sure_deviations
+    )
+    return best if (enough or surely) and chance >= settings.small_chance else None
 
 
-def _told_by_signs(
+def _signs_object(
     motion: MotionProfile, known: MotionProfile, line: Line, run: SmallChangeRun, settings: ProofSettings
 ) -> bool:
-    """Return whether enough moves by steps for their signs to decide."""
+    """Return whether enough moves by steps for their signs to tell the moment, and they do not.
+
+    Where they agree better than at any other offset, though nothing moves by steps in parts of the run, or by steps
+    that are just worth a sign, both say the same.
+    """
     times = run.first_seconds, run.last_seconds
     proof = prove(motion, known, line, *times, PictureEvidence(0.0, 1.0), settings)
-    return proof.events * independent_share(motion, known, line, *times) >= settings.doubtful_events
+    enough = proof.events * independent_share(motion, known, line, *times) >= settings.doubtful_events
+    return enough and proof.agreement < proof.runner_up + settings.doubtful_margin
 
 
 def _proven(
