@@ -25,7 +25,7 @@ from videonovelty.matching.changes import Changes, above_chance, correlated, way
 from videonovelty.matching.level_proof import all_of, between_ticks
 from videonovelty.matching.proof import PictureEvidence, independent_share, prove
 from videonovelty.matching.proof_kernels import best_path
-from videonovelty.matching.stretch import KnownSide, Stretch, outside, runs
+from videonovelty.matching.stretch import KnownSide, Stretch, outside_all, runs
 from videonovelty.matching.timeline import Line
 from videonovelty.records import F64, FINE_CELLS, PART_MOVES, SOMETHING_ELSE, MotionProfile, Signatures
 from videonovelty.settings import ProofSettings
@@ -104,16 +104,19 @@ def with_small_changes(
     if all_of(query, proven):
         return list(found)
     # by signs or levels; where signs agree and something speaks against it, that has to be looked into
-    decided = [one for one in found if one.proof.proven or one.proof.why_not in (PART_MOVES, SOMETHING_ELSE)]
+    decided = [
+        (one.start_seconds, one.end_seconds)
+        for one in found
+        if one.proof.proven or one.proof.why_not in (PART_MOVES, SOMETHING_ELSE)
+    ]
     step = known.motion.step_seconds * known.motion.fine_every
     result = list(found)
     for run in small_change_runs(motion, known.motion, line, settings):
         if _signs_object(motion, known.motion, line, run, settings):
             continue
-        pieces = [between_ticks(first, last, step, query) for first, last in run.held]
-        for one in decided:  # what is left beside it
-            pieces = [rest for piece in pieces for rest in outside(piece, one.start_seconds, one.end_seconds)]
-        stretches = (_proven(line, query, motion, known, piece, counted, bits, settings) for piece in pieces)
+        held = [between_ticks(first, last, step, query) for first, last in run.held]
+        left = outside_all(held, decided)
+        stretches = (_proven(line, query, motion, known, piece, counted, bits, settings) for piece in left)
         result += [stretch for stretch in stretches if stretch is not None]
     return result
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from videonovelty.matching.distances import aligned_distance, every_keyframe, keyframe_distances
 from videonovelty.matching.proof import Around
-from videonovelty.matching.stretch import Stretch, outside
+from videonovelty.matching.stretch import Stretch, outside_all
 from videonovelty.matching.timeline import Line
 from videonovelty.records import SOMETHING_ELSE, KnownFrames, Signatures
 from videonovelty.settings import ProofSettings
@@ -100,10 +100,8 @@ def without_strangers(stretch: Stretch) -> list[Stretch]:
     within = [(start, end) for start, end in within if end - start > 1e-6]
     if sum(end - start for start, end in within) > MOST_SHARE * (whole[1] - whole[0]):
         return [replace(stretch, proof=unproven)]
-    pieces = [whole]
-    for start, end in within:
-        pieces = [rest for piece in pieces for rest in outside(piece, start, end)]
-    parts = [replace(stretch, start_seconds=start, end_seconds=end) for start, end in pieces]
+    left = outside_all([whole], within)
+    parts = [replace(stretch, start_seconds=start, end_seconds=end) for start, end in left]
     parts += [replace(stretch, start_seconds=start, end_seconds=end, proof=unproven) for start, end in within]
     return sorted(parts, key=lambda part: part.start_seconds)
 

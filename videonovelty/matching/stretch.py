@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -175,6 +175,16 @@ def outside(piece: tuple[float, float], first: float, last: float) -> list[tuple
     return [(first, last) for first, last in rests if last - first > 1e-6]
 
 
+def outside_all(
+    pieces: Iterable[tuple[float, float]], times: Iterable[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Return what of some pieces of time lies in none of `times`."""
+    rests = list(pieces)
+    for first, last in times:
+        rests = [rest for piece in rests for rest in outside(piece, first, last)]
+    return rests
+
+
 def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
     """Return the best stretches that do not overlap: proven before unproven, then the better evidence."""
 
@@ -184,10 +194,8 @@ def without_overlap(stretches: Sequence[Stretch]) -> list[Stretch]:
 
     kept: list[Stretch] = []
     for stretch in sorted(stretches, key=rank, reverse=True):
-        pieces = [(stretch.start_seconds, stretch.end_seconds)]
-        for other in kept:
-            pieces = [rest for piece in pieces for rest in outside(piece, other.start_seconds, other.end_seconds)]
-        for a, b in pieces:
-            if (a, b) == (stretch.start_seconds, stretch.end_seconds) or b - a >= SHORTEST_REST_SECONDS:
+        whole = stretch.start_seconds, stretch.end_seconds
+        for a, b in outside_all([whole], [(other.start_seconds, other.end_seconds) for other in kept]):
+            if (a, b) == whole or b - a >= SHORTEST_REST_SECONDS:
                 kept.append(part_of(stretch, a, b))
     return sorted(kept, key=lambda stretch: stretch.start_seconds)
